@@ -1,0 +1,165 @@
+"""Words to contexts and next characters; identical contexts are counted once.
+
+A word `emma` gives five examples at block size 3: `...`->e, `..e`->m, `.em`->m, `emm`->a, `mma`->`.`
+(lecture: building the dataset). A context repeats so often in a corpus of names that the tables here
+keep each one once, with how often each character follows it: exact, and a fraction of the size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from makemore_core.corpus import Corpus
+from makemore_core.splits import split
+
+
+@dataclass(frozen=True)
+class CountedContexts:
+    """U unique contexts and their P (context, next character) pairs, in compressed rows.
+
+    The pairs of context `u` are `next_character[offsets[u]:offsets[u + 1]]`, with their counts in
+    `count` at the same places.
+    """
+
+    contexts: NDArray[np.uint8] | NDArray[np.int32]  # (U, block) character indices, oldest first
+    offsets: NDArray[np.int64]  # (U + 1,)
+    next_character: NDArray[np.int32]  # (P,)
+    count: NDArray[np.int64]  # (P,)
+
+    @property
+    def examples(self) -> int:
+        """How many (context, next character) examples the words hold, repeats included."""
+        return int(self.count.sum())
+
+    @property
+    def frequency(self) -> NDArray[np.int64]:
+        """How often each context occurs. (U,)"""
+        return np.add.reduceat(self.count, self.offsets[:-1])
+
+    @property
+    def padding(self) -> NDArray[np.int32]:
+        """How many boundary characters each context begins with. (U,)"""
+        return (self.contexts == 0).sum(axis=1, dtype=np.int32)
+
+    @property
+    def row_of_pair(self) -> NDArray[np.int64]:
+        """The context that each pair belongs to. (P,)"""
+        return np.repeat(np.arange(len(self.contexts)), np.diff(self.offsets))
+
+
+@dataclass(frozen=True)
+class BlockData:
+    """The splits of a corpus as contexts of one block size."""
+
+    block_size: int
+    vocabulary: str
+    train: CountedContexts
+    dev: CountedContexts
+    dev_unseen_count: NDArray[np.int64]  # (P of dev,) counts from words that train does not hold
+
+
+@dataclass(frozen=True)
+class Data:
+    """What training sees of a corpus: its train and dev words, never its test words."""
+
+    vocabulary: str
+    train_words: tuple[str, ...]
+    dev_words: tuple[str, ...]
+    _blocks: dict[int, BlockData] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, corpus: Corpus, split_seed: int) -> "Data":
+        """Splits a corpus and keeps what training may see."""
+        splits = split(corpus, split_seed)
+        return cls(corpus.vocabulary, splits.train, splits.dev)
+
+    def at_block_size(self, block_size: int) -> BlockData:
+        """The contexts of a block size; built at the first call, then kept."""
+        if block_size not in self._blocks:
+            self._blocks[block_size] = self._build(block_size)
+        return self._blocks[block_size]
+
+    def _build(self, block_size: int) -> BlockData:
+        seen = set(self.train_words)
+        unseen = np.array([word not in seen for word in self.dev_words])
+        dev, (unseen_count,) = _count(self.dev_words, self.vocabulary, block_size, [unseen])
+        train, _ = _count(self.train_words, self.vocabulary, block_size, [])
+        return BlockData(block_size, self.vocabulary, train, dev, unseen_count)
+
+
+def count_contexts(words: Sequence[str], vocabulary: str, block_size: int) -> CountedContexts:
+    """Counts every (context, next character) pair of the words.
+
+    >>> counted = count_contexts(("ava", "ave"), ".aev", 2)
+    >>> counted.examples, len(counted.contexts)
+    (8, 5)
+    """
+    return _count(words, vocabulary, block_size, [])[0]
+
+
+def _count(
+    words: Sequence[str], vocabulary: str, block_size: int, masks: list[NDArray[np.bool_]]
+) -> tuple[CountedContexts, list[NDArray[np.int64]]]:
+    """Counts pairs over all words, and for each mask over the words it selects."""
+    contexts, following = _examples(words, vocabulary, block_size)  # (N, block), (N,)
+    context_rank, first = _ranks(contexts, len(vocabulary))
+    pairs = context_rank * len(vocabulary) + following
+    unique_pairs, pair_of_example = np.unique(pairs, return_inverse=True)
+    row_of_pair = unique_pairs // len(vocabulary)
+    lengths = np.fromiter((len(word) + 1 for word in words), np.int64, len(words))
+    counted = CountedContexts(
+        contexts=np.ascontiguousarray(contexts[first]),
+        offsets=np.searchsorted(row_of_pair, np.arange(len(first) + 1)),
+        next_character=(unique_pairs % len(vocabulary)).astype(np.int32),
+        count=np.bincount(pair_of_example, minlength=len(unique_pairs)),
+    )
+    selected = [pair_of_example[np.repeat(mask, lengths)] for mask in masks]
+    return counted, [np.bincount(chosen, minlength=len(unique_pairs)) for chosen in selected]
+
+
+def _examples(
+    words: Sequence[str], vocabulary: str, block_size: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Every example of the words in order: contexts (N, block) and next characters (N,)."""
+    boundary = vocabulary[0]
+    text = boundary * block_size + boundary.join(words) + boundary
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    lookup = np.zeros(max(map(ord, vocabulary)) + 1, np.int32)
+    lookup[[ord(character) for character in vocabulary]] = np.arange(len(vocabulary))
+    stream = lookup[codes]  # block boundaries, then each word and its end
+    following = stream[block_size:]
+    windows = np.lib.stride_tricks.sliding_window_view(stream[:-1], block_size)  # (N, block)
+    return _blank_before_word(windows, following), following.astype(np.int64)
+
+
+def _blank_before_word(
+    windows: NDArray[np.int32], following: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Blanks what lies before the current word: a context never reaches into the previous one."""
+    block_size = windows.shape[1]
+    ends = np.flatnonzero(following == 0)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    age = np.arange(len(following)) - np.repeat(starts, ends - starts + 1)  # characters so far
+    contexts = windows.copy()
+    for position in range(block_size):
+        contexts[age < block_size - position, position] = 0
+    return contexts
+
+
+def _ranks(contexts: NDArray[np.int32], base: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ranks the rows in lexicographic order: each row's rank, and the first row of each rank.
+
+    Rows are read as numbers of base `base`; as many columns at once as fit 63 bits.
+    """
+    key = np.zeros(len(contexts), np.int64)
+    size = 1
+    for column in contexts.T:
+        if size > (2**62) // base:
+            key = np.unique(key, return_inverse=True)[1]
+            size = len(contexts)
+        key = key * base + column
+        size *= base
+    _, first, rank = np.unique(key, return_index=True, return_inverse=True)
+    return rank, first

@@ -1,0 +1,30 @@
+"""The exceptions of the core, as a tree.
+
+    CoreError
+      ├─ CorpusError        a corpus that cannot be found, read or split
+      ├─ ConfigError        a value of a configuration that makes no sense
+      ├─ CheckpointError    a checkpoint that is missing, damaged or not ours
+      └─ Diverged           a loss became NaN or infinite: an outcome, not a fault
+
+The first three are bad input: what a user gave, where, and what would be right, in one line.
+"""
+
+
+class CoreError(Exception):
+    """Whatever this package raises on purpose."""
+
+
+class CorpusError(CoreError):
+    """A corpus that cannot be found, read or split."""
+
+
+class ConfigError(CoreError):
+    """A configuration value of the wrong kind or out of its range."""
+
+
+class CheckpointError(CoreError):
+    """A checkpoint that is missing, damaged, or was not written by this program."""
+
+
+class Diverged(CoreError):
+    """The dev loss became NaN or infinite."""

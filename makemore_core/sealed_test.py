@@ -1,0 +1,10 @@
+"""The one door to the test split. Only `search.final_test` may import this module (import-linter)."""
+
+from makemore_core.corpus import Corpus
+from makemore_core.splits import shuffled
+
+
+def open_test_split(corpus: Corpus, seed: int) -> tuple[str, ...]:
+    """The words of the test split. Record the opening before calling this."""
+    words, _, second_cut = shuffled(corpus, seed)
+    return tuple(words[second_cut:])

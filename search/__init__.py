@@ -1,0 +1,1 @@
+"""Finds the best configuration. Knows Optuna, SQLAlchemy and the core."""
