@@ -84,8 +84,11 @@ class Data:
     def _build(self, block_size: int) -> BlockData:
         seen = set(self.train_words)
         unseen = np.array([word not in seen for word in self.dev_words])
-        dev, (unseen_count,) = _count(self.dev_words, self.vocabulary, block_size, [unseen])
-        train, _ = _count(self.train_words, self.vocabulary, block_size, [])
+        lengths = np.fromiter((len(word) + 1 for word in self.dev_words), np.int64)
+        dev, pair_of_example = count_examples(self.dev_words, self.vocabulary, block_size)
+        chosen = pair_of_example[np.repeat(unseen, lengths)]
+        unseen_count = np.bincount(chosen, minlength=len(dev.count))
+        train = count_contexts(self.train_words, self.vocabulary, block_size)
         return BlockData(block_size, self.vocabulary, train, dev, unseen_count)
 
 
@@ -96,27 +99,25 @@ def count_contexts(words: Sequence[str], vocabulary: str, block_size: int) -> Co
     >>> counted.examples, len(counted.contexts)
     (8, 5)
     """
-    return _count(words, vocabulary, block_size, [])[0]
+    return count_examples(words, vocabulary, block_size)[0]
 
 
-def _count(
-    words: Sequence[str], vocabulary: str, block_size: int, masks: list[NDArray[np.bool_]]
-) -> tuple[CountedContexts, list[NDArray[np.int64]]]:
-    """Counts pairs over all words, and for each mask over the words it selects."""
+def count_examples(
+    words: Sequence[str], vocabulary: str, block_size: int
+) -> tuple[CountedContexts, NDArray[np.int64]]:
+    """The counted pairs, and the pair that each example of the words is, in their order. (N,)"""
     contexts, following = _examples(words, vocabulary, block_size)  # (N, block), (N,)
     context_rank, first = _ranks(contexts, len(vocabulary))
     pairs = context_rank * len(vocabulary) + following
     unique_pairs, pair_of_example = np.unique(pairs, return_inverse=True)
     row_of_pair = unique_pairs // len(vocabulary)
-    lengths = np.fromiter((len(word) + 1 for word in words), np.int64, len(words))
     counted = CountedContexts(
         contexts=np.ascontiguousarray(contexts[first]),
         offsets=np.searchsorted(row_of_pair, np.arange(len(first) + 1)),
         next_character=(unique_pairs % len(vocabulary)).astype(np.int32),
         count=np.bincount(pair_of_example, minlength=len(unique_pairs)),
     )
-    selected = [pair_of_example[np.repeat(mask, lengths)] for mask in masks]
-    return counted, [np.bincount(chosen, minlength=len(unique_pairs)) for chosen in selected]
+    return counted, pair_of_example
 
 
 def _examples(

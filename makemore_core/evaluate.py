@@ -1,0 +1,57 @@
+"""Exact losses: nats summed over counted contexts in float64, divided once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from makemore_core.contexts import CountedContexts, count_examples
+from makemore_core.model import Model
+
+CHUNK = 4096
+"""Contexts in one forward pass: bounds the memory of an evaluation."""
+
+
+class SplitLoss(NamedTuple):
+    """Mean nats per predicted character."""
+
+    all: float
+    unseen: float | None  # over words that the training split does not hold; None: there are none
+
+
+def split_loss(
+    model: Model, counted: CountedContexts, unseen_count: NDArray[np.int64] | None = None
+) -> SplitLoss:
+    """The loss of a split, and over its unseen words, in one pass over the unique contexts."""
+    nats = pair_nats(model, counted)  # (P,)
+    unseen = 0 if unseen_count is None else int(unseen_count.sum())
+    return SplitLoss(
+        all=float(nats @ counted.count) / counted.examples,
+        unseen=float(nats @ unseen_count) / unseen if unseen and unseen_count is not None else None,
+    )
+
+
+def pair_nats(model: Model, counted: CountedContexts) -> NDArray[np.float64]:
+    """Negative log-likelihood of each (context, next character) pair. (P,)"""
+    nats = np.empty(len(counted.next_character), np.float64)
+    device = model.tensors["embedding"].device
+    for first in range(0, len(counted.contexts), CHUNK):
+        offsets = counted.offsets[first : first + CHUNK + 1]
+        contexts = torch.from_numpy(counted.contexts[first : first + CHUNK].astype(np.int64))
+        log_probabilities = torch.log_softmax(model.logits(contexts.to(device)), 1).cpu().numpy()
+        pairs = slice(offsets[0], offsets[-1])
+        row = np.repeat(np.arange(len(contexts)), np.diff(offsets))
+        nats[pairs] = -log_probabilities[row, counted.next_character[pairs]]
+    return nats
+
+
+def word_losses(
+    model: Model, words: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Nats of each word (W,), and its predicted characters, its end included (W,)."""
+    counted, pair_of_example = count_examples(words, model.vocabulary, model.config.block_size)
+    characters = np.fromiter((len(word) + 1 for word in words), np.int64, len(words))
+    nats = pair_nats(model, counted)[pair_of_example]  # (N,)
+    return np.add.reduceat(nats, np.cumsum(characters) - characters), characters

@@ -1,0 +1,15 @@
+"""What an unfinished run needs to go on exactly where it stopped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Tensors (parameters, moments, best parameters) and a JSON document (position, curve, times)."""
+
+    tensors: Mapping[str, Tensor]
+    state: dict[str, Any]

@@ -1,0 +1,254 @@
+"""Trains one model: `train(config, data, seed)` gives its best dev loss, its curve and its parameters."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass
+
+import numpy as np
+import torch
+
+from makemore_core.config import TrialConfig
+from makemore_core.contexts import BlockData, Data
+from makemore_core.errors import Diverged
+from makemore_core.evaluate import split_loss
+from makemore_core.model import Model, initialise
+from makemore_core.randomness import generator, key
+from makemore_core.reference import ReferenceStep, views
+from makemore_core.schedule import learning_rate_at
+from makemore_core.snapshot import Snapshot
+
+BLOCK_SECONDS = 0.03
+"""Steps between two calls of `on_block` take about this long, by a pessimistic estimate."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One of the evenly spaced looks at the dev split."""
+
+    index: int  # from 1 to the number of evaluations
+    step: int
+    examples: int  # seen so far
+    dev_loss: float  # nats per predicted character
+    dev_loss_unseen: float | None  # over dev words that train does not hold; None: there are none
+    train_loss: float  # mean over the batches since the previous evaluation
+    seconds: float  # since the loop began: the loop and its evaluations, nothing else
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a finished run found. Losses are mean nats per predicted character."""
+
+    dev_loss: float  # the best of the evaluations; `model` is from there
+    dev_loss_unseen: float | None  # at the best evaluation
+    final_dev_loss: float  # of the last evaluation
+    train_loss: float  # exact, over the training split, at the best evaluation
+    parameters: int
+    steps: int
+    examples: int
+    train_seconds: float  # the loop and its evaluations, nothing else
+    stopped_early: bool
+    curve: tuple[Evaluation, ...]
+    model: Model
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.steps / self.train_seconds
+
+
+class TrainingRun:
+    """A run under way: where it is, and what it needs to go on from here."""
+
+    def __init__(self, config: TrialConfig, seed: int, step: ReferenceStep) -> None:
+        self.config, self.seed = config, seed
+        self.step = 0
+        self.seconds = 0.0
+        self.curve: list[Evaluation] = []
+        self._stepper = step
+        self._best = step.parameters.clone()
+
+    @property
+    def examples(self) -> int:
+        """Training examples seen so far."""
+        return self.step * self.config.batch_size
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The evaluation with the lowest dev loss so far; the first of equals."""
+        return min(self.curve, key=lambda e: e.dev_loss, default=None)
+
+    def best_model(self) -> Model:
+        """The parameters at the best evaluation so far."""
+        like = self._stepper.tensors
+        copies = {name: view.cpu() for name, view in views(self._best.clone(), like).items()}
+        return Model(self.config, self._stepper.vocabulary, copies)
+
+    def snapshot(self) -> Snapshot:
+        """Copies of everything that `train(..., resume=)` needs to go on bit for bit."""
+        tensors = {name: t.detach().cpu().clone() for name, t in self._stepper.state().items()}
+        tensors["best"] = self._best.cpu().clone()
+        state = {
+            "config": asdict(self.config),
+            "seed": self.seed,
+            "step": self.step,
+            "seconds": self.seconds,
+            "curve": [list(astuple(evaluation)) for evaluation in self.curve],
+        }
+        return Snapshot(tensors, state)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes back to a snapshot of the same configuration and seed."""
+        if snapshot.state["config"] != asdict(self.config) or snapshot.state["seed"] != self.seed:
+            raise ValueError("the snapshot is of another configuration or seed")
+        for name, tensor in self._stepper.state().items():
+            tensor.copy_(snapshot.tensors[name])
+        self._best.copy_(snapshot.tensors["best"])
+        self.step, self.seconds = snapshot.state["step"], snapshot.state["seconds"]
+        self.curve = [Evaluation(*values) for values in snapshot.state["curve"]]
+
+    def note(self, evaluation: Evaluation) -> None:
+        """Adds an evaluation; keeps the parameters if it is the best so far."""
+        if self.best is None or evaluation.dev_loss < self.best.dev_loss:
+            self._best.copy_(self._stepper.parameters)
+        self.curve.append(evaluation)
+
+    def out_of_patience(self) -> bool:
+        """Whether the last `patience` evaluations brought no improvement."""
+        config = self.config
+        if config.patience is None or self.best is None:
+            return False
+        if config.schedule == "step" and self.step <= config.step_at * config.steps:
+            return False
+        return len(self.curve) - 1 - self.curve.index(self.best) >= config.patience
+
+
+def evaluation_steps(config: TrialConfig) -> list[int]:
+    """After which steps the dev split is evaluated; the last is always the last step."""
+    wanted = {
+        round(k * config.steps / config.evaluations) for k in range(1, config.evaluations + 1)
+    }
+    return sorted(wanted - {0})
+
+
+def train(
+    config: TrialConfig,
+    data: Data,
+    seed: int,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    on_evaluation: Callable[[Evaluation], None] | None = None,
+    on_block: Callable[[TrainingRun], None] | None = None,
+    resume: Snapshot | None = None,
+) -> TrialResult:
+    """Trains one configuration from one seed.
+
+    The same configuration, data, seed, machine and thread count give the same bits, also when the run
+    was interrupted and goes on from a snapshot: random draws are keyed by seed, purpose and position.
+
+    Args:
+        on_evaluation: called after each evaluation; may raise, to prune the run.
+        on_block: called about every tenth of a second at most, with the run; may raise.
+        resume: a snapshot of this configuration and seed.
+
+    Raises:
+        Diverged: a loss became NaN or infinite.
+    """
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    block_data = data.at_block_size(config.block_size)
+    model = initialise(config, data.vocabulary, generator(seed, "initialisation"))
+    stepper = ReferenceStep(config, model, device)
+    draws = Draws(config, block_data, seed, device)
+    run = TrainingRun(config, seed, stepper)
+    if resume is not None:
+        run.restore(resume)
+    steps = config.steps
+    evaluations = evaluation_steps(config)
+    stopped_early = False
+
+    while run.step < steps and not stopped_early:
+        started = time.perf_counter()
+        index = len(run.curve)
+        until = min(evaluations[index], run.step - run.step % draws.block + draws.block)
+        for number in range(run.step, until):
+            rate = learning_rate_at(config, (number + 0.5) / steps)
+            stepper.step(number + 1, rate, *draws.at(number))
+        run.step = until
+        if until == evaluations[index]:
+            since = until - (evaluations[index - 1] if index else 0)
+            train_loss = stepper.loss_sum.item() / since
+            stepper.loss_sum.zero_()
+            loss = split_loss(stepper.model(), block_data.dev, block_data.dev_unseen_count)
+            if not math.isfinite(loss.all):
+                raise Diverged(f"the dev loss became {loss.all} at step {until}")
+            run.seconds += time.perf_counter() - started
+            run.note(Evaluation(index + 1, until, run.examples, *loss, train_loss, run.seconds))
+            stopped_early = run.out_of_patience()
+            if on_evaluation is not None:
+                on_evaluation(run.curve[-1])
+        else:
+            run.seconds += time.perf_counter() - started
+        if on_block is not None:
+            on_block(run)
+
+    best, model = run.best, run.best_model()
+    assert best is not None  # the last step is always evaluated
+    return TrialResult(
+        dev_loss=best.dev_loss,
+        dev_loss_unseen=best.dev_loss_unseen,
+        final_dev_loss=run.curve[-1].dev_loss,
+        train_loss=split_loss(model, block_data.train).all,
+        parameters=model.parameters,
+        steps=run.step,
+        examples=run.examples,
+        train_seconds=run.seconds,
+        stopped_early=stopped_early and run.step < steps,
+        curve=tuple(run.curve),
+        model=model,
+    )
+
+
+class Draws:
+    """Batches, a block of steps at a time."""
+
+    def __init__(self, config: TrialConfig, data: BlockData, seed: int, device: str) -> None:
+        self.config, self.seed, self.device = config, seed, device
+        counted = data.train
+        cost = config.batch_size * (config.hidden_width + 200) * (config.block_size + 30) * 4e-10
+        self.block = max(1, min(1024, int(BLOCK_SECONDS / (cost + 1e-4))))
+        self._contexts = torch.from_numpy(counted.contexts.astype(np.int64))
+        self._row_of_pair = counted.row_of_pair
+        self._next = counted.next_character
+        self._share = counted.count / counted.frequency[self._row_of_pair]
+        self._offsets = counted.offsets
+        self._pair_of_example = np.repeat(np.arange(len(counted.count)), counted.count)
+        self._symbols = len(data.vocabulary)
+
+    def at(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The contexts (U, block), targets (U, V) and dropout mask (U, H) of step `number`."""
+        config = self.config
+        rng = np.random.Generator(np.random.PCG64(key(self.seed, "draws", number)))
+        pairs = self._pair_of_example[
+            rng.integers(len(self._pair_of_example), size=config.batch_size)
+        ]
+        rows, row = np.unique(self._row_of_pair[pairs], return_inverse=True)
+        targets = np.zeros((len(rows), self._symbols), np.float32)
+        if config.targets == "sampled":
+            np.add.at(targets, (row, self._next[pairs]), 1 / config.batch_size)
+        else:
+            weight = np.bincount(row) / config.batch_size
+            for place, context in enumerate(rows):
+                pairs_of = slice(self._offsets[context], self._offsets[context + 1])
+                targets[place, self._next[pairs_of]] = weight[place] * self._share[pairs_of]
+        mask = None
+        if config.dropout > 0:
+            uniform = torch.rand(
+                len(rows), config.hidden_width, generator=generator(self.seed, "dropout", number)
+            )
+            mask = (uniform >= config.dropout).float().to(self.device) / (1 - config.dropout)
+        return (
+            self._contexts[torch.from_numpy(rows)].to(self.device),
+            torch.from_numpy(targets).to(self.device),
+            mask,
+        )
