@@ -1,0 +1,214 @@
+"""Who may start a trial: one short transaction claims a slot, whatever else runs or dies.
+
+A study's budget counts slots. A slot is claimed by a worker, and is then finished (its trial is
+complete or pruned), waiting (its attempt was lost and is to be tried once more) or abandoned (it
+was lost twice by error). Since finished and claimed slots together never exceed the budget, neither
+do finished trials.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from search import tables
+from search.samplers import derive_seed
+from search.storage import Storage, patient
+from search.study import StoredStudy
+
+LEASE_SECONDS = 30.0
+"""A worker that has not been seen for so long has lost what it claimed."""
+
+
+class Standing(Enum):
+    """Why there is nothing to claim."""
+
+    WAIT = "others are at work on the last slots, and may lose them"
+    DONE = "the budget is met"
+    STOPPED = "a stop was requested"
+    CLOSED = "the test split has been opened"
+    GONE = "the study has been deleted"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A slot that this worker holds, and the attempt that it is about to make."""
+
+    attempt_id: int
+    ordinal: int
+    training_seed: int
+    lost_attempt: Any | None
+    """The attempt before this one, with its configuration; None for a first attempt."""
+    remaining_seconds: float | None
+    """Working time that the study has left; None: without limit."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A study's slots and its time, read in one go."""
+
+    finished: int
+    claimed: int
+    waiting: int
+    abandoned: int
+    elapsed_seconds: float
+    best: float | None
+
+    @property
+    def claimed_ever(self) -> int:
+        return self.finished + self.claimed + self.waiting + self.abandoned
+
+
+def progress(storage: Storage, connection: Connection, study_uid: str) -> Progress:
+    """Counts the slots, adds up the working time, and finds the lowest complete dev loss."""
+    slots = tables.slots
+    counts: dict[str, int] = dict(
+        connection.execute(
+            select(slots.c.state, func.count())
+            .where(slots.c.study_uid == study_uid)
+            .group_by(slots.c.state)
+        )
+        .tuples()
+        .all()
+    )
+    best = connection.execute(
+        select(func.min(tables.attempts.c.dev_loss)).where(
+            tables.attempts.c.study_uid == study_uid,
+            tables.attempts.c.outcome == "complete",
+            tables.attempts.c.ended_at.is_not(None),
+        )
+    ).scalar()
+    return Progress(
+        finished=counts.get("finished", 0),
+        claimed=counts.get("claimed", 0),
+        waiting=counts.get("waiting", 0),
+        abandoned=counts.get("abandoned", 0),
+        elapsed_seconds=elapsed_seconds(storage, connection, study_uid),
+        best=best,
+    )
+
+
+def elapsed_seconds(storage: Storage, connection: Connection, study_uid: str) -> float:
+    """How long at least one worker was at work, over all resumes."""
+    workers = tables.workers
+    now = connection.execute(select(storage.now())).scalar_one()
+    rows = connection.execute(
+        select(workers.c.started_at, workers.c.seen_at, workers.c.ended_at)
+        .where(workers.c.study_uid == study_uid)
+        .order_by(workers.c.started_at)
+    )
+    total, until = 0.0, float("-inf")
+    for started, seen, ended in rows:
+        alive = ended is None and seen > now - LEASE_SECONDS
+        end = ended if ended is not None else (now if alive else seen)
+        total += max(0.0, end - max(started, until))
+        until = max(until, end)
+    return total
+
+
+def spent(study: StoredStudy, now: Progress) -> bool:
+    """Whether the study's budget is met: its trials, its working time, or its target."""
+    budget = study.spec.budget
+    return (
+        now.finished >= budget.trials
+        or (budget.timeout is not None and now.elapsed_seconds >= budget.timeout)
+        or (budget.target is not None and now.best is not None and now.best <= budget.target)
+    )
+
+
+@patient
+def claim(
+    storage: Storage, study: StoredStudy, worker_id: str, attempt: dict[str, Any]
+) -> Claim | Standing:
+    """Claims a slot for a worker; `attempt` holds the columns that the worker knows."""
+    with storage.write() as connection:
+        flags = locked_flags(storage, connection, study.uid, worker_id)
+        if flags is not None:
+            return flags
+        now = progress(storage, connection, study.uid)
+        if spent(study, now):
+            return Standing.DONE
+        if now.finished + now.claimed >= study.spec.budget.trials:
+            return Standing.WAIT
+        return _take(storage, connection, study, worker_id, now, attempt)
+
+
+def locked_flags(
+    storage: Storage, connection: Connection, study_uid: str, worker_id: str
+) -> Standing | None:
+    """Locks the study's row (PostgreSQL) and says whether this worker must leave it."""
+    studies, workers = tables.studies, tables.workers
+    row = connection.execute(
+        select(studies.c.stop_requested_at, studies.c.closed_at)
+        .where(studies.c.uid == study_uid)
+        .with_for_update()
+    ).first()
+    if row is None:
+        return Standing.GONE
+    if row.closed_at is not None:
+        return Standing.CLOSED
+    started = connection.execute(
+        select(workers.c.started_at).where(workers.c.id == worker_id)
+    ).scalar()
+    if row.stop_requested_at is not None and (started or 0.0) <= row.stop_requested_at:
+        return Standing.STOPPED
+    return None
+
+
+def _take(
+    storage: Storage,
+    connection: Connection,
+    study: StoredStudy,
+    worker_id: str,
+    now: Progress,
+    attempt: dict[str, Any],
+) -> Claim:
+    """Takes the first waiting slot, or makes the next."""
+    slots, attempts = tables.slots, tables.attempts
+    waiting = connection.execute(
+        select(slots.c.ordinal, slots.c.attempt_id)
+        .where(slots.c.study_uid == study.uid, slots.c.state == "waiting")
+        .order_by(slots.c.ordinal)
+        .limit(1)
+    ).first()
+    ordinal = now.claimed_ever if waiting is None else waiting.ordinal
+    lost = None
+    if waiting is not None:
+        lost = connection.execute(select(attempts).where(attempts.c.id == waiting.attempt_id)).one()
+    training_seed = derive_seed(study.spec.study.seed, ordinal, "train")
+    attempt_id = connection.execute(
+        attempts.insert()
+        .values(
+            study_uid=study.uid,
+            ordinal=ordinal,
+            worker_id=worker_id,
+            training_seed=training_seed,
+            started_at=storage.now(),
+            retry_of=_retried(lost),
+            **attempt,
+        )
+        .returning(attempts.c.id)
+    ).scalar_one()
+    claimed = {"state": "claimed", "worker_id": worker_id, "attempt_id": attempt_id}
+    if waiting is None:
+        connection.execute(
+            slots.insert().values(study_uid=study.uid, ordinal=ordinal, losses=0, **claimed)
+        )
+    else:
+        connection.execute(
+            update(slots)
+            .where(slots.c.study_uid == study.uid, slots.c.ordinal == ordinal)
+            .values(**claimed)
+        )
+    timeout = study.spec.budget.timeout
+    remaining = None if timeout is None else timeout - now.elapsed_seconds
+    return Claim(attempt_id, ordinal, training_seed, lost, remaining)
+
+
+def _retried(lost: Any | None) -> int | None:
+    """The trial that is tried again; an attempt that died before it had one passes on its own."""
+    if lost is None:
+        return None
+    trial: int | None = lost.trial if lost.trial is not None else lost.retry_of
+    return trial

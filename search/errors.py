@@ -1,0 +1,98 @@
+"""The exceptions of the search, as a tree; each carries the exit status it leads to.
+
+    SearchError                 1  failed while running
+      ├─ BadInput               2  bad usage or input: what, where, and what would be right
+      │    ├─ StudyFileError    2  every mistake of a study or config file, at once
+      │    ├─ NotFound          2  no such study, trial or checkpoint
+      │    └─ StorageUnusable   2  a database that cannot be opened, read or written
+      ├─ Refused                3  it would break a promise
+      │    ├─ Drift             3  the study in the storage has another definition
+      │    └─ StudyClosed       3  the test split has been opened: no further trials
+      ├─ StorageLost            1  the database went away and did not come back
+      ├─ WorkersDying           1  every worker dies; going on would only eat the budget
+      └─ Interrupted          130  the same command goes on where it stopped
+
+    (The core's CorpusError, ConfigError and CheckpointError are bad input as well: status 2.)
+
+Two more never reach a user: they end a trial, with the reason that is recorded for it.
+
+    TrialEnded
+      ├─ TrialPruned            the pruner stopped it, or it broke its limits: an outcome
+      └─ TrialLost              its claim is gone, or its worker was told to stop: tried again
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class SearchError(Exception):
+    """Whatever the search raises on purpose."""
+
+    exit_status = 1
+
+
+class BadInput(SearchError):
+    """Bad usage or bad input; nothing was created."""
+
+    exit_status = 2
+
+
+class StudyFileError(BadInput):
+    """All mistakes of a file, each with its key."""
+
+    def __init__(self, path: Path | str, mistakes: Sequence[tuple[str, str]]) -> None:
+        self.mistakes = tuple(mistakes)
+        told = "; ".join(f"{key}: {what}" if key else what for key, what in mistakes)
+        super().__init__(f"{path}: {told}")
+
+
+class NotFound(BadInput):
+    """A study, trial or checkpoint that does not exist."""
+
+
+class StorageUnusable(BadInput):
+    """A database that cannot be opened, read or written."""
+
+
+class Refused(SearchError):
+    """What was asked for would break a promise."""
+
+    exit_status = 3
+
+
+class Drift(Refused):
+    """The stored study was defined otherwise."""
+
+
+class StudyClosed(Refused):
+    """The test split has been opened for this study."""
+
+
+class StorageLost(SearchError):
+    """The database went away while running, and did not come back."""
+
+
+class WorkersDying(SearchError):
+    """Workers die one after another without finishing a trial."""
+
+
+class Interrupted(SearchError):
+    """A signal or a `stop` ended the run."""
+
+    exit_status = 130
+
+
+class TrialEnded(Exception):
+    """Ends a trial; `reason` is what is recorded for it."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class TrialPruned(TrialEnded):
+    """An outcome of the configuration: counted, never repeated."""
+
+
+class TrialLost(TrialEnded):
+    """No fault of the configuration: its claim was given away, or its worker must stop."""

@@ -1,0 +1,295 @@
+"""What became of each attempt. Every step can be repeated: a crash between two loses nothing.
+
+An attempt is finished in three transactions: its outcome is recorded, Optuna's trial is told, the
+slot is settled. Whoever finds an attempt whose worker is gone goes on from where it stopped: a
+recorded outcome is told on the worker's behalf, an attempt without one is lost.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+from sqlalchemy import case, or_, select, update
+
+from search import tables
+from search.budget import LEASE_SECONDS, Standing, locked_flags
+from search.errors import TrialLost
+from search.processes import HOST, is_dead
+from search.storage import Storage, patient
+from search.study import StoredStudy
+
+ATTEMPT_ATTRIBUTE = "makemore:attempt"
+"""Links an Optuna trial to its attempt, from the moment it exists."""
+
+MOST_LOSSES = 2
+"""A configuration is tried again once; interruptions aside."""
+
+KILLED, INTERRUPTED, ERROR, KILLED_WORKERS = "killed", "interrupted", "error", "killed workers"
+
+OPTUNA_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+@patient
+def register_worker(storage: Storage, study: StoredStudy) -> str:
+    """Adds this process as a worker of a study; its lease runs from now."""
+    worker_id = secrets.token_hex(16)
+    now = storage.now()
+    with storage.write() as connection:
+        connection.execute(
+            tables.workers.insert().values(
+                id=worker_id,
+                study_uid=study.uid,
+                host=HOST,
+                pid=os.getpid(),
+                started_at=now,
+                seen_at=now,
+            )
+        )
+    return worker_id
+
+
+@patient
+def beat(storage: Storage, study: StoredStudy, worker_id: str) -> Standing | None:
+    """Renews a worker's lease, and says whether it must leave the study.
+
+    Raises:
+        TrialLost: the lease ran out, and others may have taken what the worker held.
+    """
+    workers = tables.workers
+    with storage.write() as connection:
+        renewed = connection.execute(
+            update(workers)
+            .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
+            .values(seen_at=storage.now())
+        )
+        if renewed.rowcount == 0:
+            raise TrialLost(KILLED)
+        return locked_flags(storage, connection, study.uid, worker_id)
+
+
+@patient
+def end_worker(storage: Storage, worker_id: str) -> None:
+    """The worker leaves, or is known to be dead; what it still holds is lost."""
+    workers = tables.workers
+    with storage.write() as connection:
+        connection.execute(
+            update(workers)
+            .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
+            .values(ended_at=storage.now())
+        )
+
+
+def attach_trial(storage: Storage, attempt_id: int, trial: int, config: dict[str, Any]) -> None:
+    """Records which Optuna trial an attempt became."""
+    _update_open(storage, attempt_id, trial=trial, config=config)
+
+
+def report(storage: Storage, trial_id: int, resource: int, dev_loss: float) -> None:
+    """Stores one dev loss; once this returns, it is in the database.
+
+    Raises:
+        TrialLost: the trial was given up on meanwhile.
+    """
+    try:
+        storage.optuna.set_trial_intermediate_value(trial_id, resource, dev_loss)
+    except (UpdateFinishedTrialError, KeyError):  # KeyError: the study has been deleted
+        raise TrialLost(KILLED) from None
+
+
+def record_outcome(storage: Storage, attempt_id: int, **values: Any) -> None:
+    """First step of finishing: the outcome and all that was measured, in one transaction.
+
+    Raises:
+        TrialLost: the attempt was given up on meanwhile, or the study closed to further trials.
+    """
+    _update_open(storage, attempt_id, unless_closed=values["outcome"] != "failed", **values)
+
+
+@patient
+def settle(storage: Storage, study: StoredStudy, attempt_id: int, trial_id: int | None) -> None:
+    """Second and third step: tells Optuna the recorded outcome, then settles the slot."""
+    attempts = tables.attempts
+    with storage.read() as connection:
+        attempt = connection.execute(select(attempts).where(attempts.c.id == attempt_id)).first()
+    if attempt is None:
+        return  # the study has been deleted
+    if trial_id is not None:
+        _tell(storage, trial_id, attempt.outcome, attempt.dev_loss)
+    with storage.write() as connection:
+        losses = int(attempt.outcome == "failed" and attempt.reason != INTERRUPTED)
+        slots = tables.slots
+        connection.execute(
+            update(slots)
+            .where(
+                slots.c.study_uid == study.uid,
+                slots.c.attempt_id == attempt_id,
+                slots.c.state == "claimed",
+            )
+            .values(
+                worker_id=None,
+                losses=slots.c.losses + losses,
+                state="finished" if attempt.outcome != "failed" else _after_loss(losses),
+            )
+        )
+        connection.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt_id, attempts.c.ended_at.is_(None))
+            .values(ended_at=storage.now())
+        )
+
+
+@patient
+def recover(storage: Storage, study: StoredStudy) -> int:
+    """Settles every attempt whose worker is gone; returns how many there were."""
+    lost = _open_attempts_of_lost_workers(storage, study)
+    for attempt in lost:
+        trial_id = _trial_id(storage, study, attempt)
+        if attempt.outcome is None:
+            outcome, reason = _outcome_of_killed(storage, study, attempt)
+            losses = _reported(storage, trial_id)
+            try:
+                record_outcome(
+                    storage,
+                    attempt.id,
+                    outcome=outcome,
+                    reason=reason,
+                    trial=_number(storage, trial_id),
+                    dev_loss=min(losses) if losses else None,
+                )
+            except TrialLost:
+                continue  # another process was first
+        settle(storage, study, attempt.id, trial_id)
+    return len(lost)
+
+
+@patient
+def worker_ids_of(storage: Storage, pid: int) -> Sequence[str]:
+    """The workers that a process of this host is."""
+    workers = tables.workers
+    with storage.read() as connection:
+        return (
+            connection.execute(
+                select(workers.c.id).where(
+                    workers.c.pid == pid,
+                    workers.c.host == HOST,
+                    workers.c.ended_at.is_(None),
+                )
+            )
+            .scalars()
+            .all()
+        )
+
+
+@patient
+def _update_open(
+    storage: Storage, attempt_id: int, *, unless_closed: bool = False, **values: Any
+) -> None:
+    attempts, studies = tables.attempts, tables.studies
+    with storage.write() as connection:
+        closed = connection.execute(
+            select(studies.c.closed_at)
+            .join(attempts, attempts.c.study_uid == studies.c.uid)
+            .where(attempts.c.id == attempt_id)
+            .with_for_update(of=studies)
+        ).scalar()
+        if unless_closed and closed is not None:
+            raise TrialLost(INTERRUPTED)
+        updated = connection.execute(
+            update(attempts)
+            .where(
+                attempts.c.id == attempt_id,
+                attempts.c.ended_at.is_(None),
+                attempts.c.outcome.is_(None),
+            )
+            .values(**values)
+        )
+    if updated.rowcount == 0:
+        raise TrialLost(KILLED)
+
+
+def _after_loss(losses: int) -> Any:
+    """waiting, or abandoned once the configuration has been tried again already."""
+    return case((tables.slots.c.losses + losses >= MOST_LOSSES, "abandoned"), else_="waiting")
+
+
+def _tell(storage: Storage, trial_id: int, outcome: str, dev_loss: float | None) -> None:
+    """Tells Optuna; a trial that has been told already is left as it is."""
+    values = [dev_loss] if outcome in ("complete", "pruned") and dev_loss is not None else None
+    with contextlib.suppress(UpdateFinishedTrialError):
+        storage.optuna.set_trial_state_values(trial_id, OPTUNA_STATES[outcome], values)
+
+
+def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list[Any]:
+    """Attempts not ended, of workers that ended, lost their lease, or are dead on this host."""
+    attempts, workers = tables.attempts, tables.workers
+    with storage.read() as connection:
+        rows = connection.execute(
+            select(
+                attempts,
+                workers.c.host,
+                workers.c.pid,
+                or_(
+                    workers.c.id.is_(None),
+                    workers.c.ended_at.is_not(None),
+                    workers.c.seen_at < storage.now() - LEASE_SECONDS,
+                ).label("lost"),
+            )
+            .join_from(attempts, workers, attempts.c.worker_id == workers.c.id, isouter=True)
+            .where(attempts.c.study_uid == study.uid, attempts.c.ended_at.is_(None))
+        ).all()
+    lost = [row for row in rows if row.lost or (row.host and is_dead(row.host, row.pid))]
+    for worker_id in {row.worker_id for row in lost}:
+        end_worker(storage, worker_id)  # so that its own writes are refused from now on
+    return lost
+
+
+def _outcome_of_killed(storage: Storage, study: StoredStudy, attempt: Any) -> tuple[str, str]:
+    slots = tables.slots
+    with storage.read() as connection:
+        losses = connection.execute(
+            select(slots.c.losses).where(
+                slots.c.study_uid == study.uid, slots.c.ordinal == attempt.ordinal
+            )
+        ).scalar_one()
+    if losses + 1 >= MOST_LOSSES and attempt.config is not None:
+        return "pruned", KILLED_WORKERS
+    return "failed", KILLED
+
+
+def _trial_id(storage: Storage, study: StoredStudy, attempt: Any) -> int | None:
+    """Optuna's id of an attempt's trial; also when the worker died before it noted the number."""
+    if attempt.trial is not None:
+        return storage.optuna.get_trial_id_from_study_id_trial_number(
+            study.optuna_id, attempt.trial
+        )
+    attributes = tables.optuna_system_attributes
+    trials = tables.optuna_trials
+    with storage.read() as connection:
+        return connection.execute(
+            select(trials.c.trial_id)
+            .join_from(trials, attributes, trials.c.trial_id == attributes.c.trial_id)
+            .where(
+                trials.c.study_id == study.optuna_id,
+                attributes.c.key == ATTEMPT_ATTRIBUTE,
+                attributes.c.value_json == json.dumps(attempt.id),
+            )
+        ).scalar()
+
+
+def _number(storage: Storage, trial_id: int | None) -> int | None:
+    return None if trial_id is None else storage.optuna.get_trial(trial_id).number
+
+
+def _reported(storage: Storage, trial_id: int | None) -> list[float]:
+    if trial_id is None:
+        return []
+    return list(storage.optuna.get_trial(trial_id).intermediate_values.values())

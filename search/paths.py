@@ -1,0 +1,37 @@
+"""Every file name under the data directory, in one place."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """Where this machine keeps its things."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "studies.db"
+
+    @property
+    def default_storage(self) -> str:
+        return f"sqlite:///{self.database}"
+
+    def corpus(self, fingerprint: str) -> Path:
+        """The words a study was created with, whatever becomes of the user's file."""
+        return self.root / "corpora" / f"{fingerprint}.txt"
+
+    def checkpoints(self, study_uid: str) -> Path:
+        return self.root / "checkpoints" / study_uid
+
+    def checkpoint(self, study_uid: str, trial: int) -> Path:
+        return self.checkpoints(study_uid) / f"trial-{trial}.safetensors"
+
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    def log(self, study_name: str, worker: str) -> Path:
+        """Of one worker process; its name is safe for any file system."""
+        return self.root / "logs" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', study_name)}-{worker}.log"

@@ -1,0 +1,89 @@
+"""What a study would cost, before anything is created: measured on this machine, not guessed."""
+
+import itertools
+import random
+import statistics
+from dataclasses import dataclass, replace
+from typing import Any
+
+import optuna
+
+from makemore_core.config import TrialConfig
+from makemore_core.contexts import Data
+from makemore_core.trainer import train
+from search import space
+from search.pruning import Pruner
+from search.samplers import sampler_for
+from search.study_file import StudySpec
+
+PROBES = 8
+PROBE_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The cost of a study as its file defines it."""
+
+    study: str
+    space: dict[str, Any]
+    trials: int
+    estimated_seconds: float
+    seconds_of_full_trial: float
+    share_trained: float
+    """Expected share of a full trial that the pruner lets the average trial run."""
+
+
+def preview(spec: StudySpec, data: Data, workers: int, threads: int) -> Preview:
+    """Times a few steps of configurations drawn from the space, and extrapolates."""
+    full = statistics.mean(
+        _seconds_of_full_trial(config, data, threads) for config in _probes(spec)
+    )
+    share = expected_share(spec)
+    seconds = full * share * spec.budget.trials / workers
+    if spec.budget.timeout is not None:
+        seconds = min(seconds, spec.budget.timeout)
+    described = {name: kind.described() for name, kind in spec.search.items()}
+    return Preview(spec.study.name, described, spec.budget.trials, seconds, full, share)
+
+
+def expected_share(spec: StudySpec) -> float:
+    """How much of a full trial the average trial runs, if each rung stops all but one in rf."""
+    if spec.pruner.kind not in ("asha", "hyperband"):
+        return 1.0
+    pruner = Pruner(spec.pruner, spec.budget)
+    shares = []
+    for ordinal in range(len(pruner.rungs(0)) + 1 if spec.pruner.kind == "hyperband" else 1):
+        bounds = [0, *pruner.rungs(ordinal), spec.budget.evaluations]
+        spans = [b - a for a, b in itertools.pairwise(bounds)]
+        alive = [spec.pruner.reduction_factor**-level for level in range(len(spans))]
+        trained = sum(span * left for span, left in zip(spans, alive, strict=True))
+        shares.append(trained / spec.budget.evaluations)
+    return statistics.mean(shares)
+
+
+def _probes(spec: StudySpec) -> list[TrialConfig]:
+    """Configurations drawn at random from the space."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configs = []
+    for ordinal in range(PROBES):
+        sampler = sampler_for("random", random.Random(ordinal).randrange(2**31), ordinal)
+        template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+        values = space.ask(sampler, study, template, spec.search)
+        configs.append(space.configuration(spec.search, values, {}, examples=spec.budget.examples))
+    return configs
+
+
+def _seconds_of_full_trial(config: TrialConfig, data: Data, threads: int) -> float:
+    """A full trial's training time, out of two short runs: their difference has no start-up."""
+    data.at_block_size(config.block_size)
+    short, longer = (
+        train(
+            replace(config, examples=steps * config.batch_size, evaluations=1, schedule="constant"),
+            data,
+            0,
+            threads=threads,
+        ).train_seconds
+        for steps in (PROBE_STEPS, 3 * PROBE_STEPS)
+    )
+    per_step = max(longer - short, 1e-6) / (2 * PROBE_STEPS)
+    return float(per_step * config.steps)

@@ -1,0 +1,57 @@
+"""Trains a recorded trial again and compares the curves, bit for bit."""
+
+import contextlib
+from dataclasses import dataclass
+
+from makemore_core.config import TrialConfig
+from makemore_core.contexts import Data
+from makemore_core.trainer import Evaluation, train
+from search import results
+from search.errors import BadInput
+from search.paths import DataDir
+from search.storage import Storage
+from search.study import StoredStudy, kept_corpus
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Curves as [[examples, dev_loss], ...]."""
+
+    recorded: list[list[float]]
+    replayed: list[list[float]]
+    identical: bool
+
+
+class _Enough(Exception):
+    """As much has been trained again as was recorded."""
+
+
+def replay(storage: Storage, study: StoredStudy, number: int, data_dir: DataDir) -> Replay:
+    """Trains trial `number` again as far as it was recorded, with its seed and thread count.
+
+    Raises:
+        NotFound: there is no such trial.
+        BadInput: nothing of its curve was recorded.
+    """
+    attempt = results.recorded_attempt(storage, study, number)
+    if not attempt.curve:
+        raise BadInput(f"study {study.name}: trial {number} has no recorded curve to compare with")
+    recorded = [[examples, loss] for examples, loss, *_ in attempt.curve]
+    replayed: list[list[float]] = []
+
+    def compare(evaluation: Evaluation) -> None:
+        replayed.append([evaluation.examples, evaluation.dev_loss])
+        if len(replayed) == len(recorded):
+            raise _Enough
+
+    data = Data.of(kept_corpus(study, data_dir), study.spec.study.split_seed)
+    with contextlib.suppress(_Enough):
+        train(
+            TrialConfig(**attempt.config),
+            data,
+            attempt.training_seed,
+            threads=attempt.threads,
+            device=attempt.device,
+            on_evaluation=compare,
+        )
+    return Replay(recorded, replayed, replayed == recorded)

@@ -1,0 +1,270 @@
+"""The storage as frozen, read-only views. Everything that shows anything reads these.
+
+Optuna's tables are read by SQL, never written: at ten thousand trials Optuna's own first read of a
+study takes seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from search import tables
+from search.budget import Progress, progress, spent
+from search.errors import NotFound
+from search.storage import Storage, patient
+from search.study import StoredStudy
+
+STATES = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """One trial."""
+
+    number: int
+    state: str
+    dev_loss: float | None
+    config: Mapping[str, Any]
+    seconds: float | None
+    examples: int | None
+    reason: str | None
+    retry_of: int | None
+
+
+@dataclass(frozen=True)
+class BestView:
+    """The best complete trial."""
+
+    study: str
+    trial: int
+    dev_loss: float
+    dev_loss_unseen: float | None
+    config: Mapping[str, Any]
+    parameters: int
+    checkpoint_sha256: str | None
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """A study at a glance."""
+
+    study: str
+    state: str
+    trials: Mapping[str, int]
+    budget: Mapping[str, int]
+    best: BestView | None
+    elapsed_seconds: float
+    eta_seconds: float | None
+
+
+@dataclass(frozen=True)
+class RunningView:
+    """A trial under way, as far as it has reported."""
+
+    number: int
+    examples: int | None
+    dev_loss: float | None
+
+
+def status(storage: Storage, study: StoredStudy) -> StatusView:
+    """Counts, budget, best and time of a study."""
+    with storage.read() as connection:
+        now = progress(storage, connection, study.uid)
+        counts = _counts(connection, study)
+    enqueued_ahead = max(0, len(study.spec.enqueue) - now.claimed_ever)
+    budget = study.spec.budget
+    return StatusView(
+        study=study.name,
+        state="closed" if study.closed else "done" if spent(study, now) else "open",
+        trials=counts | {"waiting": counts["waiting"] + now.waiting + enqueued_ahead},
+        budget={"trials": budget.trials, "finished": now.finished},
+        best=best(storage, study),
+        elapsed_seconds=now.elapsed_seconds,
+        eta_seconds=_eta(study, now),
+    )
+
+
+def trials(storage: Storage, study: StoredStudy) -> list[TrialView]:
+    """Every trial, by number."""
+    t, v, a = tables.optuna_trials, tables.optuna_values, tables.attempts
+    query = (
+        select(
+            t.c.number,
+            t.c.state,
+            func.coalesce(a.c.dev_loss, v.c.value).label("dev_loss"),
+            a.c.config,
+            a.c.seconds,
+            a.c.examples,
+            a.c.reason,
+            a.c.retry_of,
+        )
+        .select_from(
+            t.outerjoin(v, and_(v.c.trial_id == t.c.trial_id, v.c.objective == 0)).outerjoin(
+                a, and_(a.c.study_uid == study.uid, a.c.trial == t.c.number)
+            )
+        )
+        .where(t.c.study_id == study.optuna_id)
+        .order_by(t.c.number)
+    )
+    with storage.read() as connection:
+        rows = connection.execute(query).all()
+    return [
+        TrialView(
+            number=row.number,
+            state=STATES[row.state],
+            dev_loss=row.dev_loss,
+            config=row.config or {},
+            seconds=row.seconds,
+            examples=row.examples,
+            reason=row.reason,
+            retry_of=row.retry_of,
+        )
+        for row in rows
+    ]
+
+
+def best(storage: Storage, study: StoredStudy) -> BestView | None:
+    """The complete trial with the lowest dev loss; of equals, the first."""
+    found = best_trials(storage, study, 1)
+    return found[0] if found else None
+
+
+def require_best(storage: Storage, study: StoredStudy) -> BestView:
+    """As `best`; raises NotFound where no trial is complete yet."""
+    found = best(storage, study)
+    if found is None:
+        raise NotFound(f"study {study.name}: no complete trial yet; `run` it first")
+    return found
+
+
+@patient
+def best_trials(storage: Storage, study: StoredStudy, count: int) -> list[BestView]:
+    """The best complete trials, best first."""
+    a = tables.attempts
+    query = (
+        select(a)
+        .where(a.c.study_uid == study.uid, a.c.outcome == "complete", a.c.ended_at.is_not(None))
+        .order_by(a.c.dev_loss, a.c.trial)
+        .limit(count)
+    )
+    with storage.read() as connection:
+        rows = connection.execute(query).all()
+    return [
+        BestView(
+            study=study.name,
+            trial=row.trial,
+            dev_loss=row.dev_loss,
+            dev_loss_unseen=row.dev_loss_unseen,
+            config=row.config,
+            parameters=row.parameters,
+            checkpoint_sha256=row.checkpoint_sha256,
+        )
+        for row in rows
+    ]
+
+
+@patient
+def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]:
+    """Trials whose checkpoints stay: the best, those not settled yet, and what a test opened."""
+    a, o = tables.attempts, tables.openings
+    with storage.read() as connection:
+        unsettled = connection.execute(
+            select(a.c.trial).where(a.c.study_uid == study.uid, a.c.ended_at.is_(None))
+        ).scalars()
+        opened = connection.execute(select(o.c.trial).where(o.c.study_uid == study.uid)).scalars()
+        keep = {trial for trial in (*unsettled, *opened) if trial is not None}
+    return keep | {each.trial for each in best_trials(storage, study, count)}
+
+
+@patient
+def losses_at(
+    storage: Storage, study: StoredStudy, resource: int, except_trial_id: int
+) -> list[float]:
+    """The dev losses that the other trials reported at a resource; lost attempts do not count."""
+    t, i = tables.optuna_trials, tables.optuna_intermediate_values
+    query = (
+        select(i.c.intermediate_value)
+        .join_from(i, t, i.c.trial_id == t.c.trial_id)
+        .where(
+            t.c.study_id == study.optuna_id,
+            t.c.trial_id != except_trial_id,
+            or_(t.c.state == "RUNNING", t.c.state == "COMPLETE", t.c.state == "PRUNED"),
+            i.c.step == resource,
+        )
+    )
+    with storage.read() as connection:
+        return [float(loss) for loss in connection.execute(query).scalars()]
+
+
+def running(storage: Storage, study: StoredStudy) -> list[RunningView]:
+    """What is being trained now."""
+    t, i = tables.optuna_trials, tables.optuna_intermediate_values
+    last = select(i.c.trial_id, func.max(i.c.step).label("step")).group_by(i.c.trial_id).subquery()
+    query = (
+        select(t.c.number, i.c.step, i.c.intermediate_value)
+        .select_from(
+            t.outerjoin(last, last.c.trial_id == t.c.trial_id).outerjoin(
+                i, and_(i.c.trial_id == t.c.trial_id, i.c.step == last.c.step)
+            )
+        )
+        .where(t.c.study_id == study.optuna_id, t.c.state == "RUNNING")
+        .order_by(t.c.number)
+    )
+    with storage.read() as connection:
+        return [RunningView(*row) for row in connection.execute(query)]
+
+
+def all_names(storage: Storage) -> list[str]:
+    """The names of the studies in a storage, in the order in which they were created."""
+    s = tables.studies
+    with storage.read() as connection:
+        return list(connection.execute(select(s.c.name).order_by(s.c.created_at)).scalars())
+
+
+def recorded_attempt(storage: Storage, study: StoredStudy, trial: int) -> Any:
+    """The attempt that became a trial.
+
+    Raises:
+        NotFound: the study has no such trial.
+    """
+    a = tables.attempts
+    with storage.read() as connection:
+        row = connection.execute(
+            select(a).where(a.c.study_uid == study.uid, a.c.trial == trial)
+        ).first()
+    if row is None:
+        raise NotFound(
+            f"study {study.name}: has no trial {trial}; `trials {study.name}` lists them"
+        )
+    return row
+
+
+def _counts(connection: Connection, study: StoredStudy) -> dict[str, int]:
+    t = tables.optuna_trials
+    rows = connection.execute(
+        select(t.c.state, func.count()).where(t.c.study_id == study.optuna_id).group_by(t.c.state)
+    ).tuples()
+    found = {STATES[state]: count for state, count in rows}
+    return {
+        state: found.get(state, 0)
+        for state in ("complete", "pruned", "failed", "running", "waiting")
+    }
+
+
+def _eta(study: StoredStudy, now: Progress) -> float | None:
+    """Seconds to go at the rate so far; None before anything has finished."""
+    if spent(study, now) or study.closed:
+        return 0.0
+    budget = study.spec.budget
+    left = [] if budget.timeout is None else [budget.timeout - now.elapsed_seconds]
+    if now.finished:
+        left.append(now.elapsed_seconds / now.finished * (budget.trials - now.finished))
+    return min(left) if left else None

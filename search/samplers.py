@@ -1,0 +1,99 @@
+"""Samplers whose every ask is a function of the study's seed, the ordinal and the trials so far.
+
+An Optuna sampler draws from one generator for as long as its process lives, so a study that was
+interrupted, or has two workers, asks for other configurations than one that was not. Here a fresh
+sampler is made for each ask, its seed derived from the study's seed and the ordinal of the
+configuration (its trial number, were no attempt ever lost).
+"""
+
+import hashlib
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+
+def derive_seed(study_seed: int, ordinal: int, purpose: str) -> int:
+    """A seed below 2**31 for one purpose of one configuration of a study."""
+    digest = hashlib.sha256(f"{study_seed}/{ordinal}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def sampler_for(kind: str, study_seed: int, ordinal: int) -> BaseSampler:
+    """The sampler that asks for the configuration with this ordinal."""
+    seed = derive_seed(study_seed, ordinal, "ask")
+    if kind == "random":
+        return RandomSampler(seed=seed)
+    if kind == "qmc":
+        return _SobolSampler(derive_seed(study_seed, 0, "qmc"), ordinal)
+    if kind == "gp":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return GPSampler(seed=seed, deterministic_objective=False)
+    return TPESampler(seed=seed)
+
+
+class _SobolSampler(BaseSampler):
+    """Point `ordinal` of one scrambled Sobol sequence: the same sequence for every worker.
+
+    Optuna's own quasi-random sampler counts its points in the study's attributes, where a lost
+    attempt would use one up.
+    """
+
+    def __init__(self, scramble_seed: int, ordinal: int) -> None:
+        self._scramble_seed = scramble_seed
+        self._ordinal = ordinal
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        from scipy.stats import qmc
+
+        engine = qmc.Sobol(len(search_space), scramble=True, rng=self._scramble_seed)
+        point = engine.fast_forward(self._ordinal).random(1)[0]
+        return {
+            name: _at(distribution, float(share))
+            for (name, distribution), share in zip(search_space.items(), point, strict=True)
+        }
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self.sample_relative(study, trial, {param_name: param_distribution})[param_name]
+
+
+def _at(distribution: BaseDistribution, share: float) -> Any:
+    """The value at a share (0 to 1) of a distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(share * len(distribution.choices))]
+    if isinstance(distribution, IntDistribution):
+        value = _between(distribution.low - 0.5, distribution.high + 0.5, distribution.log, share)
+        return min(max(round(value), distribution.low), distribution.high)
+    assert isinstance(distribution, FloatDistribution)
+    value = _between(distribution.low, distribution.high, distribution.log, share)
+    return min(max(value, distribution.low), distribution.high)
+
+
+def _between(low: float, high: float, log: bool, share: float) -> float:
+    if log:
+        return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    return low + share * (high - low)

@@ -1,0 +1,182 @@
+"""Results as text for people."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from makemore_core.contexts import Data
+from makemore_core.corpus import Corpus
+from makemore_core.ngram import Baseline
+from makemore_core.splits import split
+from makemore_core.trainer import TrialResult
+from search.final_test import TestResult
+from search.preview import Preview
+from search.progress import told_config, told_seconds
+from search.results import BestView, TrialView
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Columns padded to their widest cell."""
+    cells = [list(header), *[[_cell(value) for value in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def trials(views: Sequence[TrialView]) -> str:
+    """Every trial on a line of its own."""
+    return table(
+        ("trial", "state", "dev loss", "seconds", "examples", "reason", "configuration"),
+        (
+            (v.number, v.state, v.dev_loss, v.seconds, v.examples, v.reason, told_config(v.config))
+            for v in views
+        ),
+    )
+
+
+def best(view: BestView) -> str:
+    """The best trial with its configuration."""
+    return "\n".join(
+        [
+            f"{view.study}: trial {view.trial}, dev loss {view.dev_loss:.4f} "
+            f"({_unseen(view.dev_loss_unseen)}; one seed, so without an interval), "
+            f"{view.parameters:,} parameters",
+            *[f"  {name} = {value}" for name, value in view.config.items()],
+        ]
+    )
+
+
+def _unseen(loss: float | None) -> str:
+    return "every word is in train" if loss is None else f"{loss:.4f} on words not in train"
+
+
+def preview(view: Preview) -> str:
+    """The space and the cost of a study."""
+    return "\n".join(
+        [
+            f"{view.study}: {view.trials} trials, about {told_seconds(view.estimated_seconds)}",
+            f"  a full trial takes {view.seconds_of_full_trial:.1f}s on this machine; pruning "
+            f"leaves {view.share_trained:.0%} of that to the average trial",
+            *[f"  {name} = {value}" for name, value in view.space.items()],
+        ]
+    )
+
+
+def training(result: TrialResult) -> str:
+    """What `train` found."""
+    return (
+        f"dev loss {result.dev_loss:.4f} (last {result.final_dev_loss:.4f}, "
+        f"{_unseen(result.dev_loss_unseen)}), train loss {result.train_loss:.4f}; "
+        f"{result.parameters:,} parameters, {result.steps:,} steps, "
+        f"{result.train_seconds:.1f}s ({result.steps_per_second:,.0f} steps a second)"
+    )
+
+
+def corpus(view: Mapping[str, Any]) -> str:
+    """What is in a corpus."""
+    train, dev, test = (view["splits"][part] for part in ("train", "dev", "test"))
+    return "\n".join(
+        [
+            f"{view['name']}: {view['words']:,} words, {view['unique_words']:,} of them unique",
+            f"  {len(view['vocabulary'])} symbols: {view['vocabulary']}",
+            f"  fingerprint {view['sha256']}",
+            *[
+                f"  {name}: {part['words']:,} words, {part['examples']:,} examples, "
+                f"{part['unique_contexts']:,} unique contexts at block size {view['block_size']}"
+                for name, part in (("train", train), ("dev", dev))
+            ],
+            f"  test: {test['words']:,} words, sealed",
+            f"  {view['dev_words_seen_in_train']:,} of the dev words are in train as well",
+        ]
+    )
+
+
+def baseline(view: Baseline) -> str:
+    """The losses of a count model."""
+    return (
+        f"{view.order}-gram, interpolated Kneser-Ney: train {view.train_loss:.4f}, "
+        f"dev {view.dev_loss:.4f} ({_unseen(view.dev_loss_unseen)}); by counts, fitted and "
+        f"evaluated on every word: {view.all_words_loss:.4f}. Exact for these words: no interval."
+    )
+
+
+def test(result: TestResult) -> str:
+    """The one answer of the test split."""
+    low, high = result.test_loss_ci95
+    lines = [
+        f"{result.study}: trial {result.trial}, test loss {result.test_loss:.4f} "
+        f"(95% interval over words {low:.4f} to {high:.4f}; {_unseen(result.test_loss_unseen)}), "
+        f"dev loss {result.dev_loss:.4f}",
+        "opened now, for the first and only time"
+        if result.first_time
+        else f"recorded when the test split was opened: {result.evaluated_at}",
+    ]
+    if result.opened_before:
+        names = ", ".join(f"{each['study']} ({each['opened_at']})" for each in result.opened_before)
+        lines.append(f"this split of this corpus was opened before by: {names}")
+    return "\n".join(lines)
+
+
+def trials_csv(views: Sequence[TrialView]) -> str:
+    """The trials as CSV, with a column for each hyperparameter."""
+    names = list(dict.fromkeys(name for view in views for name in view.config))
+    plain = ("number", "state", "dev_loss", "seconds", "examples", "reason", "retry_of")
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerow([*plain, *names])
+    for view in views:
+        writer.writerow(
+            [*(getattr(view, key) for key in plain), *(view.config.get(name) for name in names)]
+        )
+    return output.getvalue().rstrip("\n")
+
+
+def training_document(result: TrialResult) -> dict[str, Any]:
+    """The JSON document of `train`."""
+    return {
+        "dev_loss": result.dev_loss,
+        "final_dev_loss": result.final_dev_loss,
+        "dev_loss_unseen": result.dev_loss_unseen,
+        "train_loss": result.train_loss,
+        "parameters": result.parameters,
+        "steps": result.steps,
+        "examples": result.examples,
+        "train_seconds": result.train_seconds,
+        "steps_per_second": result.steps_per_second,
+        "curve": [[e.examples, e.dev_loss, e.seconds] for e in result.curve],
+    }
+
+
+def corpus_document(words: Corpus, split_seed: int, block_size: int) -> dict[str, Any]:
+    """The JSON document of `corpus`; of the test split it says only how many words it holds."""
+    parts = split(words, split_seed)
+    data = Data.of(words, split_seed).at_block_size(block_size)
+    seen = set(parts.train)
+    return {
+        "name": words.name,
+        "words": len(words.words),
+        "unique_words": len(set(words.words)),
+        "vocabulary": words.vocabulary,
+        "sha256": words.fingerprint,
+        "block_size": block_size,
+        "splits": {
+            name: {
+                "words": len(part),
+                "examples": counted.examples,
+                "unique_contexts": len(counted.contexts),
+            }
+            for name, part, counted in (
+                ("train", parts.train, data.train),
+                ("dev", parts.dev, data.dev),
+            )
+        }
+        | {"test": {"words": parts.test_words}},
+        "dev_words_seen_in_train": sum(word in seen for word in parts.dev),
+    }

@@ -1,0 +1,189 @@
+"""The search space: what each hyperparameter may be, and how a configuration is asked for.
+
+A configuration is sampled before its trial exists, then stored with it in one transaction. That is
+why nothing here calls `trial.suggest_*`, which costs a transaction for each hyperparameter.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
+
+from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, RANGES, TrialConfig, problem
+
+Value = int | float | bool | str
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One value: not searched."""
+
+    value: Value
+
+    def holds(self, value: Value) -> bool:
+        return True  # an enqueued configuration may set any field that is not searched
+
+    def distribution(self) -> BaseDistribution | None:
+        return None
+
+    def described(self) -> Any:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A list of at least two values."""
+
+    values: tuple[Value, ...]
+
+    def holds(self, value: Value) -> bool:
+        return value in self.values
+
+    def distribution(self) -> BaseDistribution:
+        return CategoricalDistribution(self.values)
+
+    def described(self) -> Any:
+        return list(self.values)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """All numbers from `low` to `high`, both included; whole ones where the field is whole."""
+
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+    def holds(self, value: Value) -> bool:
+        return isinstance(value, (int, float)) and self.low <= value <= self.high
+
+    def distribution(self) -> BaseDistribution:
+        if self.whole:
+            return IntDistribution(int(self.low), int(self.high), log=self.log)
+        return FloatDistribution(self.low, self.high, log=self.log)
+
+    def described(self) -> Any:
+        return {"low": self.low, "high": self.high} | ({"log": True} if self.log else {})
+
+
+Dimension = Fixed | Choices | Interval
+Space = Mapping[str, Dimension]
+
+DEFAULTS: dict[str, Any] = {
+    "embedding_size": {"low": 4, "high": 64, "log": True},
+    "hidden_width": {"low": 64, "high": 1024, "log": True},
+    "block_size": {"low": 2, "high": 12},
+    "batch_size": [32, 64, 128, 256, 512, 1024],
+    "learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
+    "schedule": ["constant", "step", "linear", "cosine", "inverse"],
+    "step_at": 0.5,
+    "step_factor": 0.1,
+    "warmup": 0.02,
+    "weight_decay": 0.0,
+    "dropout": 0.0,
+    "optimizer": ["adamw", "sgd"],
+    "targets": "expected",
+    "initialisation": "scaled",
+    "direct": False,
+}
+"""What a study file leaves out."""
+
+
+def read_dimension(name: str, raw: Any) -> tuple[Dimension | None, list[str]]:
+    """One entry of `[search]` as a dimension, or all that is wrong with it."""
+    if isinstance(raw, dict):
+        return _read_interval(name, raw)
+    if isinstance(raw, list):
+        return _read_choices(name, raw)
+    wrong = problem(name, raw)
+    return (None, [wrong]) if wrong else (Fixed(raw), [])
+
+
+def _read_choices(name: str, raw: list[Any]) -> tuple[Dimension | None, list[str]]:
+    if not raw:
+        return None, ["an empty list; give at least one choice"]
+    wrong = [what for value in raw if (what := problem(name, value))]
+    if wrong:
+        return None, wrong
+    if len(set(raw)) < len(raw):
+        return None, ["a choice stands twice"]
+    return (Fixed(raw[0]) if len(raw) == 1 else Choices(tuple(raw))), []
+
+
+def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, list[str]]:
+    if name in CHOICES or name == "direct":
+        return None, ["a range makes no sense here; give a list of choices or one value"]
+    wrong = [f"unknown key {key!r}; a range has low, high, log" for key in raw.keys() - _KEYS]
+    wrong += [f"{key!r} is missing" for key in ("low", "high") if key not in raw]
+    wrong += [
+        f"{key}: {what}"
+        for key in ("low", "high")
+        if key in raw and (what := problem(name, raw[key])) and not _is_log_zero(raw, key)
+    ]
+    log = raw.get("log", False)
+    if not isinstance(log, bool):
+        wrong.append(f"log: {log!r} is neither true nor false")
+    if wrong:
+        return None, wrong
+    low, high = raw["low"], raw["high"]
+    if low > high:
+        return None, [f"low {low} is above high {high}"]
+    if log and low <= 0:
+        return None, [f"log needs low above 0, not {low}"]
+    whole = name in INTEGERS
+    return (Fixed(low) if low == high else Interval(low, high, log, whole)), []
+
+
+_KEYS = {"low", "high", "log"}
+
+
+def _is_log_zero(raw: dict[str, Any], key: str) -> bool:
+    """A zero that is only wrong because of `log` is told so, once."""
+    number = isinstance(raw[key], (int, float)) and not isinstance(raw[key], bool)
+    return raw.get("log") is True and key == "low" and number and raw[key] <= 0
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """The searched hyperparameters, in a fixed order, for Optuna."""
+    return {
+        name: found for name in HYPERPARAMETERS if (found := space[name].distribution()) is not None
+    }
+
+
+def fixed_values(space: Space) -> dict[str, Value]:
+    """The hyperparameters that are not searched."""
+    return {name: kind.value for name, kind in space.items() if isinstance(kind, Fixed)}
+
+
+def ask(sampler: BaseSampler, study: Study, trial: FrozenTrial, space: Space) -> dict[str, Value]:
+    """Samples every searched hyperparameter for a trial that need not exist yet."""
+    searched = distributions(space)
+    values = dict(sampler.sample_relative(study, trial, searched)) if searched else {}
+    for name, distribution in searched.items():
+        if name not in values:
+            values[name] = sampler.sample_independent(study, trial, name, distribution)
+    return {name: values[name] for name in searched}
+
+
+def configuration(
+    space: Space, searched: Mapping[str, Value], overrides: Mapping[str, Value], **budget: Any
+) -> TrialConfig:
+    """Puts fixed, searched and enqueued values together, the later ones first in rank."""
+    values: dict[str, Any] = {**fixed_values(space), **searched, **overrides, **budget}
+    return TrialConfig(**values)
+
+
+def size(space: Space) -> str:
+    """How large the space is, in words."""
+    searched = [kind for kind in space.values() if not isinstance(kind, Fixed)]
+    return f"{len(searched)} of {len(RANGES) - 3 + len(CHOICES) + 1} hyperparameters are searched"

@@ -1,0 +1,252 @@
+"""Creates a study, goes on with it, and refuses one whose definition drifted."""
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+
+from makemore_core import corpus as corpora
+from makemore_core.corpus import Corpus
+from makemore_core.errors import CheckpointError
+from search import tables, toml
+from search.errors import BadInput, Drift, NotFound, StudyClosed
+from search.paths import DataDir
+from search.storage import Storage
+from search.study_file import StudySpec, from_document, read
+
+if TYPE_CHECKING:
+    from makemore_core.model import Model
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study as the storage holds it."""
+
+    uid: str
+    name: str
+    optuna_id: int
+    spec: StudySpec
+    fingerprint: str
+    corpus_name: str
+    closed: bool
+
+
+def load_corpus(spec: StudySpec, data_dir: DataDir) -> Corpus:
+    """The corpus of a study file, as the user has it now."""
+    return corpora.load(spec.study.corpus, data_dir.root, dedupe=spec.study.dedupe)
+
+
+def kept_corpus(study: StoredStudy, data_dir: DataDir) -> Corpus:
+    """The corpus a study was created with: this machine's copy, or the user's, if unchanged."""
+    path = data_dir.corpus(study.fingerprint)
+    found = corpora.read_file(path) if path.is_file() else load_corpus(study.spec, data_dir)
+    found = Corpus(study.corpus_name, found.words)
+    if found.fingerprint != study.fingerprint:
+        raise Drift(
+            f"study {study.name}: its corpus {study.corpus_name} has changed (fingerprint "
+            f"{found.fingerprint[:12]}…, the study's is {study.fingerprint[:12]}…); "
+            "restore the file, or give the study another name"
+        )
+    return found
+
+
+def create_or_resume(
+    storage: Storage, spec: StudySpec, corpus: Corpus, data_dir: DataDir
+) -> StoredStudy:
+    """The stored study of this name, made now if there is none; its budget is the file's.
+
+    Raises:
+        Drift: it exists and was defined otherwise; the message names the fields.
+        StudyClosed: its test split has been opened.
+    """
+    study = find(storage, spec.study.name)
+    if study is None:
+        study = _create(storage, spec, corpus)
+    refuse_drift(study, spec, corpus)
+    if study.closed:
+        raise StudyClosed(
+            f"study {study.name}: its test split has been opened, which closed it to further "
+            "trials; give the study another name to search on"
+        )
+    if not data_dir.corpus(corpus.fingerprint).is_file():
+        corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
+    return _with_budget_of(storage, study, spec)
+
+
+def refuse_drift(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
+    """Raises Drift, naming each field that differs, unless the definitions are the same."""
+    stored, given = study.spec.definition(), spec.definition()
+    differing = [
+        f"{key} is {_short(stored.get(key))} in the storage and {_short(given.get(key))} now"
+        for key in stored
+        if stored.get(key) != given.get(key)
+    ]
+    if corpus.fingerprint != study.fingerprint:
+        differing.append(
+            f"study.corpus is {study.corpus_name} ({study.fingerprint[:12]}…) in the storage and "
+            f"{corpus.name} ({corpus.fingerprint[:12]}…) now"
+        )
+    if differing:
+        raise Drift(f"study {study.name}: {'; '.join(differing)}; restore it, or rename the study")
+
+
+def find(storage: Storage, name: str) -> StoredStudy | None:
+    """The stored study of this name."""
+    with storage.read() as connection:
+        row = connection.execute(
+            select(tables.studies).where(tables.studies.c.name == name)
+        ).first()
+    return None if row is None else _stored(row)
+
+
+def by_uid(storage: Storage, uid: str) -> StoredStudy:
+    """The stored study of this uid.
+
+    Raises:
+        NotFound: it has been deleted.
+    """
+    with storage.read() as connection:
+        row = connection.execute(select(tables.studies).where(tables.studies.c.uid == uid)).first()
+    if row is None:
+        raise NotFound("the study has been deleted")
+    return _stored(row)
+
+
+def resolve(storage: Storage, argument: str) -> StoredStudy:
+    """A STUDY argument: a study's name in the storage, or the path of its study file."""
+    study = find(storage, argument)
+    if study is None and Path(argument).suffix == ".toml":
+        study = find(storage, read(Path(argument)).study.name)
+    if study is None:
+        with storage.read() as connection:
+            names = connection.execute(select(tables.studies.c.name)).scalars().all()
+        known = ", ".join(sorted(names)[:8]) or "none"
+        raise NotFound(f"study {argument}: not in storage {storage.told}; it holds: {known}")
+    return study
+
+
+def load_model(study: StoredStudy, trial: int, sha256: str | None, data_dir: DataDir) -> "Model":
+    """A trial's checkpoint, its hash checked against the recorded one before it is parsed.
+
+    Raises:
+        CheckpointError: it is missing, or not what was recorded.
+    """
+    from makemore_core import checkpoint  # torch, which a launcher does without
+
+    path = data_dir.checkpoint(study.uid, trial)
+    if sha256 is None:
+        raise CheckpointError(f"checkpoint {path}: none was kept of trial {trial}")
+    return checkpoint.load(path, sha256)[0]
+
+
+def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
+    """A configuration as the file that `train` takes."""
+    section = study.spec.study
+    return toml.table(
+        "config",
+        {
+            "corpus": section.corpus,
+            "split_seed": section.split_seed,
+            "dedupe": section.dedupe,
+            **config,
+        },
+    )
+
+
+def request_stop(storage: Storage, study: StoredStudy) -> None:
+    """Asks every worker that runs now to end as on Ctrl-C."""
+    with storage.write() as connection:
+        connection.execute(
+            update(tables.studies)
+            .where(tables.studies.c.uid == study.uid)
+            .values(stop_requested_at=storage.now())
+        )
+
+
+def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
+    """Removes a study with its trials and checkpoints; the record of its test opening stays."""
+    with storage.read() as connection:
+        working = connection.execute(
+            select(tables.workers.c.pid).where(
+                tables.workers.c.study_uid == study.uid,
+                tables.workers.c.ended_at.is_(None),
+                tables.workers.c.seen_at > storage.now() - 30,
+            )
+        ).first()
+    if working:
+        raise BadInput(f"study {study.name}: workers are running; `stop {study.name}` first")
+    optuna.delete_study(study_name=study.name, storage=storage.optuna)
+    with storage.write() as connection:
+        for child in (tables.slots, tables.attempts, tables.workers):
+            connection.execute(delete(child).where(child.c.study_uid == study.uid))
+        connection.execute(delete(tables.studies).where(tables.studies.c.uid == study.uid))
+    shutil.rmtree(data_dir.checkpoints(study.uid), ignore_errors=True)
+
+
+def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
+    """Adds a study to Optuna's tables and to ours; of two at once, the second finds the first's."""
+    created = optuna.create_study(
+        study_name=spec.study.name,
+        storage=storage.optuna,
+        direction="minimize",
+        load_if_exists=True,
+    )
+    if created.direction != optuna.study.StudyDirection.MINIMIZE or created.get_trials(
+        deepcopy=False
+    ):
+        raise Drift(
+            f"study {spec.study.name}: the storage holds an Optuna study of this name that this "
+            "program did not make; give the study another name"
+        )
+    row = tables.studies.insert().values(
+        uid=secrets.token_hex(16),
+        name=spec.study.name,
+        optuna_id=storage.optuna.get_study_id_from_name(spec.study.name),
+        document=spec.as_document(),
+        corpus_name=corpus.name,
+        fingerprint=corpus.fingerprint,
+        created_at=storage.now(),
+    )
+    # IntegrityError: another process created it in the same moment
+    with contextlib.suppress(IntegrityError), storage.write() as connection:
+        connection.execute(row)
+    found = find(storage, spec.study.name)
+    assert found is not None
+    return found
+
+
+def _with_budget_of(storage: Storage, study: StoredStudy, spec: StudySpec) -> StoredStudy:
+    """Takes over the trials, timeout and target that were asked for now."""
+    document: dict[str, Any] = study.spec.as_document()
+    document["budget"] = spec.as_document()["budget"]
+    with storage.write() as connection:
+        connection.execute(
+            update(tables.studies)
+            .where(tables.studies.c.uid == study.uid)
+            .values(document=document)
+        )
+    return by_uid(storage, study.uid)
+
+
+def _stored(row: Any) -> StoredStudy:
+    return StoredStudy(
+        uid=row.uid,
+        name=row.name,
+        optuna_id=row.optuna_id,
+        spec=from_document(row.document, f"study {row.name}"),
+        fingerprint=row.fingerprint,
+        corpus_name=row.corpus_name,
+        closed=row.closed_at is not None,
+    )
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= 60 else told[:57] + "..."

@@ -1,0 +1,292 @@
+"""TOML to StudySpec. A file is checked as a whole: every mistake at once, each with its key."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from makemore_core.config import FIELDS, HYPERPARAMETERS, RANGES, TrialConfig, problem, problems
+from search.errors import BadInput, StudyFileError
+from search.space import DEFAULTS, Dimension, Fixed, Value, read_dimension
+
+Mistake = tuple[str, str]
+
+
+def parse_duration(raw: Any) -> Any:
+    """Seconds out of "90s", "2m", "1h30m" or a number.
+
+    >>> parse_duration("1h30m")
+    5400.0
+    """
+    if not isinstance(raw, str):
+        return raw
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", raw.strip())
+    if not parts or not any(parts.groups()):
+        raise ValueError(f"{raw!r} is not a duration such as 90s, 2m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def parse_memory(raw: Any) -> Any:
+    """Bytes out of "2GB", "500MB" or a number.
+
+    >>> parse_memory("2GB")
+    2000000000
+    """
+    if not isinstance(raw, str):
+        return raw
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(kB|MB|GB|KiB|MiB|GiB)", raw.strip())
+    if not parts:
+        raise ValueError(f"{raw!r} is not a size such as 500MB or 2GB")
+    unit = {"k": 1, "K": 1, "M": 2, "G": 3}[parts[2][0]]
+    return int(float(parts[1]) * (1024 if "i" in parts[2] else 1000) ** unit)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Bytes = Annotated[int, BeforeValidator(parse_memory), Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f]+$")]
+
+
+class StudySection(_Section):
+    name: Name
+    corpus: str = "first-names"
+    seed: Seed = 1
+    split_seed: Seed = 42
+    dedupe: bool = False
+
+
+class BudgetSection(_Section):
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 40
+    timeout: Duration | None = None
+    target: float | None = None
+    examples: Annotated[int, Field(ge=1, le=int(RANGES["examples"].high))] = 1_500_000
+    evaluations: Annotated[int, Field(ge=1, le=int(RANGES["evaluations"].high))] = 20
+
+
+class SamplerSection(_Section):
+    kind: Literal["tpe", "random", "qmc", "gp"] = "tpe"
+
+
+class PrunerSection(_Section):
+    kind: Literal["asha", "hyperband", "median", "none"] = "asha"
+    reduction_factor: Annotated[int, Field(ge=2, le=100)] = 3
+    audit: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class EarlyStoppingSection(_Section):
+    patience: Annotated[int, Field(ge=1, le=int(RANGES["patience"].high))] | None = None
+
+
+class LimitsSection(_Section):
+    seconds: Duration | None = None
+    memory: Bytes | None = None
+
+
+class _File(_Section):
+    study: StudySection
+    budget: BudgetSection = BudgetSection()
+    sampler: SamplerSection = SamplerSection()
+    pruner: PrunerSection = PrunerSection()
+    early_stopping: EarlyStoppingSection = EarlyStoppingSection()
+    limits: LimitsSection = LimitsSection()
+    search: dict[str, Any] = {}
+    enqueue: list[dict[str, Any]] = []
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A study as its file defines it."""
+
+    study: StudySection
+    budget: BudgetSection
+    sampler: SamplerSection
+    pruner: PrunerSection
+    early_stopping: EarlyStoppingSection
+    limits: LimitsSection
+    search: Mapping[str, Dimension]
+    enqueue: tuple[Mapping[str, Value], ...]
+
+    def as_document(self) -> dict[str, Any]:
+        """The file again, with every default filled in; `from_document` reads it."""
+        document: dict[str, Any] = {
+            f.name: getattr(self, f.name).model_dump()
+            for f in fields(self)
+            if f.name not in ("search", "enqueue")
+        }
+        document["search"] = {name: kind.described() for name, kind in self.search.items()}
+        document["enqueue"] = [dict(values) for values in self.enqueue]
+        return document
+
+    def definition(self) -> dict[str, Any]:
+        """What makes the study what it is, flat. Trials, timeout and target may change; and the
+        corpus counts by its fingerprint, which the study keeps, not by its name."""
+        flat = {
+            f"{section}.{key}": value
+            for section, values in self.as_document().items()
+            if section != "enqueue"
+            for key, value in values.items()
+        }
+        flat["enqueue"] = [dict(values) for values in self.enqueue]
+        for key in ("study.name", "study.corpus", *MAY_CHANGE):
+            del flat[key]
+        return flat
+
+    def with_values(self, section: str, **values: Any) -> "StudySpec":
+        """The same study with some values of a section replaced, checked again."""
+        document = self.as_document()
+        document[section] |= {key: value for key, value in values.items() if value is not None}
+        return from_document(document, "command line")
+
+
+MAY_CHANGE = ("budget.trials", "budget.timeout", "budget.target")
+
+
+def read(path: Path) -> StudySpec:
+    """Reads a study file; a relative corpus path is taken from the file's directory."""
+    spec = from_document(_toml(path), path)
+    beside = path.parent / spec.study.corpus
+    return spec.with_values("study", corpus=str(beside)) if beside.is_file() else spec
+
+
+def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:
+    """Checks a whole document.
+
+    Raises:
+        StudyFileError: with every mistake.
+    """
+    mistakes: list[Mistake] = []
+    parsed: _File | None = None
+    try:
+        parsed = _File.model_validate(document)
+    except ValidationError as error:
+        mistakes += [_told(detail) for detail in error.errors()]
+    raw_search = document.get("search", {})
+    space, wrong = _read_search(raw_search if isinstance(raw_search, dict) else {})
+    mistakes += wrong
+    raw_enqueue = document.get("enqueue", [])
+    mistakes += _check_enqueue(raw_enqueue if isinstance(raw_enqueue, list) else [], space)
+    if mistakes or parsed is None:
+        raise StudyFileError(where, mistakes)
+    sections = {f.name: getattr(parsed, f.name) for f in fields(StudySpec)}
+    sections |= {"search": space, "enqueue": tuple(parsed.enqueue)}
+    return StudySpec(**sections)
+
+
+def read_config(path: Path) -> tuple[StudySection, TrialConfig]:
+    """Reads a file for `train`: one table `[config]`; returns its corpus and its configuration."""
+    document = _toml(path)
+    table = document.get("config")
+    if not isinstance(table, dict):
+        raise StudyFileError(path, [("config", "this table is missing; see `best --toml`")])
+    corpus_keys = set(StudySection.model_fields) - {"name", "seed"}
+    mistakes = [
+        (key, "unknown key; the file has one table, [config]")
+        for key in document.keys() - {"config"}
+    ]
+    mistakes += _unknown("config", table, {*corpus_keys, *FIELDS})
+    try:
+        data = StudySection.model_validate(
+            {"name": "config", **{k: v for k, v in table.items() if k in corpus_keys}}
+        )
+    except ValidationError as error:
+        mistakes += [(f"config.{key}", what) for key, what in map(_told, error.errors())]
+    values = {key: value for key, value in table.items() if key in FIELDS}
+    mistakes += [(f"config.{key}", what) for key, what in problems(values)]
+    if mistakes:
+        raise StudyFileError(path, mistakes)
+    beside = path.parent / data.corpus
+    if beside.is_file():
+        data = data.model_copy(update={"corpus": str(beside)})
+    return data, TrialConfig(**values)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise BadInput(f"{path}: is a directory; give a TOML file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: byte {error.start}: not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{path}: not TOML: {error}") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _told(detail: Any) -> Mistake:
+    """One pydantic error as (key, what is wrong)."""
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        section = {f"{detail['loc'][0]}"} if len(detail["loc"]) > 1 else set()
+        model = _File.model_fields[section.pop()].annotation if section else _File
+        known = getattr(model, "model_fields", {})
+        return key, "unknown key" + _did_you_mean(str(detail["loc"][-1]), known)
+    if detail["type"] == "missing":
+        return key, "missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    return key, message[0].lower() + message[1:] + f", not {detail['input']!r}"[:80] * (
+        detail["type"] != "value_error"
+    )
+
+
+def _did_you_mean(key: str, known: Any) -> str:
+    near = difflib.get_close_matches(key, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+
+
+def _unknown(section: str, table: Mapping[str, Any], known: set[str]) -> list[Mistake]:
+    return [
+        (f"{section}.{key}", "unknown key" + _did_you_mean(key, known))
+        for key in table
+        if key not in known
+    ]
+
+
+def _read_search(raw: Mapping[str, Any]) -> tuple[dict[str, Dimension], list[Mistake]]:
+    mistakes = _unknown("search", raw, set(HYPERPARAMETERS))
+    space: dict[str, Dimension] = {}
+    for name in HYPERPARAMETERS:
+        dimension, wrong = read_dimension(name, raw.get(name, DEFAULTS[name]))
+        mistakes += [(f"search.{name}", what) for what in wrong]
+        if dimension:
+            space[name] = dimension
+    if not mistakes and _may_be(space["schedule"], "inverse") and _may_be(space["step_factor"], 0):
+        mistakes.append(
+            ("search.step_factor", "an inverse schedule never reaches 0; give a share above it")
+        )
+    return space, mistakes
+
+
+def _may_be(dimension: Dimension, value: Value) -> bool:
+    return dimension.value == value if isinstance(dimension, Fixed) else dimension.holds(value)
+
+
+def _check_enqueue(raw: list[Any], space: Mapping[str, Dimension]) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    for index, values in enumerate(raw):
+        if not isinstance(values, dict):
+            continue  # pydantic has said so
+        where = f"enqueue.{index}"
+        mistakes += _unknown(where, values, set(HYPERPARAMETERS))
+        for name, value in values.items():
+            if name not in space:
+                continue
+            if wrong := problem(name, value):
+                mistakes.append((f"{where}.{name}", wrong))
+            elif not space[name].holds(value):
+                mistakes.append(
+                    (f"{where}.{name}", f"{value!r} is outside {space[name].described()}")
+                )
+    return mistakes

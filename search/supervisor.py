@@ -1,0 +1,170 @@
+"""Starts worker processes, watches them, replaces those that die, and ends them cleanly."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from search import budget, ledger
+from search.errors import Interrupted, WorkersDying
+from search.job import Job
+from search.paths import DataDir
+from search.storage import Storage
+from search.study import StoredStudy
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+TICK_SECONDS = 0.5
+DRAIN_SECONDS = 30.0
+MOST_DEATHS_IN_A_ROW = 5
+
+Watch = Callable[[], None]
+"""Called now and then while the workers are at it; shows progress."""
+
+
+@dataclass
+class _Child:
+    process: subprocess.Popen[str]
+    log_path: Path
+
+
+class Supervisor:
+    """The launcher's side of N local workers on one study."""
+
+    def __init__(
+        self, storage: Storage, study: StoredStudy, data_dir: DataDir, job: Job, watch: Watch
+    ) -> None:
+        self._storage, self._study, self._data_dir = storage, study, data_dir
+        self._job = replace(job, launcher_pid=os.getpid())
+        self._watch = watch
+        self._children: list[_Child] = []
+        self._started = 0
+        self._deaths = 0
+        self._finished_at_last_death = -1
+        self._stopping = False
+
+    def run(self, workers: int) -> None:
+        """Runs workers until the study's budget is met.
+
+        Raises:
+            Interrupted: a signal, or `stop`; every running trial is recorded as interrupted.
+            WorkersDying: workers die one after another and no trial finishes.
+        """
+        before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            ledger.recover(self._storage, self._study)
+            for _ in range(min(workers, self._slots_left())):
+                self._start()
+            self._supervise()
+        finally:
+            self._end_all()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self._stopping:
+            raise Interrupted("interrupted")
+
+    def _supervise(self) -> None:
+        ticked = 0.0
+        while self._children and not self._stopping:
+            time.sleep(POLL_SECONDS)
+            for child in list(self._children):
+                status = child.process.poll()
+                if status is not None:
+                    self._children.remove(child)
+                    self._note_end(child, status)
+            if time.monotonic() - ticked > TICK_SECONDS:
+                ticked = time.monotonic()
+                self._watch()
+
+    def _note_end(self, child: _Child, status: int) -> None:
+        """A worker left: because it was done, was told to, or died."""
+        if status == 0:
+            return
+        if status == Interrupted.exit_status:
+            self._stopping = True  # `stop`, or the study was closed: the others leave as well
+            return
+        for worker_id in ledger.worker_ids_of(self._storage, child.process.pid):
+            ledger.end_worker(self._storage, worker_id)
+        ledger.recover(self._storage, self._study)
+        self._count_death(child, status)
+        if self._slots_left() > 0:
+            self._start()
+
+    def _count_death(self, child: _Child, status: int) -> None:
+        finished = self._progress().finished
+        self._deaths = self._deaths + 1 if finished == self._finished_at_last_death else 1
+        self._finished_at_last_death = finished
+        told = f"signal {-status}" if status < 0 else f"status {status}"
+        log.warning("a worker died (%s); see %s", told, child.log_path)
+        if self._deaths >= MOST_DEATHS_IN_A_ROW:
+            raise WorkersDying(
+                f"study {self._study.name}: {self._deaths} workers died in a row without "
+                f"finishing a trial ({_last_words(child.log_path)}); see {child.log_path}"
+            )
+
+    def _start(self) -> None:
+        self._started += 1
+        path = self._data_dir.log(self._study.name, f"{os.getpid()}-{self._started}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as output:
+            process = spawn(self._job, output)
+        self._children.append(_Child(process, path))
+
+    def _end_all(self) -> None:
+        """Asks the workers to end, then insists; what they could not record is recovered."""
+        for child in self._children:
+            child.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        for child in self._children:
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                child.process.wait()
+        self._children.clear()
+        ledger.recover(self._storage, self._study)
+
+    def _progress(self) -> budget.Progress:
+        with self._storage.read() as connection:
+            return budget.progress(self._storage, connection, self._study.uid)
+
+    def _slots_left(self) -> int:
+        now = self._progress()
+        if budget.spent(self._study, now):
+            return 0
+        return self._study.spec.budget.trials - now.finished
+
+    def _note(self, _number: int, _frame: Any) -> None:
+        self._stopping = True
+
+
+def spawn(job: Job, output: IO[str]) -> "subprocess.Popen[str]":
+    """Starts one worker: a fresh interpreter in a session of its own, so that Ctrl-C reaches only
+    the launcher, which then ends its workers in good order."""
+    threads = str(job.threads)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "search.worker"],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+    )
+    assert process.stdin is not None
+    process.stdin.write(job.to_json() + "\n")
+    process.stdin.close()
+    return process
+
+
+def _last_words(path: Path) -> str:
+    """The last line of a worker's log."""
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:160] if lines else "it wrote nothing"

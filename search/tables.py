@@ -1,0 +1,166 @@
+"""Our own tables, beside Optuna's in the same database; and Optuna's, as far as we read them.
+
+    makemore_schema      one row: the version of these tables
+    makemore_studies     a study's definition, budget and flags
+    makemore_workers     one row for each worker process: its lease
+    makemore_slots       the budget: one row for each configuration ever claimed, by ordinal
+    makemore_attempts    one row for each time a slot was tried: seeds, reason, curve, checkpoint
+    makemore_openings    openings of a test split; these outlive their study
+
+A slot is the unit of the budget: it is created under a lock, tried until one attempt finishes, and
+counted once. `ordinal` counts configurations; an Optuna trial number counts attempts.
+All times are seconds since 1970 by the database's clock.
+"""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    column,
+    table,
+)
+from sqlalchemy.types import BigInteger
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+schema = Table(
+    "makemore_schema",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+)
+
+studies = Table(
+    "makemore_studies",
+    metadata,
+    Column("uid", String(32), primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("optuna_id", Integer, nullable=False),
+    Column("document", JSON, nullable=False),  # StudySpec.as_document()
+    Column("corpus_name", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("stop_requested_at", Float),  # workers that started before this moment must end
+    Column("closed_at", Float),  # the test split was opened
+)
+
+workers = Table(
+    "makemore_workers",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("study_uid", ForeignKey("makemore_studies.uid", ondelete="CASCADE"), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Index("makemore_workers_by_study", "study_uid"),
+)
+
+attempts = Table(
+    "makemore_attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_uid", ForeignKey("makemore_studies.uid", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("worker_id", String(32), nullable=False),
+    Column("trial", Integer),  # Optuna's number; unknown until its trial exists
+    Column("retry_of", Integer),  # the number of the attempt before it
+    Column("training_seed", BigInteger, nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("device", String(32), nullable=False),
+    Column("versions", JSON, nullable=False),
+    Column("config", JSON),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("outcome", String(16)),  # complete, pruned, failed
+    Column("reason", Text),
+    Column("dev_loss", Float),
+    Column("dev_loss_unseen", Float),
+    Column("final_dev_loss", Float),
+    Column("train_loss", Float),
+    Column("seconds", Float),  # the training loop and its evaluations
+    Column("examples", BigInteger),
+    Column("parameters", Integer),
+    Column("curve", JSON),  # [[examples, dev_loss, train_seconds, train_loss], ...]
+    Column("audited", Boolean),  # the pruner would have stopped it, had it not been audited
+    Column("checkpoint_sha256", String(64)),
+    Index("makemore_attempts_by_trial", "study_uid", "trial"),
+    Index("makemore_attempts_by_slot", "study_uid", "ordinal"),
+)
+
+slots = Table(
+    "makemore_slots",
+    metadata,
+    Column("study_uid", ForeignKey("makemore_studies.uid", ondelete="CASCADE"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),  # claimed, waiting, finished, abandoned
+    Column("worker_id", String(32)),
+    Column("attempt_id", Integer),
+    Column("losses", Integer, nullable=False, default=0),  # attempts lost, interruptions aside
+    Index("makemore_slots_by_state", "study_uid", "state"),
+)
+
+openings = Table(
+    "makemore_openings",
+    metadata,
+    Column("study_uid", String(32), primary_key=True),  # no foreign key: it outlives its study
+    Column("study_name", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("split_seed", BigInteger, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("dev_loss", Float, nullable=False),
+    Column("models", JSON, nullable=False),  # [{seed, checkpoint_sha256}]
+    Column("claimed_by", String(32), nullable=False),  # who evaluates it, or did
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("claimed_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),  # by whoever is evaluating it
+    Column("evaluated_at", Float),
+    Column("result", JSON),
+    Index("makemore_openings_by_split", "fingerprint", "split_seed"),
+)
+
+# Optuna's tables, as far as they are read here (never written); a test breaks when they change.
+optuna_studies = table("studies", column("study_id", Integer), column("study_name", String))
+optuna_trials = table(
+    "trials",
+    column("trial_id", Integer),
+    column("number", Integer),
+    column("study_id", Integer),
+    column("state", String),
+    column("datetime_start"),
+    column("datetime_complete"),
+)
+optuna_values = table(
+    "trial_values",
+    column("trial_id", Integer),
+    column("objective", Integer),
+    column("value", Float),
+    column("value_type", String),
+)
+optuna_intermediate_values = table(
+    "trial_intermediate_values",
+    column("trial_id", Integer),
+    column("step", Integer),
+    column("intermediate_value", Float),
+    column("intermediate_value_type", String),
+)
+optuna_system_attributes = table(
+    "trial_system_attributes",
+    column("trial_id", Integer),
+    column("key", String),
+    column("value_json", Text),
+)
