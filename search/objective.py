@@ -175,7 +175,7 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
     if len(searched) < len(names):
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
         study = bench.storage.optuna_study(bench.study.name, sampler)
-        searched = space.ask(sampler, study, _unborn(claim.ordinal), spec.search) | searched
+        searched = space.ask(sampler, study, _unborn(), spec.search) | searched
     config = space.configuration(
         spec.search,
         searched,
@@ -187,10 +187,14 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
     return {name: searched[name] for name in names}, config
 
 
-def _unborn(ordinal: int) -> FrozenTrial:
-    """A trial for a sampler to sample for, before it stands in the storage."""
+def _unborn() -> FrozenTrial:
+    """A trial for a sampler to sample for, before it stands in the storage.
+
+    Its number is no trial's: TPE leaves the trial of that number out of what it learns from, and
+    after a lost attempt the trial with the ordinal's number is another one.
+    """
     return FrozenTrial(
-        number=ordinal,
+        number=-1,
         state=TrialState.RUNNING,
         value=None,
         datetime_start=None,

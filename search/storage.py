@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -54,7 +54,9 @@ class Storage:
         return self.url.render_as_string(hide_password=True)
 
     def optuna_study(self, name: str, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-        return optuna.Study(study_name=name, storage=self.optuna, sampler=sampler)
+        """A study to ask a sampler with, for a trial that is not stored yet."""
+        storage = cast(BaseStorage, _Deaf(self.optuna))
+        return optuna.Study(study_name=name, storage=storage, sampler=sampler)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -84,6 +86,23 @@ class Storage:
     def close(self) -> None:
         self.optuna.remove_session()
         self.engine.dispose()
+
+
+class _Deaf:
+    """A storage that drops what samplers note about the trial they are asked for.
+
+    TPE and GP store what they sampled on that trial, which does not exist yet: it is created with
+    its parameters in one go, so the note would say nothing new.
+    """
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Drops the note."""
 
 
 def parse_url(raw: str) -> URL:
