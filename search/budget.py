@@ -69,7 +69,6 @@ def progress(storage: Storage, connection: Connection, study_uid: str) -> Progre
             .where(slots.c.study_uid == study_uid)
             .group_by(slots.c.state)
         )
-        .tuples()
         .all()
     )
     best = connection.execute(

@@ -251,7 +251,7 @@ def _counts(connection: Connection, study: StoredStudy) -> dict[str, int]:
     t = tables.optuna_trials
     rows = connection.execute(
         select(t.c.state, func.count()).where(t.c.study_id == study.optuna_id).group_by(t.c.state)
-    ).tuples()
+    )
     found = {STATES[state]: count for state, count in rows}
     return {
         state: found.get(state, 0)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -55,7 +55,7 @@ class Storage:
 
     def optuna_study(self, name: str, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         """A study to ask a sampler with, for a trial that is not stored yet."""
-        storage = cast(BaseStorage, _Deaf(self.optuna))
+        storage: Any = _Deaf(self.optuna)
         return optuna.Study(study_name=name, storage=storage, sampler=sampler)
 
     @contextmanager
