@@ -7,6 +7,7 @@ keep each one once, with how often each character follows it: exact, and a fract
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,30 +24,36 @@ class CountedContexts:
     `count` at the same places.
     """
 
-    contexts: NDArray[np.uint8] | NDArray[np.int32]  # (U, block) character indices, oldest first
+    contexts: NDArray[np.int32]  # (U, block) character indices, oldest first
     offsets: NDArray[np.int64]  # (U + 1,)
     next_character: NDArray[np.int32]  # (P,)
     count: NDArray[np.int64]  # (P,)
 
-    @property
+    @cached_property
     def examples(self) -> int:
         """How many (context, next character) examples the words hold, repeats included."""
         return int(self.count.sum())
 
-    @property
+    @cached_property
     def frequency(self) -> NDArray[np.int64]:
         """How often each context occurs. (U,)"""
         return np.add.reduceat(self.count, self.offsets[:-1])
 
-    @property
+    @cached_property
     def padding(self) -> NDArray[np.int32]:
         """How many boundary characters each context begins with. (U,)"""
-        return (self.contexts == 0).sum(axis=1, dtype=np.int32)
+        return np.count_nonzero(self.contexts == 0, axis=1).astype(np.int32)
 
-    @property
-    def row_of_pair(self) -> NDArray[np.int64]:
+    @cached_property
+    def row_of_pair(self) -> NDArray[np.int32]:
         """The context that each pair belongs to. (P,)"""
-        return np.repeat(np.arange(len(self.contexts)), np.diff(self.offsets))
+        return np.repeat(np.arange(len(self.contexts), dtype=np.int32), np.diff(self.offsets))
+
+    @cached_property
+    def real_characters(self) -> float:
+        """Characters of a context that are no boundaries, on average over the examples."""
+        real = (self.contexts.shape[1] - self.padding) @ self.frequency
+        return float(real) / self.examples
 
 
 @dataclass(frozen=True)

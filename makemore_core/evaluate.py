@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from makemore_core import kernels
 from makemore_core.contexts import CountedContexts, count_examples
+from makemore_core.layout import Layout
 from makemore_core.model import Model
 
-CHUNK = 4096
+CHUNK = 1024
 """Contexts in one forward pass: bounds the memory of an evaluation."""
 
 
@@ -36,15 +38,51 @@ def split_loss(
 def pair_nats(model: Model, counted: CountedContexts) -> NDArray[np.float64]:
     """Negative log-likelihood of each (context, next character) pair. (P,)"""
     nats = np.empty(len(counted.next_character), np.float64)
+    on_cpu = model.tensors["embedding"].device.type == "cpu"
+    if on_cpu and len(counted.contexts) >= len(model.vocabulary):
+        _folded_nats(model, counted, nats)
+    else:
+        _plain_nats(model, counted, nats)
+    return nats
+
+
+def _folded_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float64]) -> None:
+    """By way of the folded table; see `step.py`."""
+    layout = Layout(model.config, len(model.vocabulary))
+    views = layout.views(layout.pack(model.tensors))
+    table = torch.matmul(views["embedding"], views["first"])  # (T, V, W)
+    table_numpy, b1 = table.numpy(), views["hidden_bias"].numpy()
+    b2 = views["output_bias"].numpy()[: layout.symbols]
+    prefix = np.empty((model.config.block_size + 1, layout.width), np.float32)
+    rows = np.arange(len(counted.contexts), dtype=np.int32)
+    first = torch.empty(CHUNK, layout.hidden + layout.output)
+    logits = torch.empty(CHUNK, layout.output)
+    no_keys, none, one = np.zeros(CHUNK, np.uint32), np.uint32(0), np.float32(1)
+    for start in range(0, len(rows), CHUNK):
+        here = rows[start : start + CHUNK]
+        kernels.gather(
+            counted.contexts, counted.padding, here, table_numpy, b1, prefix,
+            no_keys, no_keys, none, one, first.numpy(),
+        )  # fmt: skip
+        out = logits[: len(here)]
+        torch.mm(first[: len(here), : layout.hidden], views["output"].T, out=out)
+        kernels.cross_entropy(
+            start, counted.offsets, counted.next_character, b2, model.config.direct,
+            first.numpy(), out.numpy(), nats,
+        )  # fmt: skip
+
+
+def _plain_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float64]) -> None:
+    """By way of the plain forward pass, on the model's device."""
     device = model.tensors["embedding"].device
     for first in range(0, len(counted.contexts), CHUNK):
         offsets = counted.offsets[first : first + CHUNK + 1]
-        contexts = torch.from_numpy(counted.contexts[first : first + CHUNK].astype(np.int64))
-        log_probabilities = torch.log_softmax(model.logits(contexts.to(device)), 1).cpu().numpy()
+        contexts = torch.from_numpy(counted.contexts[first : first + CHUNK])
+        logits = model.logits(contexts.to(device, torch.int64))
+        log_probabilities = torch.log_softmax(logits, 1).cpu().numpy()
         pairs = slice(offsets[0], offsets[-1])
         row = np.repeat(np.arange(len(contexts)), np.diff(offsets))
         nats[pairs] = -log_probabilities[row, counted.next_character[pairs]]
-    return nats
 
 
 def word_losses(

@@ -5,14 +5,16 @@ The gradients are derived by hand (paper, section 3.1; lecture, part 4), so the 
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from makemore_core.config import TrialConfig
+from makemore_core.contexts import CountedContexts
+from makemore_core.draws import Batch, Draws
 from makemore_core.model import Model
-
-FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.99, 1e-8
-"""AdamW's constants (Loshchilov and Hutter 2019); not hyperparameters here."""
+from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY
+from makemore_core.schedule import learning_rate_at
 
 DECAYED = ("embedding", "hidden_weight", "output_weight", "direct_weight")
 """What weight decay applies to: weights and features, not biases (paper, section 3.1)."""
@@ -62,63 +64,84 @@ def gradients(
 
 
 class ReferenceStep:
-    """Parameters and optimiser state as flat vectors, updated in place."""
+    """A run's parameters and optimiser state on any device: the interface of `KernelStep`."""
 
-    def __init__(self, config: TrialConfig, model: Model, device: str) -> None:
-        self.config, self.vocabulary = config, model.vocabulary
-        self.parameters, self.tensors = flatten(model.tensors, device)
-        self.gradient = torch.zeros_like(self.parameters)
-        self.gradients = views(self.gradient, model.tensors)
-        self.first_moment = torch.zeros_like(self.parameters)
-        self.second_moment = torch.zeros_like(self.parameters)
-        self.decay = torch.zeros_like(self.parameters)
-        for name, view in views(self.decay, model.tensors).items():
+    def __init__(
+        self,
+        config: TrialConfig,
+        model: Model,
+        counted: CountedContexts,
+        draws: Draws,
+        device: str,
+    ) -> None:
+        self._config, self._draws = config, draws
+        self._like, self._device = model.tensors, device
+        flat = torch.cat([tensor.flatten() for tensor in model.tensors.values()])
+        self.parameters = flat.to(device)
+        self._gradient = torch.zeros_like(self.parameters)
+        self._moments = self.parameters.new_zeros(2, len(flat))
+        self._loss = torch.zeros(1, dtype=torch.float64, device=device)
+        self._decay = torch.zeros_like(self.parameters)
+        for name, view in self._views(self._decay).items():
             view.fill_(config.weight_decay if name in DECAYED else 0.0)
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._contexts = torch.from_numpy(counted.contexts).to(device, torch.int64)
+        self._column_keys = torch.from_numpy(draws.column_keys.astype(np.int64)).to(device)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that changes from step to step."""
-        return {
-            "parameters": self.parameters,
-            "first_moment": self.first_moment,
-            "second_moment": self.second_moment,
-            "loss_sum": self.loss_sum,
-        }
+        """Everything that changes from step to step and outlives it."""
+        return {"parameters": self.parameters, "moments": self._moments, "loss": self._loss}
 
-    def model(self) -> Model:
-        """A copy of the parameters as they are, on the CPU."""
-        copies = {name: tensor.cpu().clone() for name, tensor in self.tensors.items()}
-        return Model(self.config, self.vocabulary, copies)
+    def take_loss(self) -> float:
+        """The sum of the batch losses since this was last called."""
+        total = float(self._loss.item())
+        self._loss.zero_()
+        return total
 
-    def step(
-        self, number: int, rate: float, contexts: Tensor, targets: Tensor, mask: Tensor | None
-    ) -> None:
-        """Step `number` (from 1) at learning rate `rate`; adds the batch's loss to `loss_sum`."""
-        loss, found = gradients(self.tensors, contexts, targets, mask)
-        self.loss_sum += loss
-        for name, gradient in self.gradients.items():
-            gradient.copy_(found[name])
-        self.parameters -= rate * self.decay * self.parameters
-        if self.config.optimizer == "sgd":
-            self.parameters -= rate * self.gradient
+    def tensors(self, flat: Tensor) -> dict[str, Tensor]:
+        """Copies of a model's tensors, from parameters that this run has or had."""
+        return {name: view.clone() for name, view in self._views(flat).items()}
+
+    def run(self, start: int, end: int) -> None:
+        """Does the steps `start` to `end` - 1."""
+        config, draws = self._config, self._draws
+        tensors, flat = self._views(self.parameters), self._views(self._gradient)
+        for number in range(start, end):
+            batch = draws.at(number)
+            contexts = self._contexts[torch.from_numpy(batch.rows).to(self._device, torch.int64)]
+            symbols = len(tensors["output_bias"])
+            targets = torch.from_numpy(draws.dense_targets(batch, symbols)).to(self._device)
+            loss, found = gradients(tensors, contexts, targets, self._mask(batch))
+            self._loss += loss
+            for name, gradient in flat.items():
+                gradient.copy_(found[name])
+            self._update(number + 1, learning_rate_at(config, (number + 0.5) / config.steps))
+
+    def _mask(self, batch: Batch) -> Tensor | None:
+        """The factors of the hidden units (U, H): the same hashes as the kernels' `_keep`."""
+        draws = self._draws
+        if draws.threshold == 0:
+            return None
+        rows = torch.from_numpy(batch.row_keys.astype(np.int64)).to(self._device)
+        x = ((rows[:, None] ^ self._column_keys) * 0x9E3779B1) & 0xFFFFFFFF
+        x = ((x ^ (x >> 15)) * 0x85EBCA77) & 0xFFFFFFFF
+        return ((x >> 1) >= int(draws.threshold)).float() * float(draws.scale)
+
+    def _update(self, number: int, rate: float) -> None:
+        """Step `number` (from 1) of the optimiser."""
+        first, second = self._moments
+        self.parameters -= rate * self._decay * self.parameters
+        if self._config.optimizer == "sgd":
+            self.parameters -= rate * self._gradient
             return
-        self.first_moment.lerp_(self.gradient, 1 - FIRST_DECAY)
-        self.second_moment.lerp_(self.gradient.square(), 1 - SECOND_DECAY)
-        first = self.first_moment / (1 - FIRST_DECAY**number)
-        second = self.second_moment / (1 - SECOND_DECAY**number)
-        self.parameters -= rate * first / (second.sqrt() + EPSILON)
+        first.lerp_(self._gradient, 1 - FIRST_DECAY)
+        second.lerp_(self._gradient.square(), 1 - SECOND_DECAY)
+        scaled = second.div(1 - SECOND_DECAY**number).sqrt_().add_(EPSILON)
+        self.parameters -= rate / (1 - FIRST_DECAY**number) * first / scaled
 
-
-def flatten(tensors: Mapping[str, Tensor], device: str) -> tuple[Tensor, dict[str, Tensor]]:
-    """One vector that holds copies of all the tensors, and views of it in their shapes."""
-    flat = torch.cat([tensor.flatten() for tensor in tensors.values()]).to(device)
-    return flat, views(flat, tensors)
-
-
-def views(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Views of consecutive pieces of a vector, shaped like the given tensors."""
-    pieces = flat.split([tensor.numel() for tensor in like.values()])
-    return {
-        name: piece.view(tensor.shape)
-        for (name, tensor), piece in zip(like.items(), pieces, strict=True)
-    }
+    def _views(self, flat: Tensor) -> dict[str, Tensor]:
+        """The pieces of a flat vector, shaped like the model's tensors."""
+        pieces = torch.split(flat, [tensor.numel() for tensor in self._like.values()])
+        return {
+            name: piece.view(tensor.shape)
+            for (name, tensor), piece in zip(self._like.items(), pieces, strict=True)
+        }

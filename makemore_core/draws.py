@@ -1,0 +1,177 @@
+"""Batches: which contexts each step sees, with what weights and targets.
+
+A step of B examples works on far fewer rows than B: examples with the same context share one row, with
+their number as its weight. That is the same mathematics, and no approximation.
+
+- `sampled` (as the lecture): B (context, next character) pairs, drawn uniformly with replacement.
+- `expected`: contexts alone are drawn; a row's target is the whole distribution of what follows its
+  context in the training split. The same expected gradient, less noise. Less still by stratifying:
+  a context expected at least once in B draws is in every batch, with exactly its share as weight; the
+  others are drawn one from each stratum of their cumulative frequency, in order.
+
+Draws are hashes of (seed, step, place), so any block of steps can be made again without any state.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from makemore_core.config import TrialConfig
+from makemore_core.contexts import CountedContexts
+from makemore_core.kernels import draw_expected, draw_sampled
+from makemore_core.randomness import generator, key
+
+FREQUENCY_POWER = 1.0
+"""Uncertain contexts are drawn in proportion to this power of their frequency (weights undo it)."""
+
+BLOCK_DRAWS = 1 << 18
+"""At most this many draws are prepared at once."""
+
+
+class Batch(NamedTuple):
+    """What one step sees. All weights of a step sum to one, in expectation.
+
+    A row's targets are the places `pair_start` to `pair_end` of the draws' `next_character` and
+    `pair_weight`; the latter to be multiplied by the row's weight if the draws are `weighted`.
+    """
+
+    rows: NDArray[np.int32]  # (U,) unique contexts of the training split
+    weight: NDArray[np.float32]  # (U,)
+    pair_start: NDArray[np.int64]  # (U,)
+    pair_end: NDArray[np.int64]  # (U,)
+    row_keys: NDArray[np.uint32]  # (U,) for the dropout
+
+
+class Draws:
+    """The batches of a run, made `block` steps at a time, and the keys of its dropout."""
+
+    def __init__(
+        self, config: TrialConfig, counted: CountedContexts, seed: int, block: int
+    ) -> None:
+        self.block = max(1, min(block, BLOCK_DRAWS // config.batch_size))
+        self.weighted = config.targets == "expected"
+        self._counted, self._batch_size = counted, config.batch_size
+        self._key = np.uint64(key(seed, "draws"))
+        self._mask_key = np.uint64(key(seed, "dropout"))
+        if self.weighted:
+            self._prepare_expected(config.batch_size)
+        else:
+            self._prepare_sampled(config.batch_size)
+        shape = (self.block, self.most_rows)
+        self._batches = Batch(
+            np.zeros(shape, np.int32),
+            np.zeros(shape, np.float32),
+            np.zeros(shape, np.int64),
+            np.zeros(shape, np.int64),
+            np.zeros(shape, np.uint32),
+        )
+        self._used = np.full(self.block, self.most_rows, np.int64)
+        self._prepared = -1
+        self.threshold = np.uint32(round(config.dropout * 2**31))
+        self.scale = np.float32(1.0 / (1.0 - int(self.threshold) / 2**31))
+        keys = torch.randint(
+            2**32, (config.hidden_width,), generator=generator(seed, "dropout columns")
+        )
+        self.column_keys = keys.numpy().astype(np.uint32)
+
+    def _prepare_expected(self, batch_size: int) -> None:
+        counted = self._counted
+        share = counted.frequency / counted.examples  # (all,)
+        self._certain, self._uncertain, inclusion = stratify(share, batch_size)
+        self._certain_weight = share[self._certain].astype(np.float32)
+        self._uncertain_weight = (share[self._uncertain] / inclusion).astype(np.float32)
+        self._cumulative, self._guide = _guided(inclusion)
+        self.most_rows = len(self._certain) + round(float(inclusion.sum()))
+        self.usual_rows = float(self.most_rows)
+        self.next_character = counted.next_character
+        frequency_of_pair = np.repeat(counted.frequency, np.diff(counted.offsets))
+        self.pair_weight = (counted.count / frequency_of_pair).astype(np.float32)
+
+    def _prepare_sampled(self, batch_size: int) -> None:
+        self._cumulative, self._guide = _guided(self._counted.count)
+        share = self._counted.frequency / self._counted.examples
+        self.usual_rows = float((1.0 - (1.0 - share) ** batch_size).sum())
+        self.most_rows = min(batch_size, len(self._counted.contexts))
+        self.next_character = np.zeros(self.block * batch_size, np.int32)
+        self.pair_weight = np.zeros(self.block * batch_size, np.float32)
+
+    def at(self, number: int) -> Batch:
+        """The batch of step `number` (from 0); valid until one of another block is asked for."""
+        index, place = divmod(number, self.block)
+        if index != self._prepared:
+            self._prepare(index)
+        return Batch(*(each[place, : self._used[place]] for each in self._batches))
+
+    def _prepare(self, index: int) -> None:
+        counted, first_step = self._counted, np.uint64(index * self.block)
+        if self.weighted:
+            draw_expected(
+                self._key, self._mask_key, first_step, self._certain, self._certain_weight,
+                self._uncertain, self._uncertain_weight, self._cumulative, self._guide,
+                counted.offsets, *self._batches,
+            )  # fmt: skip
+        else:
+            draw_sampled(
+                self._key, self._mask_key, first_step, self._cumulative, self._guide,
+                counted.row_of_pair, counted.next_character, self.next_character,
+                self.pair_weight, self._used, *self._batches,
+            )  # fmt: skip
+        self._prepared = index
+
+    def dense_targets(self, batch: Batch, symbols: int) -> NDArray[np.float32]:
+        """The weight of each (row, next character). (U, V)"""
+        dense = np.zeros((len(batch.rows), symbols), np.float32)
+        for u, (start, end) in enumerate(zip(batch.pair_start, batch.pair_end, strict=True)):
+            scale = batch.weight[u] if self.weighted else np.float32(1.0)
+            dense[u, self.next_character[start:end]] = scale * self.pair_weight[start:end]
+        return dense
+
+
+def stratify(
+    share: NDArray[np.float64], batch_size: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """Which contexts are in every batch, which are drawn, and how often those are in a batch.
+
+    Args:
+        share: (all,) of the training examples that have each context; they sum to one.
+
+    Returns:
+        certain (K,), uncertain (M,), inclusion (M,): expected occurrences in a batch, below one;
+        they sum to a whole number, the strata.
+    """
+    expected = share * batch_size
+    strata = int(np.ceil(expected[expected < 1].sum() - 1e-9))
+    strata += int((expected >= 1).sum())
+    certain = np.zeros(len(share), np.bool_)
+    measure = share**FREQUENCY_POWER
+    while True:
+        rest = strata - int(certain.sum())
+        inclusion = np.where(certain, 0.0, measure)
+        inclusion *= rest / max(inclusion.sum(), 1e-300)
+        if not (inclusion >= 1).any() or rest <= 0:
+            break
+        certain |= inclusion >= 1
+    uncertain = np.flatnonzero(~certain)
+    return (
+        np.flatnonzero(certain).astype(np.int32),
+        uncertain.astype(np.int32),
+        inclusion[uncertain],
+    )
+
+
+def _guided(
+    measure: NDArray[np.float64] | NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """The cumulative shares of a measure (M + 1,), and where to begin looking in it.
+
+    `guide[k]` is the item that holds the position k / M, so that finding an item from a position
+    takes a step or two.
+    """
+    cumulative = np.concatenate(([0.0], np.cumsum(measure, dtype=np.float64)))
+    if len(measure):
+        cumulative /= cumulative[-1]
+    places = np.arange(len(measure)) / max(len(measure), 1)
+    guide = np.searchsorted(cumulative[1:], places, side="right").astype(np.int32)
+    return cumulative, guide

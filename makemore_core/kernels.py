@@ -1,0 +1,542 @@
+"""The element-wise half of a training step on the CPU, compiled by numba.
+
+Matrix products stay with torch; these kernels are what lies between them: gathering rows of the folded
+table, tanh, softmax, scattering gradients back, and the update. `reference.py` is the same in plain
+torch. Every kernel is compiled once and cached on disk; `warm_up` compiles them all.
+
+Shapes: U rows (unique contexts) in a batch, T positions in a context, V symbols, P output columns
+(V rounded up, see `step.py`), H hidden units, W = H columns of the first layer, or H + P with direct
+connections, whose columns follow the hidden ones.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba  # type: ignore[import-untyped]
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic  # type: ignore[import-untyped]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FAST = {"contract", "reassoc", "nsz", "arcp"}
+"""What the compiler may assume. Not that there is no NaN or infinity: those must be found."""
+
+
+def kernel(function: Function) -> Function:
+    """Compiles at the first call; keeps the result on disk where some directory can be written."""
+    options = {"fastmath": FAST, "error_model": "numpy", "nogil": True}
+    try:
+        compiled: Function = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba found no place for its cache
+        compiled = numba.njit(**options)(function)
+    return compiled
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _as_float(context: Any, bits: Any) -> Any:
+    """The float32 with these 32 bits."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@kernel
+def tanh(x):  # type: ignore[no-untyped-def]
+    """Hyperbolic tangent of a float32 to about 3 ulp: a rational function (as in Eigen).
+
+    Branch-free, so that loops over it become vector code. NaN stays NaN.
+    """
+    f = np.float32
+    x = f(7.90531110763549805) if x > f(7.90531110763549805) else x
+    x = f(-7.90531110763549805) if x < f(-7.90531110763549805) else x
+    s = x * x
+    p = f(-2.76076847742355e-16) * s + f(2.00018790482477e-13)
+    p = p * s + f(-8.60467152213735e-11)
+    p = p * s + f(5.12229709037114e-08)
+    p = p * s + f(1.48572235717979e-05)
+    p = p * s + f(6.37261928875436e-04)
+    p = p * s + f(4.89352455891786e-03)
+    q = f(1.19825839466702e-06) * s + f(1.18534705686654e-04)
+    q = q * s + f(2.26843463243900e-03)
+    q = q * s + f(4.89352518554385e-03)
+    return x * p / q
+
+
+@kernel
+def exp(x):  # type: ignore[no-untyped-def]
+    """The exponential of a float32 that is at most 0, to about 2 ulp; below -87 it is exp(-87)."""
+    f = np.float32
+    x = f(-87.0) if x < f(-87.0) else x
+    n = np.int32(x * f(1.44269504088896341) - f(0.5))  # towards zero: the nearest below
+    k = f(n)
+    r = x - k * f(0.693359375) + k * f(2.12194440e-4)
+    p = f(1.9875691500e-4) * r + f(1.3981999507e-3)
+    p = p * r + f(8.3334519073e-3)
+    p = p * r + f(4.1665795894e-2)
+    p = p * r + f(1.6666665459e-1)
+    p = p * r + f(5.0000001201e-1)
+    return (p * r * r + r + f(1.0)) * _as_float((n + np.int32(127)) << np.int32(23))
+
+
+@kernel
+def _mix(key, counter):  # type: ignore[no-untyped-def]
+    """64 random bits for each key and counter (the finaliser of SplitMix64; Steele et al. 2014)."""
+    z = key + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@kernel
+def _uniform(key, counter):  # type: ignore[no-untyped-def]
+    """A uniform number in (0, 1)."""
+    return (np.float64(_mix(key, counter) >> np.uint64(12)) + 0.5) * 2.0**-52
+
+
+@kernel
+def _find(cumulative, guide, position):  # type: ignore[no-untyped-def]
+    """The item of a cumulative measure that holds a position in (0, 1)."""
+    item = guide[int(position * guide.size)]
+    while item < guide.size - 1 and cumulative[item + 1] <= position:
+        item += 1
+    return item
+
+
+@kernel
+def draw_expected(  # type: ignore[no-untyped-def]
+    key,
+    mask_key,
+    first_step,
+    certain,
+    certain_weight,
+    uncertain,
+    uncertain_weight,
+    cumulative,
+    guide,
+    offsets,
+    rows,
+    weight,
+    pair_start,
+    pair_end,
+    row_keys,
+):
+    """Fills a block of steps: the certain contexts, then one of each stratum of the others."""
+    fixed, strata = certain.size, rows.shape[1] - certain.size
+    for s in range(rows.shape[0]):
+        base = (first_step + np.uint64(s)) << np.uint64(21)
+        for u in range(rows.shape[1]):
+            if u < fixed:
+                rows[s, u], weight[s, u] = certain[u], certain_weight[u]
+            else:
+                position = (u - fixed + _uniform(key, base + np.uint64(u))) / strata
+                item = _find(cumulative, guide, position)
+                rows[s, u], weight[s, u] = uncertain[item], uncertain_weight[item]
+            pair_start[s, u] = offsets[rows[s, u]]
+            pair_end[s, u] = offsets[rows[s, u] + 1]
+            row_keys[s, u] = np.uint32(_mix(mask_key, base + np.uint64(u)) >> np.uint64(32))
+
+
+@kernel
+def draw_sampled(  # type: ignore[no-untyped-def]
+    key,
+    mask_key,
+    first_step,
+    cumulative,
+    guide,
+    row_of_pair,
+    next_of_pair,
+    next_character,
+    pair_weight,
+    used,
+    rows,
+    weight,
+    pair_start,
+    pair_end,
+    row_keys,
+):
+    """Fills a block of steps: pairs drawn with replacement, merged by context.
+
+    Sorted uniform numbers come from exponential spacings (Devroye 1986, chapter V), so equal
+    contexts are neighbours.
+    """
+    steps, size = rows.shape[0], next_character.size // rows.shape[0]
+    share = np.float32(1.0 / size)
+    for s in range(steps):
+        base = (first_step + np.uint64(s)) << np.uint64(21)
+        total = 0.0
+        for i in range(size + 1):
+            total -= math.log(_uniform(key, base + np.uint64(i)))
+        reached, u, entry, before = 0.0, -1, s * size - 1, -1
+        for i in range(size):
+            reached -= math.log(_uniform(key, base + np.uint64(i)))
+            pair = _find(cumulative, guide, reached / total)
+            row = row_of_pair[pair]
+            if u < 0 or row != rows[s, u]:
+                u += 1
+                rows[s, u], weight[s, u] = row, 0.0
+                pair_start[s, u] = entry + 1
+                row_keys[s, u] = np.uint32(_mix(mask_key, base + np.uint64(u)) >> np.uint64(32))
+            if pair != before:
+                entry += 1
+                next_character[entry], pair_weight[entry] = next_of_pair[pair], 0.0
+                before = pair
+            pair_end[s, u] = entry + 1
+            weight[s, u] += share
+            pair_weight[entry] += share
+        used[s] = u + 1
+
+
+@kernel
+def _keep(row_key, column_key, threshold):  # type: ignore[no-untyped-def]
+    """Whether a hidden unit is kept: a hash of its row's and column's keys against a threshold."""
+    x = row_key ^ column_key
+    x = np.uint32(x * np.uint32(0x9E3779B1))
+    x = x ^ (x >> np.uint32(15))
+    x = np.uint32(x * np.uint32(0x85EBCA77))
+    return (x >> np.uint32(1)) >= threshold
+
+
+@kernel
+def _activate(out, hidden, row_key, column_keys, threshold, scale):  # type: ignore[no-untyped-def]
+    """tanh, then dropout: a unit that is dropped becomes exactly 0, one that is kept never is."""
+    if threshold == 0:
+        for j in range(hidden):
+            out[j] = tanh(out[j])
+    else:
+        for j in range(hidden):
+            value = tanh(out[j]) * scale + np.float32(1e-30)
+            keep = _keep(row_key, column_keys[j], threshold)
+            out[j] = value if keep else np.float32(0.0)
+
+
+@kernel
+def _deactivate(h, d, hidden, scale):  # type: ignore[no-untyped-def]
+    """Takes a row of gradients back through dropout and tanh, in place."""
+    if scale == 1:
+        for j in range(hidden):
+            d[j] *= np.float32(1.0) - h[j] * h[j]
+    else:
+        inverse = np.float32(1.0) / scale
+        for j in range(hidden):
+            d[j] *= np.float32(0.0) if h[j] == 0 else scale - h[j] * h[j] * inverse
+
+
+@kernel
+def gather(  # type: ignore[no-untyped-def]
+    contexts, padding, rows, table, bias, prefix, row_keys, column_keys, threshold, scale, first
+):
+    """Folded: sums each context's rows of the table, then tanh and dropout.
+
+    Args:
+        contexts: (all, T) characters; padding: (all,) how many of them are leading boundaries.
+        rows: (U,) the contexts of this batch.
+        table: (T, V, W); bias: (H,); prefix: (T + 1, W) scratch: what so many boundaries add up to.
+        row_keys: (U,), column_keys: (H,) of the dropout; threshold: 0 for none; scale: 1 / kept.
+        first: (U, H + P) gets the hidden units, and after them the direct connections' logits.
+    """
+    positions, _, width = table.shape
+    hidden = bias.size
+    for j in range(width):
+        prefix[0, j] = bias[j] if j < hidden else np.float32(0.0)
+    for position in range(positions):
+        before, after, pad = prefix[position], prefix[position + 1], table[position, 0]
+        for j in range(width):
+            after[j] = before[j] + pad[j]
+    for u in range(rows.size):
+        context, position = rows[u], padding[rows[u]]
+        out, start = first[u], prefix[position]
+        if (positions - position) % 2:
+            one = table[position, contexts[context, position]]
+            for j in range(width):
+                out[j] = start[j] + one[j]
+            position += 1
+        else:
+            for j in range(width):
+                out[j] = start[j]
+        while position < positions:
+            one = table[position, contexts[context, position]]
+            two = table[position + 1, contexts[context, position + 1]]
+            for j in range(width):
+                out[j] += one[j] + two[j]
+            position += 2
+        _activate(out, hidden, row_keys[u], column_keys, threshold, scale)
+
+
+@kernel
+def features(contexts, rows, embedding, out):  # type: ignore[no-untyped-def]
+    """Plain: the feature vectors of each context, one after the other. out: (U, T * E)"""
+    size = embedding.shape[1]
+    for u in range(rows.size):
+        context = rows[u]
+        for position in range(contexts.shape[1]):
+            vector = embedding[contexts[context, position]]
+            for j in range(size):
+                out[u, position * size + j] = vector[j]
+
+
+@kernel
+def activate(bias, row_keys, column_keys, threshold, scale, first):  # type: ignore[no-untyped-def]
+    """Plain: adds the bias to the hidden columns, then tanh and dropout."""
+    for u in range(row_keys.size):
+        out = first[u]
+        for j in range(bias.size):
+            out[j] += bias[j]
+        _activate(out, bias.size, row_keys[u], column_keys, threshold, scale)
+
+
+@kernel
+def deactivate(rows, scale, first, back, bias_gradient):  # type: ignore[no-untyped-def]
+    """Plain: gradients back through dropout and tanh, in place, and the bias's gradient."""
+    hidden = bias_gradient.size
+    for j in range(hidden):
+        bias_gradient[j] = 0.0
+    for u in range(rows.size):
+        d = back[u]
+        _deactivate(first[u], d, hidden, scale)
+        for j in range(hidden):
+            bias_gradient[j] += d[j]
+
+
+@kernel
+def spread(contexts, rows, feature_gradient, embedding_gradient):  # type: ignore[no-untyped-def]
+    """Plain: adds each feature's gradient to its character's. feature_gradient: (U, T * E)"""
+    symbols, size = embedding_gradient.shape
+    for v in range(symbols):
+        for j in range(size):
+            embedding_gradient[v, j] = 0.0
+    for u in range(rows.size):
+        context = rows[u]
+        for position in range(contexts.shape[1]):
+            out = embedding_gradient[contexts[context, position]]
+            for j in range(size):
+                out[j] += feature_gradient[u, position * size + j]
+
+
+@kernel
+def softmax(  # type: ignore[no-untyped-def]
+    rows,
+    weight,
+    pair_start,
+    pair_end,
+    next_character,
+    pair_weight,
+    weighted,
+    bias,
+    direct,
+    first,
+    back,
+    bias_gradient,
+    loss,
+):
+    """Logits to their gradients, in place in the last columns of `back`; adds up the loss.
+
+    Args:
+        weight: (U,) of the rows; a row's pairs are next_character[pair_start:pair_end] with
+            pair_weight, to be multiplied by the row's weight if `weighted`.
+        bias, bias_gradient: (P,) of the output; the symbols beyond V are in neither.
+        direct: whether the last columns of `first` are to be added to the logits.
+        back: (U, H + P); loss: (1,) float64.
+    """
+    symbols, hidden = bias_gradient.size, back.shape[1] - bias.size
+    for v in range(symbols):
+        bias_gradient[v] = 0.0
+    total = 0.0
+    for u in range(rows.size):
+        z, extra = back[u, hidden:], first[u, hidden:]
+        w = weight[u]
+        if direct:
+            for v in range(symbols):
+                z[v] += bias[v] + extra[v]
+        else:
+            for v in range(symbols):
+                z[v] += bias[v]
+        high = z[0]
+        for v in range(symbols):
+            high = max(high, z[v])
+        scale = w if weighted else np.float32(1.0)
+        for p in range(pair_start[u], pair_end[u]):
+            total -= scale * pair_weight[p] * (z[next_character[p]] - high)
+        s = np.float32(0.0)
+        for v in range(symbols):
+            z[v] = exp(z[v] - high)
+            s += z[v]
+        total += w * math.log(s)
+        factor = w / s
+        for v in range(symbols):
+            z[v] *= factor
+        for p in range(pair_start[u], pair_end[u]):
+            z[next_character[p]] -= scale * pair_weight[p]
+        for v in range(symbols):
+            bias_gradient[v] += z[v]
+    loss[0] += total
+
+
+@kernel
+def cross_entropy(first_row, offsets, next_character, bias, direct, first, logits, nats):  # type: ignore[no-untyped-def]
+    """Negative log-likelihood of every pair of some consecutive contexts, into `nats`.
+
+    Args:
+        first_row: the first of the contexts; offsets, next_character, nats: of the whole split.
+        logits: (U, P), without the bias; first: (U, H + P) as `gather` leaves it.
+    """
+    symbols, hidden = bias.size, first.shape[1] - logits.shape[1]
+    for u in range(logits.shape[0]):
+        z, extra = logits[u], first[u, hidden:]
+        if direct:
+            for v in range(symbols):
+                z[v] += bias[v] + extra[v]
+        else:
+            for v in range(symbols):
+                z[v] += bias[v]
+        high = z[0]
+        for v in range(symbols):
+            high = max(high, z[v])
+        start, end = offsets[first_row + u], offsets[first_row + u + 1]
+        for p in range(start, end):
+            nats[p] = high - z[next_character[p]]
+        s = np.float32(0.0)
+        for v in range(symbols):
+            s += exp(z[v] - high)
+        log_sum = math.log(s)
+        for p in range(start, end):
+            nats[p] += log_sum
+
+
+@kernel
+def _sum_rows(out, back, listed, start, end):  # type: ignore[no-untyped-def]
+    """out = the sum of the listed rows, four at a time; only reads travel far."""
+    width = out.size
+    at = start
+    head = (end - start) % 4
+    if head == 0:
+        for j in range(width):
+            out[j] = 0.0
+    elif head == 1:
+        a = back[listed[at]]
+        for j in range(width):
+            out[j] = a[j]
+    elif head == 2:
+        a, b = back[listed[at]], back[listed[at + 1]]
+        for j in range(width):
+            out[j] = a[j] + b[j]
+    else:
+        a, b, c = back[listed[at]], back[listed[at + 1]], back[listed[at + 2]]
+        for j in range(width):
+            out[j] = a[j] + b[j] + c[j]
+    at += head
+    while at < end:
+        a, b = back[listed[at]], back[listed[at + 1]]
+        c, d = back[listed[at + 2]], back[listed[at + 3]]
+        for j in range(width):
+            out[j] += (a[j] + b[j]) + (c[j] + d[j])
+        at += 4
+
+
+@kernel
+def _list_rows(contexts, padding, rows, symbols, starts, listed):  # type: ignore[no-untyped-def]
+    """Lists the batch's rows by position and character, then by padding (a counting sort).
+
+    Afterwards starts[k] is where the list of key k ends: position * V + character for real
+    characters, T * V + boundaries for paddings.
+    """
+    positions = contexts.shape[1]
+    keys = positions * symbols
+    for k in range(starts.size):
+        starts[k] = 0
+    for u in range(rows.size):
+        pads = padding[rows[u]]
+        starts[keys + pads + 1] += 1
+        for position in range(pads, positions):
+            starts[position * symbols + contexts[rows[u], position] + 1] += 1
+    for k in range(1, starts.size):
+        starts[k] += starts[k - 1]
+    for u in range(rows.size):
+        pads = padding[rows[u]]
+        listed[starts[keys + pads]] = u
+        starts[keys + pads] += 1
+        for position in range(pads, positions):
+            k = position * symbols + contexts[rows[u], position]
+            listed[starts[k]] = u
+            starts[k] += 1
+
+
+@kernel
+def scatter(  # type: ignore[no-untyped-def]
+    contexts,
+    padding,
+    rows,
+    scale,
+    first,
+    back,
+    table_gradient,
+    bias_gradient,
+    prefix,
+    starts,
+    listed,
+):
+    """Folded: gradients through dropout and tanh, then summed into the rows of the table.
+
+    A boundary at some position is part of every longer padding: its gradient is a suffix sum.
+
+    Args:
+        table_gradient: (T, V, W); bias_gradient: (H,); prefix: (T + 1, W) scratch.
+        starts: (T * V + T + 2,) and listed: (U * (T + 1),) scratch.
+    """
+    positions, symbols, width = table_gradient.shape
+    hidden = bias_gradient.size
+    for u in range(rows.size):
+        _deactivate(first[u], back[u], hidden, scale)
+    _list_rows(contexts, padding, rows, symbols, starts, listed)
+    start = 0
+    for position in range(positions):
+        for v in range(symbols):
+            end = starts[position * symbols + v]
+            _sum_rows(table_gradient[position, v], back, listed, start, end)
+            start = end
+    for pads in range(positions + 1):
+        end = starts[positions * symbols + pads]
+        _sum_rows(prefix[pads], back, listed, start, end)
+        start = end
+    for position in range(positions - 1, -1, -1):
+        here, above, out = prefix[position], prefix[position + 1], table_gradient[position, 0]
+        for j in range(width):
+            out[j] = above[j]
+            here[j] += above[j]
+    for j in range(hidden):
+        bias_gradient[j] = prefix[0, j]
+
+
+@kernel
+def update_sgd(parameters, gradient, decayed, decay, rate):  # type: ignore[no-untyped-def]
+    """One step of plain SGD; the first `decayed` numbers shrink by rate * decay."""
+    keep, r = np.float32(1.0 - rate * decay), np.float32(rate)
+    p, g = parameters[:decayed], gradient[:decayed]
+    for i in range(p.size):
+        p[i] = p[i] * keep - r * g[i]
+    p, g = parameters[decayed:], gradient[decayed:]
+    for i in range(p.size):
+        p[i] -= r * g[i]
+
+
+@kernel
+def update_adamw(  # type: ignore[no-untyped-def]
+    parameters, gradient, first, second, decayed, decay, rate, number, beta1, beta2, epsilon
+):
+    """Step `number` (from 1) of AdamW; the first `decayed` numbers shrink by rate * decay."""
+    a, b = np.float32(1.0 - beta1), np.float32(1.0 - beta2)
+    r = np.float32(rate / (1.0 - beta1**number))
+    correct = np.float32(1.0 / math.sqrt(1.0 - beta2**number))
+    e = np.float32(epsilon)
+    for part in range(2):
+        begin, end = (0, decayed) if part == 0 else (decayed, parameters.size)
+        keep = np.float32(1.0 - rate * decay) if part == 0 else np.float32(1.0)
+        p, g, m, v = parameters[begin:end], gradient[begin:end], first[begin:end], second[begin:end]
+        for i in range(p.size):
+            m[i] += a * (g[i] - m[i])
+            v[i] += b * (g[i] * g[i] - v[i])
+            p[i] = p[i] * keep - r * m[i] / (math.sqrt(v[i]) * correct + e)

@@ -1,0 +1,84 @@
+"""Where the tensors of a model lie in the one flat vector that a run on the CPU updates."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from makemore_core.config import TrialConfig
+
+OUTPUT_MULTIPLE = 16
+"""Output columns are padded to a multiple of this (340x512x27: 213 us, 340x512x32: 127 us)."""
+
+ALIGNMENT = 16
+"""Every piece begins at a multiple of this many numbers: a cache line."""
+
+
+def rounded_up(number: int, multiple: int) -> int:
+    """The least multiple that is not below the number.
+
+    >>> rounded_up(27, 16)
+    32
+    """
+    return -(-number // multiple) * multiple
+
+
+class Layout:
+    """Shapes and places: first what weight decay applies to, then the biases.
+
+    `first` (T, E, W) is the hidden layer and, if there are direct connections, their P columns after
+    the hidden ones; `output` (P, H) is transposed. P is the number of symbols, rounded up; the
+    padding is zero, has no gradient and stays zero.
+    """
+
+    def __init__(self, config: TrialConfig, symbols: int) -> None:
+        self.hidden, self.symbols = config.hidden_width, symbols
+        self.output = rounded_up(symbols, OUTPUT_MULTIPLE)
+        self.width = self.hidden + (self.output if config.direct else 0)
+        self.shapes: dict[str, tuple[int, ...]] = {
+            "embedding": (symbols, config.embedding_size),
+            "first": (config.block_size, config.embedding_size, self.width),
+            "output": (self.output, self.hidden),
+            "hidden_bias": (self.hidden,),
+            "output_bias": (self.output,),
+        }
+        sizes = [rounded_up(int(np.prod(shape)), ALIGNMENT) for shape in self.shapes.values()]
+        self._starts = [sum(sizes[:k]) for k in range(len(sizes))]
+        self.size = sum(sizes)
+        self.decayed = self._starts[3]  # how many numbers weight decay applies to
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """The pieces of a flat vector, in their shapes."""
+        return {
+            name: flat[start : start + int(np.prod(shape))].view(shape)
+            for (name, shape), start in zip(self.shapes.items(), self._starts, strict=True)
+        }
+
+    def named(self, flat: Tensor) -> dict[str, Tensor]:
+        """The model's tensors, as views of a flat vector: writing to one writes to the other."""
+        views, hidden, symbols = self.views(flat), self.hidden, self.symbols
+        found = {
+            "embedding": views["embedding"],
+            "hidden_weight": views["first"][..., :hidden],
+            "hidden_bias": views["hidden_bias"],
+            "output_weight": views["output"][:symbols].T,
+            "output_bias": views["output_bias"][:symbols],
+        }
+        if self.width > hidden:
+            found["direct_weight"] = views["first"][..., hidden : hidden + symbols]
+        return found
+
+    def pack(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """A flat vector with copies of a model's tensors, and zeros as padding."""
+        flat = torch.zeros(self.size)
+        for name, view in self.named(flat).items():
+            view.copy_(tensors[name])
+        return flat
+
+    def unpack(self, flat: Tensor) -> dict[str, Tensor]:
+        """Copies of a model's tensors out of a flat vector."""
+        return {
+            name: view.clone(memory_format=torch.contiguous_format)
+            for name, view in self.named(flat).items()
+        }

@@ -1,0 +1,208 @@
+"""One training step on the CPU: torch's matrix products, and kernels for what lies between them.
+
+Two ways of the same mathematics, chosen by shape:
+
+- plain: x = the context's feature vectors (U, T * E), and three products with the first layer.
+- folded: a context is made of few different characters, so x @ W1 is a sum of rows of the tables
+  C @ W1_j, one for each position j. The products are then with the V rows of C and no longer with
+  the U rows of the batch, and long paddings cost one row. Gradients: dT_j by adding up the rows of
+  dh, dW1_j = C^T dT_j, dC = sum_j dT_j W1_j^T.
+
+Direct connections are further columns of the first layer, without tanh.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from makemore_core import kernels
+from makemore_core.config import TrialConfig
+from makemore_core.contexts import CountedContexts
+from makemore_core.draws import Batch, Draws
+from makemore_core.layout import Layout
+from makemore_core.model import Model
+from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY
+from makemore_core.schedule import learning_rate_at
+
+FLOPS, BYTES = 8e10, 4e10
+"""Rates for choosing the way, in operations and bytes a second; only their ratio matters."""
+
+MOST_VIEWS = 1024
+"""Batches of so many different sizes have their views kept."""
+
+
+def folding_pays(rows: float, real: float, symbols: int, positions: int, features: int) -> bool:
+    """Whether the folded way takes less time for each hidden unit than the plain one.
+
+    Args:
+        rows: unique contexts in a batch, on average; real: their real characters, on average.
+    """
+    products = 6 * positions * features * (rows - symbols) / FLOPS
+    sums = 8 * rows * real / BYTES
+    return products > sums
+
+
+class KernelStep:
+    """A run's parameters, gradients and optimiser state, updated in place."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        model: Model,
+        counted: CountedContexts,
+        draws: Draws,
+        folded: bool | None = None,
+    ) -> None:
+        """`folded` None: whichever way is cheaper at this shape."""
+        self._config, self._draws = config, draws
+        self._contexts, self._padding = counted.contexts, counted.padding
+        self._layout = layout = Layout(config, len(model.vocabulary))
+        self.parameters = layout.pack(model.tensors)
+        self._gradient = torch.zeros(layout.size)
+        self._moments = torch.zeros(2, layout.size if config.optimizer == "adamw" else 0)
+        self._loss = np.zeros(1)
+        if folded is None:
+            folded = folding_pays(
+                draws.usual_rows, counted.real_characters, layout.symbols,
+                config.block_size, config.embedding_size,
+            )  # fmt: skip
+        self.folded = folded
+        self._make_views()
+        self._make_buffers()
+
+    def _make_views(self) -> None:
+        weights, gradients = self._layout.views(self.parameters), self._layout.views(self._gradient)
+        positions, features, width = weights["first"].shape
+        self._embedding, self._embedding_gradient = weights["embedding"], gradients["embedding"]
+        self._w1, self._w1_gradient = weights["first"], gradients["first"]
+        self._w1_flat = self._w1.view(positions * features, width)
+        self._w1_flat_gradient = self._w1_gradient.view(positions * features, width)
+        self._w2, self._w2_gradient = weights["output"], gradients["output"]
+        self._b1, self._b1_gradient = (v["hidden_bias"].numpy() for v in (weights, gradients))
+        self._b2 = weights["output_bias"].numpy()
+        self._b2_gradient = gradients["output_bias"].numpy()[: self._layout.symbols]
+        self._spread = self._embedding.expand(positions, -1, -1)  # (T, V, E), no copy
+
+    def _make_buffers(self) -> None:
+        layout, rows = self._layout, self._draws.most_rows
+        positions, features, width = self._w1.shape
+        self._first = torch.zeros(rows, layout.hidden + layout.output)  # units, direct logits
+        self._back = torch.zeros(rows, layout.hidden + layout.output)  # gradients; logits
+        self._first_numpy, self._back_numpy = self._first.numpy(), self._back.numpy()
+        self._views: dict[int, tuple[Tensor, ...]] = {}
+        if self.folded:
+            self._table = torch.zeros(positions, layout.symbols, width)
+            self._table_gradient = torch.zeros(positions, layout.symbols, width)
+            self._feature_parts = torch.zeros(positions, layout.symbols, features)
+            self._table_numpy = self._table.numpy()
+            self._table_gradient_numpy = self._table_gradient.numpy()
+            self._prefix = np.zeros((positions + 1, width), np.float32)
+            self._starts = np.zeros(positions * layout.symbols + positions + 2, np.int32)
+            self._listed = np.zeros(rows * (positions + 1), np.int32)
+        else:
+            self._features = torch.zeros(rows, positions * features)
+            self._features_gradient = torch.zeros(rows, positions * features)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that changes from step to step and outlives it."""
+        return {
+            "parameters": self.parameters,
+            "moments": self._moments,
+            "loss": torch.from_numpy(self._loss),
+        }
+
+    def take_loss(self) -> float:
+        """The sum of the batch losses since this was last called."""
+        total = float(self._loss[0])
+        self._loss[0] = 0.0
+        return total
+
+    def tensors(self, flat: Tensor) -> dict[str, Tensor]:
+        """Copies of a model's tensors, from parameters that this run has or had."""
+        return self._layout.unpack(flat)
+
+    def run(self, start: int, end: int) -> None:
+        """Does the steps `start` to `end` - 1."""
+        config, layout = self._config, self._layout
+        forward_and_back = self._folded_pass if self.folded else self._plain_pass
+        parameters, gradient = self.parameters.numpy(), self._gradient.numpy()
+        first_moment, second_moment = self._moments.numpy()
+        for number in range(start, end):
+            rate = learning_rate_at(config, (number + 0.5) / config.steps)
+            forward_and_back(self._draws.at(number))
+            if config.optimizer == "sgd":
+                kernels.update_sgd(parameters, gradient, layout.decayed, config.weight_decay, rate)
+            else:
+                kernels.update_adamw(
+                    parameters, gradient, first_moment, second_moment, layout.decayed,
+                    config.weight_decay, rate, number + 1, FIRST_DECAY, SECOND_DECAY, EPSILON,
+                )  # fmt: skip
+
+    def _folded_pass(self, batch: Batch) -> None:
+        """The gradient of a batch, by way of the tables."""
+        draws = self._draws
+        hidden, logits, d_hidden = self._views_of(len(batch.rows))[:3]
+        torch.bmm(self._spread, self._w1, out=self._table)  # (T, V, W)
+        kernels.gather(
+            self._contexts, self._padding, batch.rows, self._table_numpy, self._b1, self._prefix,
+            batch.row_keys, draws.column_keys, draws.threshold, draws.scale, self._first_numpy,
+        )  # fmt: skip
+        self._output_layer(batch, hidden, logits, d_hidden)
+        kernels.scatter(
+            self._contexts, self._padding, batch.rows, draws.scale, self._first_numpy,
+            self._back_numpy, self._table_gradient_numpy, self._b1_gradient, self._prefix,
+            self._starts, self._listed,
+        )  # fmt: skip
+        torch.bmm(self._spread.mT, self._table_gradient, out=self._w1_gradient)  # (T, E, W)
+        torch.bmm(self._table_gradient, self._w1.mT, out=self._feature_parts)  # (T, V, E)
+        torch.sum(self._feature_parts, 0, out=self._embedding_gradient)
+
+    def _plain_pass(self, batch: Batch) -> None:
+        """The gradient of a batch, by way of every row's feature vectors."""
+        draws = self._draws
+        hidden, logits, d_hidden, first, d_first, x, d_x = self._views_of(len(batch.rows))
+        kernels.features(
+            self._contexts, batch.rows, self._embedding.numpy(), self._features.numpy()
+        )
+        torch.mm(x, self._w1_flat, out=first)  # (U, W)
+        kernels.activate(
+            self._b1, batch.row_keys, draws.column_keys, draws.threshold, draws.scale,
+            self._first_numpy,
+        )  # fmt: skip
+        self._output_layer(batch, hidden, logits, d_hidden)
+        kernels.deactivate(
+            batch.rows, draws.scale, self._first_numpy, self._back_numpy, self._b1_gradient
+        )
+        torch.mm(x.T, d_first, out=self._w1_flat_gradient)
+        torch.mm(d_first, self._w1_flat.T, out=d_x)  # (U, T * E)
+        kernels.spread(
+            self._contexts, batch.rows, self._features_gradient.numpy(),
+            self._embedding_gradient.numpy(),
+        )  # fmt: skip
+
+    def _output_layer(self, batch: Batch, hidden: Tensor, logits: Tensor, d_hidden: Tensor) -> None:
+        """Forward and back through the output layer and the loss."""
+        draws = self._draws
+        torch.mm(hidden, self._w2.T, out=logits)  # (U, P)
+        kernels.softmax(
+            batch.rows, batch.weight, batch.pair_start, batch.pair_end, draws.next_character,
+            draws.pair_weight, draws.weighted, self._b2, self._config.direct, self._first_numpy,
+            self._back_numpy, self._b2_gradient, self._loss,
+        )  # fmt: skip
+        torch.mm(logits.T, hidden, out=self._w2_gradient)
+        torch.mm(logits, self._w2, out=d_hidden)  # (U, H)
+
+    def _views_of(self, rows: int) -> tuple[Tensor, ...]:
+        """The buffers' parts for a batch of that many rows."""
+        found = self._views.get(rows)
+        if found is None:
+            first, back = self._first[:rows], self._back[:rows]
+            hidden, width = self._layout.hidden, self._layout.width
+            found = (first[:, :hidden], back[:, hidden:], back[:, :hidden])
+            if not self.folded:
+                found += (first[:, :width], back[:, :width])
+                found += (self._features[:rows], self._features_gradient[:rows])
+            if len(self._views) >= MOST_VIEWS:
+                self._views.clear()
+            self._views[rows] = found
+        return found
