@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select, update
 from search import tables
 from search.samplers import derive_seed
 from search.storage import Storage, patient
-from search.study import StoredStudy
+from search.study import StoredStudy, all_studies
 
 LEASE_SECONDS = 30.0
 """A worker that has not been seen for so long has lost what it claimed."""
@@ -27,6 +27,7 @@ class Standing(Enum):
     WAIT = "others are at work on the last slots, and may lose them"
     DONE = "the budget is met"
     STOPPED = "a stop was requested"
+    EVICTED = "this worker's lease ran out; what it held was given away"
     CLOSED = "the test split has been opened"
     GONE = "the study has been deleted"
 
@@ -40,6 +41,8 @@ class Claim:
     training_seed: int
     lost_attempt: Any | None
     """The attempt before this one, with its configuration; None for a first attempt."""
+    snapshots: list[dict[str, Any]]
+    """Of the lost attempt, the newest first: {step, sha256}."""
     remaining_seconds: float | None
     """Working time that the study has left; None: without limit."""
 
@@ -59,6 +62,10 @@ class Progress:
     def claimed_ever(self) -> int:
         return self.finished + self.claimed + self.waiting + self.abandoned
 
+    def unclaimed(self, study: StoredStudy) -> int:
+        """How many more slots could be claimed now."""
+        return study.spec.budget.trials - self.finished - self.claimed
+
 
 def progress(storage: Storage, connection: Connection, study_uid: str) -> Progress:
     """Counts the slots, adds up the working time, and finds the lowest complete dev loss."""
@@ -68,8 +75,7 @@ def progress(storage: Storage, connection: Connection, study_uid: str) -> Progre
             select(slots.c.state, func.count())
             .where(slots.c.study_uid == study_uid)
             .group_by(slots.c.state)
-        )
-        .all()
+        ).all()
     )
     best = connection.execute(
         select(func.min(tables.attempts.c.dev_loss)).where(
@@ -128,7 +134,7 @@ def claim(
         now = progress(storage, connection, study.uid)
         if spent(study, now):
             return Standing.DONE
-        if now.finished + now.claimed >= study.spec.budget.trials:
+        if now.unclaimed(study) <= 0:
             return Standing.WAIT
         return _take(storage, connection, study, worker_id, now, attempt)
 
@@ -136,7 +142,7 @@ def claim(
 def locked_flags(
     storage: Storage, connection: Connection, study_uid: str, worker_id: str
 ) -> Standing | None:
-    """Locks the study's row (PostgreSQL) and says whether this worker must leave it."""
+    """Locks the study's row, renews the worker's lease, and says whether it must leave."""
     studies, workers = tables.studies, tables.workers
     row = connection.execute(
         select(studies.c.stop_requested_at, studies.c.closed_at)
@@ -147,12 +153,33 @@ def locked_flags(
         return Standing.GONE
     if row.closed_at is not None:
         return Standing.CLOSED
-    started = connection.execute(
-        select(workers.c.started_at).where(workers.c.id == worker_id)
-    ).scalar()
-    if row.stop_requested_at is not None and (started or 0.0) <= row.stop_requested_at:
+    if row.stop_requested_at is not None:
         return Standing.STOPPED
-    return None
+    renewed = connection.execute(
+        update(workers)
+        .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
+        .values(seen_at=storage.now())
+    )
+    return None if renewed.rowcount else Standing.EVICTED
+
+
+@patient
+def neediest(storage: Storage) -> StoredStudy | None:
+    """Of the open studies with something to claim, the one with the fewest workers at it.
+
+    Of equals the one whose last attempt began longest ago: so every study gets its fair share.
+    """
+    attempts = tables.attempts
+    candidates = []
+    for study in all_studies(storage):
+        with storage.read() as connection:
+            now = progress(storage, connection, study.uid)
+            last = connection.execute(
+                select(func.max(attempts.c.started_at)).where(attempts.c.study_uid == study.uid)
+            ).scalar()
+        if study.open and not spent(study, now) and now.unclaimed(study) > 0:
+            candidates.append((now.claimed, last or 0.0, study.name, study))
+    return min(candidates)[-1] if candidates else None
 
 
 def _take(
@@ -166,7 +193,7 @@ def _take(
     """Takes the first waiting slot, or makes the next."""
     slots, attempts = tables.slots, tables.attempts
     waiting = connection.execute(
-        select(slots.c.ordinal, slots.c.attempt_id)
+        select(slots.c.ordinal, slots.c.attempt_id, slots.c.snapshots)
         .where(slots.c.study_uid == study.uid, slots.c.state == "waiting")
         .order_by(slots.c.ordinal)
         .limit(1)
@@ -192,7 +219,9 @@ def _take(
     claimed = {"state": "claimed", "worker_id": worker_id, "attempt_id": attempt_id}
     if waiting is None:
         connection.execute(
-            slots.insert().values(study_uid=study.uid, ordinal=ordinal, losses=0, **claimed)
+            slots.insert().values(
+                study_uid=study.uid, ordinal=ordinal, losses=0, snapshots=[], **claimed
+            )
         )
     else:
         connection.execute(
@@ -201,8 +230,14 @@ def _take(
             .values(**claimed)
         )
     timeout = study.spec.budget.timeout
-    remaining = None if timeout is None else timeout - now.elapsed_seconds
-    return Claim(attempt_id, ordinal, training_seed, lost, remaining)
+    return Claim(
+        attempt_id=attempt_id,
+        ordinal=ordinal,
+        training_seed=training_seed,
+        lost_attempt=lost,
+        snapshots=[] if waiting is None else list(waiting.snapshots),
+        remaining_seconds=None if timeout is None else timeout - now.elapsed_seconds,
+    )
 
 
 def _retried(lost: Any | None) -> int | None:

@@ -105,16 +105,15 @@ def run(
 ) -> None:
     """Create a study, or go on with it, on N local workers until its budget is met."""
     from search.job import Job
-    from search.supervisor import Supervisor
+    from search.supervisor import OneStudy, Supervisor
 
     _check_device(device)
     spec = _shaped(read(file), trials, timeout, corpus, seed)
     storage, stored = _create_or_resume(session, spec)
-    job = Job(
-        session.storage_url, str(session.data_dir.root.resolve()), stored.uid, threads, device, None
-    )
+    job = Job(session.storage_url, str(session.data_dir.root.resolve()), None, threads, device)
     with Progress(storage, stored, session.console, quiet=session.quiet) as shown:
-        supervisor = Supervisor(storage, stored, session.data_dir, job, shown.update)
+        work = OneStudy(storage, stored)
+        supervisor = Supervisor(storage, work, session.data_dir, job, shown.update)
         try:
             supervisor.run(workers or max(1, (os.cpu_count() or 1) // threads))
         except Interrupted:

@@ -10,10 +10,10 @@ class Job:
 
     storage: str
     data_dir: str
-    study_uid: str
+    study_uid: str | None  # None: every open study of the storage
     threads: int
     device: str
-    launcher_pid: int | None
+    launcher_pid: int | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -58,22 +58,19 @@ def register_worker(storage: Storage, study: StoredStudy) -> str:
 
 
 @patient
-def beat(storage: Storage, study: StoredStudy, worker_id: str) -> Standing | None:
-    """Renews a worker's lease, and says whether it must leave the study.
+def beat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
+    """Renews a worker's lease.
 
     Raises:
-        TrialLost: the lease ran out, and others may have taken what the worker held.
+        TrialLost: it ran out, and others may have taken what the worker held; or the study was
+            stopped, closed or deleted.
     """
-    workers = tables.workers
     with storage.write() as connection:
-        renewed = connection.execute(
-            update(workers)
-            .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
-            .values(seen_at=storage.now())
-        )
-        if renewed.rowcount == 0:
-            raise TrialLost(KILLED)
-        return locked_flags(storage, connection, study.uid, worker_id)
+        standing = locked_flags(storage, connection, study.uid, worker_id)
+    if standing is Standing.EVICTED:
+        raise TrialLost(KILLED)
+    if standing is not None:
+        raise TrialLost(INTERRUPTED)
 
 
 @patient
@@ -112,6 +109,24 @@ def record_outcome(storage: Storage, attempt_id: int, **values: Any) -> None:
         TrialLost: the attempt was given up on meanwhile, or the study closed to further trials.
     """
     _update_open(storage, attempt_id, unless_closed=values["outcome"] != "failed", **values)
+
+
+@patient
+def record_snapshots(storage: Storage, attempt_id: int, entries: list[dict[str, Any]]) -> None:
+    """Notes a slot's snapshots, the newest first: {step, sha256}.
+
+    Raises:
+        TrialLost: the attempt was given up on meanwhile.
+    """
+    slots = tables.slots
+    with storage.write() as connection:
+        updated = connection.execute(
+            update(slots)
+            .where(slots.c.attempt_id == attempt_id, slots.c.state == "claimed")
+            .values(snapshots=entries)
+        )
+    if updated.rowcount == 0:
+        raise TrialLost(KILLED)
 
 
 @patient

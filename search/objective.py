@@ -17,15 +17,18 @@ from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
 from makemore_core.contexts import Data
 from makemore_core.errors import Diverged
+from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
 from search import budget, ledger, results, space
-from search.budget import Claim
+from search.budget import Claim, Standing
 from search.errors import SearchError, TrialEnded, TrialLost, TrialPruned
 from search.paths import DataDir
 from search.pruning import Pruner, resource_at
 from search.samplers import derive_seed, sampler_for
+from search.snapshots import Snapshots
 from search.storage import Storage, patient
 from search.study import StoredStudy
+from search.study_file import StudySpec
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +71,8 @@ class Attempt:
     config: TrialConfig
     trial_id: int
     number: int
+    snapshots: Snapshots
+    resume: Snapshot | None
     started: float = field(default_factory=time.monotonic)
     beaten: float = field(default_factory=time.monotonic)
     curve: list[Evaluation] = field(default_factory=list)
@@ -77,7 +82,7 @@ class Attempt:
         """Stores the dev loss; then asks the pruner."""
         self.curve.append(evaluation)
         spec = self.bench.study.spec
-        planned = max(1, round(evaluation.step * spec.budget.evaluations / self.config.steps))
+        planned = _planned(spec, self.config, evaluation)
         resource = resource_at(spec.budget, planned)
         ledger.report(self.bench.storage, self.trial_id, resource, evaluation.dev_loss)
         losses = [each.dev_loss for each in self.curve]
@@ -88,15 +93,16 @@ class Attempt:
                 raise TrialPruned("pruner")
 
     def on_block(self, run: TrainingRun) -> None:
-        """Between two blocks of steps: signals, limits, and a sign of life now and then."""
+        """Between two blocks of steps: signals, limits, signs of life, snapshots."""
         now = time.monotonic()
         if self.bench.interrupted() or self._out_of_time(now):
+            self.snapshots.save(run)
             raise TrialLost(ledger.INTERRUPTED)
         self._check_limits(now)
         if now - self.beaten >= BEAT_SECONDS:
             self.beaten = now
-            if ledger.beat(self.bench.storage, self.bench.study, self.bench.worker_id):
-                raise TrialLost(ledger.INTERRUPTED)
+            ledger.beat(self.bench.storage, self.bench.study, self.bench.worker_id)
+        self.snapshots.save_if_due(run)
 
     def _out_of_time(self, now: float) -> bool:
         remaining = self.claim.remaining_seconds
@@ -145,16 +151,29 @@ def _make_trial(bench: Bench, claim: Claim) -> Attempt:
     """Asks for a configuration, or takes the lost attempt's, and stores the trial."""
     spec = bench.study.spec
     searched, config = _configuration(bench, claim)
+    snapshots = Snapshots(bench.storage, bench.study, bench.data_dir, claim)
+    resume = snapshots.newest()
+    curve = [] if resume is None else [Evaluation(*values) for values in resume.state["curve"]]
     template = create_trial(
         state=TrialState.RUNNING,
         params=searched,
         distributions=space.distributions(spec.search),
         system_attrs={ledger.ATTEMPT_ATTRIBUTE: claim.attempt_id},
+        intermediate_values={_resource(spec, config, e): e.dev_loss for e in curve},
     )
     trial_id, number = _create_in_storage(bench, template)
     ledger.attach_trial(bench.storage, claim.attempt_id, number, asdict(config))
-    log.info("trial %d: %s", number, config)
-    return Attempt(bench, claim, config, trial_id, number)
+    log.info("trial %d (from step %d): %s", number, resume.state["step"] if resume else 0, config)
+    return Attempt(bench, claim, config, trial_id, number, snapshots, resume, curve=curve)
+
+
+def _planned(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> int:
+    """Which of the planned evaluations this is; some fall together where steps are few."""
+    return max(1, round(evaluation.step * spec.budget.evaluations / config.steps))
+
+
+def _resource(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> int:
+    return resource_at(spec.budget, _planned(spec, config, evaluation))
 
 
 @patient
@@ -220,6 +239,7 @@ def _train(made: Attempt) -> dict[str, Any]:
             device=bench.device,
             on_evaluation=made.on_evaluation,
             on_block=made.on_block,
+            resume=made.resume,
         )
     except TrialEnded as ended:
         outcome = "pruned" if isinstance(ended, TrialPruned) else "failed"
@@ -286,6 +306,8 @@ def _finish(bench: Bench, claim: Claim, trial_id: int | None, values: dict[str, 
             ledger.record_outcome(bench.storage, claim.attempt_id, outcome=outcome, reason=reason)
     ledger.settle(bench.storage, bench.study, claim.attempt_id, trial_id)
     log.info("slot %d: %s%s", claim.ordinal, outcome, f" ({reason})" if reason else "")
+    if outcome != "failed":
+        Snapshots(bench.storage, bench.study, bench.data_dir, claim).drop()
     if outcome == "complete":
         _drop_old_checkpoints(bench)
     return outcome if reason != ledger.ERROR else ledger.ERROR
@@ -316,6 +338,6 @@ def _resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def standing(bench: Bench) -> budget.Claim | budget.Standing:
+def claim_slot(bench: Bench) -> Claim | Standing:
     """The next slot for this worker, or why there is none."""
     return budget.claim(bench.storage, bench.study, bench.worker_id, bench.attempt_columns())

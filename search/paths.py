@@ -29,6 +29,9 @@ class DataDir:
     def checkpoint(self, study_uid: str, trial: int) -> Path:
         return self.checkpoints(study_uid) / f"trial-{trial}.safetensors"
 
+    def snapshot(self, study_uid: str, ordinal: int, step: int) -> Path:
+        return self.checkpoints(study_uid) / f"slot-{ordinal}-step-{step}.safetensors"
+
     def artifacts(self) -> Path:
         return self.root / "artifacts"
 

@@ -16,7 +16,19 @@ from typing import Any, ParamSpec, TypeVar
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
-from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Float,
+    cast,
+    create_engine,
+    event,
+    extract,
+    func,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -80,8 +92,8 @@ class Storage:
     def now(self) -> ColumnElement[float]:
         """The database's clock, in seconds since 1970."""
         if self.engine.dialect.name == "sqlite":
-            return (func.julianday("now") - 2440587.5) * 86400.0
-        return func.extract("epoch", func.clock_timestamp())
+            return (func.julianday("now", type_=Float) - 2440587.5) * 86400.0
+        return cast(extract("epoch", func.clock_timestamp()), Float)
 
     def close(self) -> None:
         self.optuna.remove_session()

@@ -36,6 +36,12 @@ class StoredStudy:
     fingerprint: str
     corpus_name: str
     closed: bool
+    stopped: bool
+
+    @property
+    def open(self) -> bool:
+        """Whether workers may work on it."""
+        return not (self.closed or self.stopped)
 
 
 def load_corpus(spec: StudySpec, data_dir: DataDir) -> Corpus:
@@ -119,6 +125,13 @@ def by_uid(storage: Storage, uid: str) -> StoredStudy:
     return _stored(row)
 
 
+def all_studies(storage: Storage) -> list[StoredStudy]:
+    """Every study of the storage, the oldest first."""
+    with storage.read() as connection:
+        rows = connection.execute(select(tables.studies).order_by(tables.studies.c.created_at))
+        return [_stored(row) for row in rows]
+
+
 def resolve(storage: Storage, argument: str) -> StoredStudy:
     """A STUDY argument: a study's name in the storage, or the path of its study file."""
     study = find(storage, argument)
@@ -161,7 +174,7 @@ def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
 
 
 def request_stop(storage: Storage, study: StoredStudy) -> None:
-    """Asks every worker that runs now to end as on Ctrl-C."""
+    """Asks every worker of the study to end as on Ctrl-C; `run` and `submit` lift it again."""
     with storage.write() as connection:
         connection.execute(
             update(tables.studies)
@@ -223,14 +236,14 @@ def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
 
 
 def _with_budget_of(storage: Storage, study: StoredStudy, spec: StudySpec) -> StoredStudy:
-    """Takes over the trials, timeout and target that were asked for now."""
+    """Takes over the trials, timeout and target that were asked for now; lifts a `stop`."""
     document: dict[str, Any] = study.spec.as_document()
     document["budget"] = spec.as_document()["budget"]
     with storage.write() as connection:
         connection.execute(
             update(tables.studies)
             .where(tables.studies.c.uid == study.uid)
-            .values(document=document)
+            .values(document=document, stop_requested_at=None)
         )
     return by_uid(storage, study.uid)
 
@@ -244,6 +257,7 @@ def _stored(row: Any) -> StoredStudy:
         fingerprint=row.fingerprint,
         corpus_name=row.corpus_name,
         closed=row.closed_at is not None,
+        stopped=row.stop_requested_at is not None,
     )
 
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
-from search import budget, ledger
+from search import budget, ledger, study
 from search.errors import Interrupted, WorkersDying
 from search.job import Job
 from search.paths import DataDir
@@ -29,20 +29,83 @@ Watch = Callable[[], None]
 """Called now and then while the workers are at it; shows progress."""
 
 
+class Work(Protocol):
+    """What the workers are for."""
+
+    name: str
+    study_uid: str | None
+
+    def wanted(self, workers: int) -> int:
+        """How many of so many workers there is work for."""
+
+    def finished(self) -> int:
+        """How many trials have finished so far."""
+
+    def recover(self) -> None:
+        """Settles what dead workers left."""
+
+
+class OneStudy:
+    """Workers that leave when one study's budget is met."""
+
+    def __init__(self, storage: Storage, stored: StoredStudy) -> None:
+        self._storage, self._study = storage, stored
+        self.name, self.study_uid = stored.name, stored.uid
+
+    def wanted(self, workers: int) -> int:
+        now = self._progress()
+        if budget.spent(self._study, now):
+            return 0
+        return min(workers, self._study.spec.budget.trials - now.finished)
+
+    def finished(self) -> int:
+        return self._progress().finished
+
+    def recover(self) -> None:
+        ledger.recover(self._storage, self._study)
+
+    def _progress(self) -> budget.Progress:
+        with self._storage.read() as connection:
+            return budget.progress(self._storage, connection, self._study.uid)
+
+
+class EveryStudy:
+    """Workers that stay, for whatever open studies the storage holds."""
+
+    name = "serve"
+    study_uid = None
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def wanted(self, workers: int) -> int:
+        return workers
+
+    def finished(self) -> int:
+        return sum(OneStudy(self._storage, each).finished() for each in self._studies())
+
+    def recover(self) -> None:
+        for each in self._studies():
+            ledger.recover(self._storage, each)
+
+    def _studies(self) -> list[StoredStudy]:
+        return study.all_studies(self._storage)
+
+
 @dataclass
 class _Child:
-    process: subprocess.Popen[str]
+    process: "subprocess.Popen[str]"
     log_path: Path
 
 
 class Supervisor:
-    """The launcher's side of N local workers on one study."""
+    """The launcher's side of N local workers."""
 
     def __init__(
-        self, storage: Storage, study: StoredStudy, data_dir: DataDir, job: Job, watch: Watch
+        self, storage: Storage, work: Work, data_dir: DataDir, job: Job, watch: Watch
     ) -> None:
-        self._storage, self._study, self._data_dir = storage, study, data_dir
-        self._job = replace(job, launcher_pid=os.getpid())
+        self._storage, self._work, self._data_dir = storage, work, data_dir
+        self._job = replace(job, study_uid=work.study_uid, launcher_pid=os.getpid())
         self._watch = watch
         self._children: list[_Child] = []
         self._started = 0
@@ -50,8 +113,13 @@ class Supervisor:
         self._finished_at_last_death = -1
         self._stopping = False
 
+    @property
+    def workers(self) -> int:
+        """How many workers are alive now."""
+        return len(self._children)
+
     def run(self, workers: int) -> None:
-        """Runs workers until the study's budget is met.
+        """Keeps workers at work for as long as there is any.
 
         Raises:
             Interrupted: a signal, or `stop`; every running trial is recorded as interrupted.
@@ -59,10 +127,10 @@ class Supervisor:
         """
         before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
-            ledger.recover(self._storage, self._study)
-            for _ in range(min(workers, self._slots_left())):
+            self._work.recover()
+            for _ in range(self._work.wanted(workers)):
                 self._start()
-            self._supervise()
+            self._supervise(workers)
         finally:
             self._end_all()
             for number, handler in before.items():
@@ -70,7 +138,7 @@ class Supervisor:
         if self._stopping:
             raise Interrupted("interrupted")
 
-    def _supervise(self) -> None:
+    def _supervise(self, workers: int) -> None:
         ticked = 0.0
         while self._children and not self._stopping:
             time.sleep(POLL_SECONDS)
@@ -79,39 +147,41 @@ class Supervisor:
                 if status is not None:
                     self._children.remove(child)
                     self._note_end(child, status)
+                    if status not in (0, Interrupted.exit_status):
+                        self._replace(workers)
             if time.monotonic() - ticked > TICK_SECONDS:
                 ticked = time.monotonic()
                 self._watch()
 
     def _note_end(self, child: _Child, status: int) -> None:
         """A worker left: because it was done, was told to, or died."""
-        if status == 0:
-            return
         if status == Interrupted.exit_status:
             self._stopping = True  # `stop`, or the study was closed: the others leave as well
-            return
-        for worker_id in ledger.worker_ids_of(self._storage, child.process.pid):
-            ledger.end_worker(self._storage, worker_id)
-        ledger.recover(self._storage, self._study)
-        self._count_death(child, status)
-        if self._slots_left() > 0:
-            self._start()
+        elif status != 0:
+            for worker_id in ledger.worker_ids_of(self._storage, child.process.pid):
+                ledger.end_worker(self._storage, worker_id)
+            self._work.recover()
+            self._count_death(child, status)
 
     def _count_death(self, child: _Child, status: int) -> None:
-        finished = self._progress().finished
+        finished = self._work.finished()
         self._deaths = self._deaths + 1 if finished == self._finished_at_last_death else 1
         self._finished_at_last_death = finished
         told = f"signal {-status}" if status < 0 else f"status {status}"
         log.warning("a worker died (%s); see %s", told, child.log_path)
         if self._deaths >= MOST_DEATHS_IN_A_ROW:
             raise WorkersDying(
-                f"study {self._study.name}: {self._deaths} workers died in a row without "
-                f"finishing a trial ({_last_words(child.log_path)}); see {child.log_path}"
+                f"{self._work.name}: {self._deaths} workers died in a row without finishing a "
+                f"trial ({_last_words(child.log_path)}); see {child.log_path}"
             )
+
+    def _replace(self, workers: int) -> None:
+        if len(self._children) < self._work.wanted(workers):
+            self._start()
 
     def _start(self) -> None:
         self._started += 1
-        path = self._data_dir.log(self._study.name, f"{os.getpid()}-{self._started}")
+        path = self._data_dir.log(self._work.name, f"{os.getpid()}-{self._started}")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as output:
             process = spawn(self._job, output)
@@ -129,17 +199,7 @@ class Supervisor:
                 child.process.kill()
                 child.process.wait()
         self._children.clear()
-        ledger.recover(self._storage, self._study)
-
-    def _progress(self) -> budget.Progress:
-        with self._storage.read() as connection:
-            return budget.progress(self._storage, connection, self._study.uid)
-
-    def _slots_left(self) -> int:
-        now = self._progress()
-        if budget.spent(self._study, now):
-            return 0
-        return self._study.spec.budget.trials - now.finished
+        self._work.recover()
 
     def _note(self, _number: int, _frame: Any) -> None:
         self._stopping = True
@@ -150,7 +210,7 @@ def spawn(job: Job, output: IO[str]) -> "subprocess.Popen[str]":
     the launcher, which then ends its workers in good order."""
     threads = str(job.threads)
     process = subprocess.Popen(
-        [sys.executable, "-m", "search.worker"],
+        [sys.executable, "-P", "-m", "search.worker"],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,

@@ -51,7 +51,7 @@ studies = Table(
     Column("corpus_name", Text, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("stop_requested_at", Float),  # workers that started before this moment must end
+    Column("stop_requested_at", Float),  # its workers must leave; `run` and `submit` lift it
     Column("closed_at", Float),  # the test split was opened
 )
 
@@ -108,7 +108,8 @@ slots = Table(
     Column("state", String(16), nullable=False),  # claimed, waiting, finished, abandoned
     Column("worker_id", String(32)),
     Column("attempt_id", Integer),
-    Column("losses", Integer, nullable=False, default=0),  # attempts lost, interruptions aside
+    Column("losses", Integer, nullable=False),  # attempts lost, interruptions aside
+    Column("snapshots", JSON, nullable=False),  # of an unfinished trial, newest first
     Index("makemore_slots_by_state", "study_uid", "state"),
 )
 

@@ -1,4 +1,4 @@
-"""One worker process: one loop that claims, trains and records until the study needs no more.
+"""One worker process: one loop that claims, trains and records until nothing more is wanted.
 
     python -m search.worker        the job, as JSON, on standard input
 
@@ -11,21 +11,28 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from makemore_core.contexts import Data
-from search import ledger, objective, study
+from search import budget, ledger, objective, study
 from search.budget import Claim, Standing
-from search.errors import Interrupted, SearchError, TrialLost
+from search.errors import Interrupted, SearchError
 from search.job import Job
 from search.objective import Bench
 from search.paths import DataDir
-from search.storage import open_storage
+from search.storage import Storage, open_storage
+from search.study import StoredStudy
 
 log = logging.getLogger("search.worker")
 
-IDLE_SECONDS = 0.2
+WAIT_SECONDS = 0.2
+"""Between two looks at a study whose last slots are others'."""
+IDLE_SECONDS = 1.0
+"""Between two looks at a storage that holds nothing to do."""
+RECOVERY_SECONDS = 5.0
 MOST_ERRORS_IN_A_ROW = 3
 
 
@@ -37,6 +44,7 @@ class Interruption:
         self._signalled = False
 
     def listen(self) -> None:
+        """Takes over SIGINT and SIGTERM of this process."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
@@ -48,57 +56,116 @@ class Interruption:
         self._signalled = True
 
 
-def work(job: Job, interrupted: Interruption) -> Standing:
-    """Works on a study until there is nothing left to claim; says why it stopped.
+class Worker:
+    """Claims and trains; holds at most one slot at a time."""
 
-    Raises:
-        Interrupted: a signal came, or the launcher has gone.
-        SearchError: the storage is lost, or every trial fails by an error.
-    """
-    storage = open_storage(job.storage)
-    stored = study.by_uid(storage, job.study_uid)
-    data_dir = DataDir(Path(job.data_dir))
-    corpus = study.kept_corpus(stored, data_dir)
-    bench = Bench(
-        storage=storage,
-        study=stored,
-        data_dir=data_dir,
-        data=Data.of(corpus, stored.spec.study.split_seed),
-        worker_id=ledger.register_worker(storage, stored),
-        threads=job.threads,
-        device=job.device,
-        interrupted=interrupted,
-    )
-    try:
-        return _work_at(bench)
-    finally:
-        ledger.end_worker(storage, bench.worker_id)
-        storage.close()
+    def __init__(self, storage: Storage, job: Job, interrupted: Interruption) -> None:
+        self._storage, self._job, self._interrupted = storage, job, interrupted
+        self._data_dir = DataDir(Path(job.data_dir))
+        self._data: dict[str, Data] = {}
+        self._errors_in_a_row = 0
+        self._recovered = 0.0
 
+    def work_on(self, stored: StoredStudy) -> Standing:
+        """Works on one study until there is nothing left to claim; says why.
 
-def _work_at(bench: Bench) -> Standing:
-    errors = 0
-    while True:
-        if bench.interrupted():
-            raise Interrupted("interrupted")
-        claimed = objective.standing(bench)
-        if isinstance(claimed, Claim):
-            errors = errors + 1 if objective.attempt(bench, claimed) == ledger.ERROR else 0
-            if errors >= MOST_ERRORS_IN_A_ROW:
-                raise SearchError(f"{errors} trials in a row failed by an error")
-        elif claimed is Standing.WAIT:
-            time.sleep(IDLE_SECONDS)
-            _keep_lease(bench)
-            ledger.recover(bench.storage, bench.study)
-        else:
+        Raises:
+            Interrupted: a signal came, or the launcher has gone.
+            SearchError: the storage is lost, or every trial fails by an error.
+        """
+        while True:
+            with self._at(stored) as bench:
+                standing = self._stint(bench)
+            if standing is not Standing.EVICTED:
+                return standing
+
+    def _stint(self, bench: Bench) -> Standing:
+        """Claims and trains until something else than a slot is the answer."""
+        while True:
+            standing = self._take_one(bench)
+            if standing is Standing.WAIT:
+                time.sleep(WAIT_SECONDS)
+                ledger.recover(bench.storage, bench.study)
+            elif standing is not None:
+                return standing
+
+    def work_on_all(self) -> None:
+        """Works on every open study in turn, a fair share each, until it is interrupted."""
+        while True:
+            stored = budget.neediest(self._storage)
+            if stored is None:
+                self._raise_if_interrupted()
+                self._recover_all()
+                time.sleep(IDLE_SECONDS)
+                continue
+            with self._at(stored) as bench:
+                while self._take_one(bench) is None and self._still_neediest(stored):
+                    pass
+
+    def _still_neediest(self, stored: StoredStudy) -> bool:
+        """Whether staying is fair; a study's definition and budget must be the same as well."""
+        return budget.neediest(self._storage) == stored
+
+    def _take_one(self, bench: Bench) -> Standing | None:
+        """Claims one slot and makes an attempt at it; None when it did."""
+        self._raise_if_interrupted()
+        claimed = objective.claim_slot(bench)
+        if not isinstance(claimed, Claim):
             return claimed
+        failed = objective.attempt(bench, claimed) == ledger.ERROR
+        self._errors_in_a_row = self._errors_in_a_row + 1 if failed else 0
+        if self._errors_in_a_row >= MOST_ERRORS_IN_A_ROW:
+            raise SearchError(f"{self._errors_in_a_row} trials in a row failed by an error")
+        return None
+
+    @contextmanager
+    def _at(self, stored: StoredStudy) -> Iterator[Bench]:
+        """A stint at a study: registered while it lasts."""
+        bench = Bench(
+            storage=self._storage,
+            study=stored,
+            data_dir=self._data_dir,
+            data=self._data_of(stored),
+            worker_id=ledger.register_worker(self._storage, stored),
+            threads=self._job.threads,
+            device=self._job.device,
+            interrupted=self._interrupted,
+        )
+        try:
+            yield bench
+        finally:
+            ledger.end_worker(self._storage, bench.worker_id)
+
+    def _data_of(self, stored: StoredStudy) -> Data:
+        """A study's words; read once for as long as this worker lives."""
+        seed = stored.spec.study.split_seed
+        key = f"{stored.fingerprint}/{seed}"
+        if key not in self._data:
+            self._data[key] = Data.of(study.kept_corpus(stored, self._data_dir), seed)
+        return self._data[key]
+
+    def _recover_all(self) -> None:
+        if time.monotonic() - self._recovered > RECOVERY_SECONDS:
+            self._recovered = time.monotonic()
+            for stored in study.all_studies(self._storage):
+                ledger.recover(self._storage, stored)
+
+    def _raise_if_interrupted(self) -> None:
+        if self._interrupted():
+            raise Interrupted("interrupted")
 
 
-def _keep_lease(bench: Bench) -> None:
+def work(job: Job, interrupted: Interruption) -> Standing:
+    """Opens the storage and works as the job says; see `Worker`."""
+    storage = open_storage(job.storage)
     try:
-        ledger.beat(bench.storage, bench.study, bench.worker_id)
-    except TrialLost:
-        raise Interrupted("the lease ran out while idle") from None
+        worker = Worker(storage, job, interrupted)
+        if job.study_uid is None:
+            worker.work_on_all()
+            return Standing.DONE
+        return worker.work_on(study.by_uid(storage, job.study_uid))
+    finally:
+        storage.close()
 
 
 def main() -> int:

@@ -1,0 +1,89 @@
+"""Snapshots of a trial under way, so that a lost attempt costs at most one interval.
+
+Each is a file, whole or absent, whose hash stands in the slot's row; the one before it is kept, in
+case the newest turns out to be damaged. A cheap trial never pays: the first snapshot comes after
+INTERVAL_SECONDS, and one that was slow to write makes the next come later.
+"""
+
+import logging
+import time
+from pathlib import Path
+
+from makemore_core import checkpoint
+from makemore_core.errors import CheckpointError
+from makemore_core.snapshot import Snapshot
+from makemore_core.trainer import TrainingRun
+from search import ledger
+from search.budget import Claim
+from search.paths import DataDir
+from search.storage import Storage
+from search.study import StoredStudy
+
+log = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 10.0
+MOST_OF_THE_TIME = 0.01
+"""A snapshot may take this share of a trial's time."""
+KEPT = 2
+
+
+class Snapshots:
+    """The snapshots of one claimed slot."""
+
+    def __init__(
+        self, storage: Storage, study: StoredStudy, data_dir: DataDir, claim: Claim
+    ) -> None:
+        self._storage, self._study, self._data_dir, self._claim = storage, study, data_dir, claim
+        self._kept = list(claim.snapshots)
+        self._due = time.monotonic() + INTERVAL_SECONDS
+
+    def newest(self) -> Snapshot | None:
+        """The newest snapshot of the lost attempt that is whole and as recorded."""
+        for entry in self._kept:
+            path = self._path(entry["step"])
+            try:
+                return checkpoint.load_snapshot(path, entry["sha256"])[0]
+            except CheckpointError as error:
+                log.warning("slot %d: %s; falling back", self._claim.ordinal, error)
+        return None
+
+    def save_if_due(self, run: TrainingRun) -> None:
+        """Called between blocks of steps."""
+        if time.monotonic() >= self._due:
+            self.save(run)
+
+    def save(self, run: TrainingRun) -> None:
+        """Writes one, then records it, then drops what is no longer needed.
+
+        Raises:
+            TrialLost: the attempt was given up on meanwhile.
+        """
+        started = time.monotonic()
+        try:
+            sha256 = checkpoint.save_snapshot(self._path(run.step), run.snapshot(), {})
+        except OSError as error:  # a full disk must not end a trial that can do without
+            log.warning("slot %d: no snapshot (%s)", self._claim.ordinal, error)
+        else:
+            entries = [e for e in self._kept if e["step"] != run.step]
+            self._kept = [{"step": run.step, "sha256": sha256}, *entries][:KEPT]
+            ledger.record_snapshots(self._storage, self._claim.attempt_id, self._kept)
+            self._drop_all_but(self._kept)
+        took = time.monotonic() - started
+        self._due = time.monotonic() + max(INTERVAL_SECONDS, took / MOST_OF_THE_TIME)
+
+    def drop(self) -> None:
+        """The slot is settled: none is needed any more."""
+        self._drop_all_but([])
+
+    def _drop_all_but(self, kept: list[dict[str, object]]) -> None:
+        keep = {self._path(entry["step"]) for entry in kept}
+        for path in self._directory.glob(f"slot-{self._claim.ordinal}-step-*"):
+            if path not in keep:
+                path.unlink(missing_ok=True)
+
+    @property
+    def _directory(self) -> Path:
+        return self._data_dir.checkpoints(self._study.uid)
+
+    def _path(self, step: object) -> Path:
+        return self._data_dir.snapshot(self._study.uid, self._claim.ordinal, int(str(step)))
