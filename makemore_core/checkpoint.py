@@ -1,8 +1,8 @@
 """Checkpoints: whole or absent, hashed, and never a pickle.
 
 A file is in the safetensors format. Its metadata holds one JSON document and a SHA-256 over that
-document and every tensor, so a bare file can be verified; whoever recorded the hash of the whole file
-gets it checked before a byte is parsed.
+document and every tensor, so a bare file can be verified; whoever recorded the hash of the whole
+file gets it checked before a byte is parsed.
 """
 
 import contextlib
@@ -109,8 +109,8 @@ def _read(
     found = hashlib.sha256(payload).hexdigest()
     if expected_sha256 is not None and found != expected_sha256:
         raise CheckpointError(
-            f"checkpoint {path}: SHA-256 {found[:12]}… is not the recorded {expected_sha256[:12]}…; "
-            "the file was changed or damaged: restore it, or train again"
+            f"checkpoint {path}: SHA-256 {found[:12]}… is not the recorded "
+            f"{expected_sha256[:12]}…; the file was changed or damaged: restore it, or train again"
         )
     return _parse(path, payload, kind)
 

@@ -1,13 +1,15 @@
 """Words to contexts and next characters; identical contexts are counted once.
 
-A word `emma` gives five examples at block size 3: `...`->e, `..e`->m, `.em`->m, `emm`->a, `mma`->`.`
-(lecture: building the dataset). A context repeats so often in a corpus of names that the tables here
-keep each one once, with how often each character follows it: exact, and a fraction of the size.
+A word `emma` gives five examples at block size 3: `...`->e, `..e`->m, `.em`->m, `emm`->a,
+`mma`->`.` (lecture: building the dataset). A context repeats so often in a corpus of names that the
+tables here keep each one once, with how often each character follows it: exact, and a fraction of
+the size.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +39,14 @@ class CountedContexts:
     @cached_property
     def frequency(self) -> NDArray[np.int64]:
         """How often each context occurs. (U,)"""
-        return np.add.reduceat(self.count, self.offsets[:-1])
+        frequency: NDArray[np.int64] = np.add.reduceat(self.count, self.offsets[:-1])
+        return frequency
 
     @cached_property
     def padding(self) -> NDArray[np.int32]:
         """How many boundary characters each context begins with. (U,)"""
-        return np.count_nonzero(self.contexts == 0, axis=1).astype(np.int32)
+        padding: NDArray[np.int32] = (self.contexts == 0).sum(axis=1, dtype=np.int32)
+        return padding
 
     @cached_property
     def row_of_pair(self) -> NDArray[np.int32]:
@@ -113,61 +117,59 @@ def count_examples(
     words: Sequence[str], vocabulary: str, block_size: int
 ) -> tuple[CountedContexts, NDArray[np.int64]]:
     """The counted pairs, and the pair that each example of the words is, in their order. (N,)"""
-    contexts, following = _examples(words, vocabulary, block_size)  # (N, block), (N,)
-    context_rank, first = _ranks(contexts, len(vocabulary))
-    pairs = context_rank * len(vocabulary) + following
-    unique_pairs, pair_of_example = np.unique(pairs, return_inverse=True)
-    row_of_pair = unique_pairs // len(vocabulary)
+    reach = min(block_size, max(map(len, words)))  # further back is only padding
+    windows, following, age = _examples(words, vocabulary, reach)
+    contexts = np.where(age[:, None] < np.arange(reach, 0, -1), 0, windows)  # (N, reach)
+    keys, pair_of_example = _ranked(contexts, following, len(vocabulary))
+    example_of_pair = np.empty(len(keys), np.int64)
+    example_of_pair[pair_of_example] = np.arange(len(following))
+    first_pairs = np.flatnonzero(np.diff(keys // len(vocabulary), prepend=-1))  # (U,)
+    unique = np.zeros((len(first_pairs), block_size), np.int32)
+    unique[:, block_size - reach :] = contexts[example_of_pair[first_pairs]]
     counted = CountedContexts(
-        contexts=np.ascontiguousarray(contexts[first]),
-        offsets=np.searchsorted(row_of_pair, np.arange(len(first) + 1)),
-        next_character=(unique_pairs % len(vocabulary)).astype(np.int32),
-        count=np.bincount(pair_of_example, minlength=len(unique_pairs)),
+        contexts=unique,
+        offsets=np.append(first_pairs, len(keys)),
+        next_character=(keys % len(vocabulary)).astype(np.int32),
+        count=np.bincount(pair_of_example),
     )
     return counted, pair_of_example
 
 
 def _examples(
-    words: Sequence[str], vocabulary: str, block_size: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Every example of the words in order: contexts (N, block) and next characters (N,)."""
-    boundary = vocabulary[0]
-    text = boundary * block_size + boundary.join(words) + boundary
+    words: Sequence[str], vocabulary: str, reach: int
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64], NDArray[np.int64]]:
+    """Every example of the words in order: the `reach` characters before it, which may reach into
+    the previous word (N, reach), the next character (N,), and how far into its word it is (N,)."""
+    text = vocabulary[0] * reach + vocabulary[0].join(words) + vocabulary[0]
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    lookup = np.zeros(max(map(ord, vocabulary)) + 1, np.int32)
+    kind = np.uint8 if len(vocabulary) <= 256 else np.int32
+    lookup = np.zeros(max(map(ord, vocabulary)) + 1, kind)
     lookup[[ord(character) for character in vocabulary]] = np.arange(len(vocabulary))
-    stream = lookup[codes]  # block boundaries, then each word and its end
-    following = stream[block_size:]
-    windows = np.lib.stride_tricks.sliding_window_view(stream[:-1], block_size)  # (N, block)
-    return _blank_before_word(windows, following), following.astype(np.int64)
-
-
-def _blank_before_word(
-    windows: NDArray[np.int32], following: NDArray[np.int32]
-) -> NDArray[np.int32]:
-    """Blanks what lies before the current word: a context never reaches into the previous one."""
-    block_size = windows.shape[1]
+    stream = lookup[codes]  # boundaries, then each word and its end
+    following = stream[reach:].astype(np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(stream[:-1], reach)
     ends = np.flatnonzero(following == 0)
     starts = np.concatenate(([0], ends[:-1] + 1))
-    age = np.arange(len(following)) - np.repeat(starts, ends - starts + 1)  # characters so far
-    contexts = windows.copy()
-    for position in range(block_size):
-        contexts[age < block_size - position, position] = 0
-    return contexts
+    age = np.arange(len(following)) - np.repeat(starts, ends - starts + 1)
+    return windows, following, age
 
 
-def _ranks(contexts: NDArray[np.int32], base: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ranks the rows in lexicographic order: each row's rank, and the first row of each rank.
+def _ranked(
+    contexts: NDArray[np.integer[Any]], following: NDArray[np.int64], base: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The (context, next character) pairs that occur, in lexicographic order, and each example's.
 
-    Rows are read as numbers of base `base`; as many columns at once as fit 63 bits.
+    Returns keys (P,) that are a multiple of `base` plus the next character, the multiple growing
+    with the context, and places among them (N,). Rows are read as numbers of base `base`; as many
+    columns at once as fit 62 bits.
     """
     key = np.zeros(len(contexts), np.int64)
     size = 1
-    for column in contexts.T:
-        if size > (2**62) // base:
+    for column in (*contexts.T, following):
+        if size > 2**62 // base:
             key = np.unique(key, return_inverse=True)[1]
             size = len(contexts)
         key = key * base + column
         size *= base
-    _, first, rank = np.unique(key, return_index=True, return_inverse=True)
-    return rank, first
+    keys, places = np.unique(key, return_inverse=True)
+    return keys, places

@@ -1,13 +1,14 @@
 """Batches: which contexts each step sees, with what weights and targets.
 
-A step of B examples works on far fewer rows than B: examples with the same context share one row, with
-their number as its weight. That is the same mathematics, and no approximation.
+A step of B examples works on far fewer rows than B: examples with the same context share one row,
+with their number as its weight. That is the same mathematics, and no approximation.
 
-- `sampled` (as the lecture): B (context, next character) pairs, drawn uniformly with replacement.
-- `expected`: contexts alone are drawn; a row's target is the whole distribution of what follows its
-  context in the training split. The same expected gradient, less noise. Less still by stratifying:
-  a context expected at least once in B draws is in every batch, with exactly its share as weight; the
-  others are drawn one from each stratum of their cumulative frequency, in order.
+- `sampled` (as the lecture): B (context, next character) pairs, uniformly with replacement.
+- `expected`: contexts alone are drawn; a row's target is the whole distribution of what follows
+  its context in the training split. The same expected gradient, less noise. Less still by strata:
+  a context that is expected in every batch is in every batch, weighted by its exact share; of the
+  others, one is drawn from each of as many equal parts of their cumulative measure, which is a
+  power of their frequency; weights make up for that, so the gradient stays unbiased.
 
 Draws are hashes of (seed, step, place), so any block of steps can be made again without any state.
 """
@@ -23,7 +24,7 @@ from makemore_core.contexts import CountedContexts
 from makemore_core.kernels import draw_expected, draw_sampled
 from makemore_core.randomness import generator, key
 
-FREQUENCY_POWER = 1.0
+FREQUENCY_POWER = 0.75
 """Uncertain contexts are drawn in proportion to this power of their frequency (weights undo it)."""
 
 BLOCK_DRAWS = 1 << 18
@@ -102,7 +103,15 @@ class Draws:
         index, place = divmod(number, self.block)
         if index != self._prepared:
             self._prepare(index)
-        return Batch(*(each[place, : self._used[place]] for each in self._batches))
+        rows, weight, pair_start, pair_end, row_keys = self._batches
+        used = self._used[place]
+        return Batch(
+            rows[place, :used],
+            weight[place, :used],
+            pair_start[place, :used],
+            pair_end[place, :used],
+            row_keys[place, :used],
+        )
 
     def _prepare(self, index: int) -> None:
         counted, first_step = self._counted, np.uint64(index * self.block)

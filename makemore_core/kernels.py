@@ -1,42 +1,42 @@
 """The element-wise half of a training step on the CPU, compiled by numba.
 
-Matrix products stay with torch; these kernels are what lies between them: gathering rows of the folded
-table, tanh, softmax, scattering gradients back, and the update. `reference.py` is the same in plain
-torch. Every kernel is compiled once and cached on disk; `warm_up` compiles them all.
+Matrix products stay with torch; these kernels are what lies between them: gathering rows of the
+folded table, tanh, softmax, scattering gradients back, and the update. `reference.py` is the same
+in plain torch. Every kernel is compiled once and cached on disk; see `warm_up.py`.
 
 Shapes: U rows (unique contexts) in a batch, T positions in a context, V symbols, P output columns
-(V rounded up, see `step.py`), H hidden units, W = H columns of the first layer, or H + P with direct
-connections, whose columns follow the hidden ones.
+(V rounded up, see `layout.py`), H hidden units, W = H columns of the first layer, or H + P with
+direct connections, whose columns follow the hidden ones.
 """
+
+# mypy: allow-untyped-defs
+# numba infers the types of its kernels.
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba  # type: ignore[import-untyped]
+import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.extending import intrinsic  # type: ignore[import-untyped]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from numba.extending import intrinsic
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may assume. Not that there is no NaN or infinity: those must be found."""
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compiles at the first call; keeps the result on disk where some directory can be written."""
-    options = {"fastmath": FAST, "error_model": "numpy", "nogil": True}
+    options: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy", "nogil": True}
     try:
-        compiled: Function = numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no place for its cache
-        compiled = numba.njit(**options)(function)
-    return compiled
+        return numba.njit(**options)(function)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _as_float(context: Any, bits: Any) -> Any:
+@intrinsic
+def _bits_as_float(context: Any, bits: Any) -> Any:
     """The float32 with these 32 bits."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
@@ -45,8 +45,11 @@ def _as_float(context: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
+_as_float: Any = _bits_as_float  # called from kernels, where the context is not given
+
+
 @kernel
-def tanh(x):  # type: ignore[no-untyped-def]
+def tanh(x):
     """Hyperbolic tangent of a float32 to about 3 ulp: a rational function (as in Eigen).
 
     Branch-free, so that loops over it become vector code. NaN stays NaN.
@@ -68,7 +71,7 @@ def tanh(x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def exp(x):  # type: ignore[no-untyped-def]
+def exp(x):
     """The exponential of a float32 that is at most 0, to about 2 ulp; below -87 it is exp(-87)."""
     f = np.float32
     x = f(-87.0) if x < f(-87.0) else x
@@ -84,7 +87,7 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _mix(key, counter):  # type: ignore[no-untyped-def]
+def _mix(key, counter):
     """64 random bits for each key and counter (the finaliser of SplitMix64; Steele et al. 2014)."""
     z = key + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -93,13 +96,13 @@ def _mix(key, counter):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _uniform(key, counter):  # type: ignore[no-untyped-def]
+def _uniform(key, counter):
     """A uniform number in (0, 1)."""
     return (np.float64(_mix(key, counter) >> np.uint64(12)) + 0.5) * 2.0**-52
 
 
 @kernel
-def _find(cumulative, guide, position):  # type: ignore[no-untyped-def]
+def _find(cumulative, guide, position):
     """The item of a cumulative measure that holds a position in (0, 1)."""
     item = guide[int(position * guide.size)]
     while item < guide.size - 1 and cumulative[item + 1] <= position:
@@ -108,7 +111,7 @@ def _find(cumulative, guide, position):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def draw_expected(  # type: ignore[no-untyped-def]
+def draw_expected(
     key,
     mask_key,
     first_step,
@@ -142,7 +145,7 @@ def draw_expected(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def draw_sampled(  # type: ignore[no-untyped-def]
+def draw_sampled(
     key,
     mask_key,
     first_step,
@@ -192,7 +195,7 @@ def draw_sampled(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _keep(row_key, column_key, threshold):  # type: ignore[no-untyped-def]
+def _keep(row_key, column_key, threshold):
     """Whether a hidden unit is kept: a hash of its row's and column's keys against a threshold."""
     x = row_key ^ column_key
     x = np.uint32(x * np.uint32(0x9E3779B1))
@@ -202,7 +205,7 @@ def _keep(row_key, column_key, threshold):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _activate(out, hidden, row_key, column_keys, threshold, scale):  # type: ignore[no-untyped-def]
+def _activate(out, hidden, row_key, column_keys, threshold, scale):
     """tanh, then dropout: a unit that is dropped becomes exactly 0, one that is kept never is."""
     if threshold == 0:
         for j in range(hidden):
@@ -215,7 +218,7 @@ def _activate(out, hidden, row_key, column_keys, threshold, scale):  # type: ign
 
 
 @kernel
-def _deactivate(h, d, hidden, scale):  # type: ignore[no-untyped-def]
+def _deactivate(h, d, hidden, scale):
     """Takes a row of gradients back through dropout and tanh, in place."""
     if scale == 1:
         for j in range(hidden):
@@ -227,7 +230,7 @@ def _deactivate(h, d, hidden, scale):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def gather(  # type: ignore[no-untyped-def]
+def gather(
     contexts, padding, rows, table, bias, prefix, row_keys, column_keys, threshold, scale, first
 ):
     """Folded: sums each context's rows of the table, then tanh and dropout.
@@ -268,7 +271,7 @@ def gather(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def features(contexts, rows, embedding, out):  # type: ignore[no-untyped-def]
+def features(contexts, rows, embedding, out):
     """Plain: the feature vectors of each context, one after the other. out: (U, T * E)"""
     size = embedding.shape[1]
     for u in range(rows.size):
@@ -280,7 +283,7 @@ def features(contexts, rows, embedding, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def activate(bias, row_keys, column_keys, threshold, scale, first):  # type: ignore[no-untyped-def]
+def activate(bias, row_keys, column_keys, threshold, scale, first):
     """Plain: adds the bias to the hidden columns, then tanh and dropout."""
     for u in range(row_keys.size):
         out = first[u]
@@ -290,7 +293,7 @@ def activate(bias, row_keys, column_keys, threshold, scale, first):  # type: ign
 
 
 @kernel
-def deactivate(rows, scale, first, back, bias_gradient):  # type: ignore[no-untyped-def]
+def deactivate(rows, scale, first, back, bias_gradient):
     """Plain: gradients back through dropout and tanh, in place, and the bias's gradient."""
     hidden = bias_gradient.size
     for j in range(hidden):
@@ -303,7 +306,7 @@ def deactivate(rows, scale, first, back, bias_gradient):  # type: ignore[no-unty
 
 
 @kernel
-def spread(contexts, rows, feature_gradient, embedding_gradient):  # type: ignore[no-untyped-def]
+def spread(contexts, rows, feature_gradient, embedding_gradient):
     """Plain: adds each feature's gradient to its character's. feature_gradient: (U, T * E)"""
     symbols, size = embedding_gradient.shape
     for v in range(symbols):
@@ -318,7 +321,7 @@ def spread(contexts, rows, feature_gradient, embedding_gradient):  # type: ignor
 
 
 @kernel
-def softmax(  # type: ignore[no-untyped-def]
+def softmax(
     rows,
     weight,
     pair_start,
@@ -377,7 +380,7 @@ def softmax(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def cross_entropy(first_row, offsets, next_character, bias, direct, first, logits, nats):  # type: ignore[no-untyped-def]
+def cross_entropy(first_row, offsets, next_character, bias, direct, first, logits, nats):
     """Negative log-likelihood of every pair of some consecutive contexts, into `nats`.
 
     Args:
@@ -408,7 +411,7 @@ def cross_entropy(first_row, offsets, next_character, bias, direct, first, logit
 
 
 @kernel
-def _sum_rows(out, back, listed, start, end):  # type: ignore[no-untyped-def]
+def _sum_rows(out, back, listed, start, end):
     """out = the sum of the listed rows, four at a time; only reads travel far."""
     width = out.size
     at = start
@@ -438,7 +441,7 @@ def _sum_rows(out, back, listed, start, end):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _list_rows(contexts, padding, rows, symbols, starts, listed):  # type: ignore[no-untyped-def]
+def _list_rows(contexts, padding, rows, symbols, starts, listed):
     """Lists the batch's rows by position and character, then by padding (a counting sort).
 
     Afterwards starts[k] is where the list of key k ends: position * V + character for real
@@ -466,7 +469,7 @@ def _list_rows(contexts, padding, rows, symbols, starts, listed):  # type: ignor
 
 
 @kernel
-def scatter(  # type: ignore[no-untyped-def]
+def scatter(
     contexts,
     padding,
     rows,
@@ -512,7 +515,7 @@ def scatter(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def update_sgd(parameters, gradient, decayed, decay, rate):  # type: ignore[no-untyped-def]
+def update_sgd(parameters, gradient, decayed, decay, rate):
     """One step of plain SGD; the first `decayed` numbers shrink by rate * decay."""
     keep, r = np.float32(1.0 - rate * decay), np.float32(rate)
     p, g = parameters[:decayed], gradient[:decayed]
@@ -524,7 +527,7 @@ def update_sgd(parameters, gradient, decayed, decay, rate):  # type: ignore[no-u
 
 
 @kernel
-def update_adamw(  # type: ignore[no-untyped-def]
+def update_adamw(
     parameters, gradient, first, second, decayed, decay, rate, number, beta1, beta2, epsilon
 ):
     """Step `number` (from 1) of AdamW; the first `decayed` numbers shrink by rate * decay."""

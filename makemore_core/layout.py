@@ -27,8 +27,8 @@ def rounded_up(number: int, multiple: int) -> int:
 class Layout:
     """Shapes and places: first what weight decay applies to, then the biases.
 
-    `first` (T, E, W) is the hidden layer and, if there are direct connections, their P columns after
-    the hidden ones; `output` (P, H) is transposed. P is the number of symbols, rounded up; the
+    `first` (T, E, W) is the hidden layer and, with direct connections, their P columns after the
+    hidden ones; `output` (P, H) is transposed. P is the number of symbols, rounded up; the
     padding is zero, has no gradient and stays zero.
     """
 

@@ -1,7 +1,7 @@
 """The network of Bengio et al. 2003: y = b + U tanh(d + Hx) + Wx, x the context's feature vectors.
 
-The paper's names: C the features, H and d the hidden layer, U and b the output layer, W the optional
-direct connections (section 2, equation 1). The lecture's: C, W1, b1, W2, b2.
+The paper's names: C the features, H and d the hidden layer, U and b the output layer, W the
+optional direct connections (section 2, equation 1). The lecture's: C, W1, b1, W2, b2.
 """
 
 import math

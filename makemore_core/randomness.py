@@ -1,4 +1,4 @@
-"""Keys for random draws: one for each seed, purpose and position, so that no state has to be kept."""
+"""Keys for random draws: one for each seed, purpose and position; no state has to be kept."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ import torch
 def key(seed: int, purpose: str, position: int = 0) -> int:
     """A 63-bit number that is independent for each seed, purpose and position.
 
-    >>> key(1, "initialisation") == key(1, "initialisation"), key(1, "draws", 0) == key(1, "draws", 1)
+    >>> key(1, "draws", 0) == key(1, "draws", 0), key(1, "draws", 0) == key(1, "draws", 1)
     (True, False)
     """
     digest = hashlib.blake2b(f"{seed}/{purpose}/{position}".encode(), digest_size=8).digest()

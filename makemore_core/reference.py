@@ -1,6 +1,6 @@
 """One training step in plain torch, for any device: what the kernels are tested against.
 
-The gradients are derived by hand (paper, section 3.1; lecture, part 4), so the loop needs no autograd.
+The gradients are derived by hand (paper, section 3.1; lecture, part 4): no autograd in the loop.
 """
 
 from collections.abc import Mapping

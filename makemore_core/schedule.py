@@ -8,9 +8,9 @@ from makemore_core.config import TrialConfig
 def learning_rate_at(config: TrialConfig, progress: float) -> float:
     """The learning rate after a share `progress` (0 to 1) of the trial.
 
-    After a linear warm-up: `constant`; `step` (lecture: 0.1, then 0.01 from the middle on); `linear`
-    and `cosine` towards `step_factor` of the peak; `inverse`, the paper's eps_0 / (1 + r t), with r
-    such that it ends at `step_factor` of the peak.
+    After a linear warm-up: `constant`; `step` (lecture: 0.1, then 0.01 from the middle on);
+    `linear` and `cosine` towards `step_factor` of the peak; `inverse`, the paper's
+    eps_0 / (1 + r t), with r such that it ends at `step_factor` of the peak.
     """
     return config.learning_rate * _share_of_peak(config, progress)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Tensors (parameters, moments, best parameters) and a JSON document (position, curve, times)."""
+    """Tensors (parameters, moments, the best) and a JSON document (position, curve, times)."""
 
     tensors: Mapping[str, Tensor]
     state: dict[str, Any]

@@ -127,15 +127,16 @@ class KernelStep:
         forward_and_back = self._folded_pass if self.folded else self._plain_pass
         parameters, gradient = self.parameters.numpy(), self._gradient.numpy()
         first_moment, second_moment = self._moments.numpy()
+        decay = float(config.weight_decay)  # a kernel is compiled for each type
         for number in range(start, end):
             rate = learning_rate_at(config, (number + 0.5) / config.steps)
             forward_and_back(self._draws.at(number))
             if config.optimizer == "sgd":
-                kernels.update_sgd(parameters, gradient, layout.decayed, config.weight_decay, rate)
+                kernels.update_sgd(parameters, gradient, layout.decayed, decay, rate)
             else:
                 kernels.update_adamw(
                     parameters, gradient, first_moment, second_moment, layout.decayed,
-                    config.weight_decay, rate, number + 1, FIRST_DECAY, SECOND_DECAY, EPSILON,
+                    decay, rate, number + 1, FIRST_DECAY, SECOND_DECAY, EPSILON,
                 )  # fmt: skip
 
     def _folded_pass(self, batch: Batch) -> None:

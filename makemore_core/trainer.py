@@ -1,4 +1,4 @@
-"""Trains one model: `train(config, data, seed)` gives its best dev loss, its curve and its parameters."""
+"""Trains one model: `train(config, data, seed)` gives its dev loss, curve and parameters."""
 
 import math
 import time
@@ -142,8 +142,10 @@ class TrainingRun:
 
 
 def steps_in_a_block(config: TrialConfig, symbols: int) -> int:
-    """How many steps go by between two calls of `on_block`. A function of the shape alone, since
-    batches are keyed by their block: 0.2 ms for each, and its products at 15 GFLOP/s."""
+    """How many steps go by between two calls of `on_block`, and are drawn at once.
+
+    A pessimistic estimate: 0.2 ms for each, and its products at 15 GFLOP/s.
+    """
     inputs = config.block_size * config.embedding_size
     rows = max(config.batch_size, symbols)
     products = 6 * rows * config.hidden_width * (min(inputs, 32 * symbols) + symbols)
@@ -171,8 +173,9 @@ def train(
 ) -> TrialResult:
     """Trains one configuration from one seed.
 
-    The same configuration, data, seed, machine and thread count give the same bits, also when the run
-    was interrupted and goes on from a snapshot: random draws are keyed by seed, purpose and position.
+    The same configuration, data, seed, machine and thread count give the same bits, also when the
+    run was interrupted and goes on from a snapshot: random draws are keyed by seed, purpose and
+    position.
 
     Args:
         on_evaluation: called after each evaluation; may raise, to prune the run.
