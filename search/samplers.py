@@ -65,7 +65,9 @@ class _SobolSampler(BaseSampler):
         from scipy.stats import qmc
 
         engine = qmc.Sobol(len(search_space), scramble=True, rng=self._scramble_seed)
-        point = engine.fast_forward(self._ordinal).random(1)[0]
+        if self._ordinal:  # SciPy cannot go forward by nothing
+            engine.fast_forward(self._ordinal)
+        point = engine.random(1)[0]
         return {
             name: _at(distribution, float(share))
             for (name, distribution), share in zip(search_space.items(), point, strict=True)
