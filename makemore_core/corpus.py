@@ -176,6 +176,7 @@ def _checked(path: Path) -> Path:
 def _downloaded(path: Path) -> Path:
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")
     try:
         pooch.retrieve(NAMES_URL, f"sha256:{NAMES_SHA256}", path.name, path.parent)
     except Exception as error:  # noqa: BLE001  pooch passes on whatever its transport raises

@@ -130,6 +130,40 @@ def run(
 
 
 @verb
+def submit(
+    session: Session,
+    file: StudyFile,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    corpus: CorpusName = None,
+    seed: Seed = None,
+) -> None:
+    """Create a study and return; whoever serves the storage works on it."""
+    spec = _shaped(read(file), trials, timeout, corpus, seed)
+    storage, stored = _create_or_resume(session, spec)
+    _answer_status(session, storage, stored)
+
+
+@verb
+def worker(
+    session: Session,
+    name: Annotated[str | None, typer.Argument(metavar="[STUDY]")] = None,
+    threads: Threads = 1,
+    device: Device = "cpu",
+) -> None:
+    """One more worker, for one study, or for every open study of the storage in turn."""
+    from search import worker as workers
+    from search.job import Job
+
+    _check_device(device)
+    storage = session.open()
+    uid = None if name is None else study.resolve(storage, name).uid
+    storage.close()
+    root = str(session.data_dir.root.resolve())
+    workers.run_here(Job(session.storage_url, root, uid, threads, device))
+
+
+@verb
 def preview(
     session: Session,
     file: StudyFile,

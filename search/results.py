@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from optuna.trial import TrialState
+from sqlalchemy import Connection, and_, func, select
 
 from search import tables
 from search.budget import Progress, progress, spent
@@ -17,11 +18,11 @@ from search.storage import Storage, patient
 from search.study import StoredStudy
 
 STATES = {
-    "COMPLETE": "complete",
-    "PRUNED": "pruned",
-    "FAIL": "failed",
-    "RUNNING": "running",
-    "WAITING": "waiting",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
 }
 
 
@@ -196,7 +197,7 @@ def losses_at(
         .where(
             t.c.study_id == study.optuna_id,
             t.c.trial_id != except_trial_id,
-            or_(t.c.state == "RUNNING", t.c.state == "COMPLETE", t.c.state == "PRUNED"),
+            t.c.state.in_((TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)),
             i.c.step == resource,
         )
     )
@@ -215,7 +216,7 @@ def running(storage: Storage, study: StoredStudy) -> list[RunningView]:
                 i, and_(i.c.trial_id == t.c.trial_id, i.c.step == last.c.step)
             )
         )
-        .where(t.c.study_id == study.optuna_id, t.c.state == "RUNNING")
+        .where(t.c.study_id == study.optuna_id, t.c.state == TrialState.RUNNING)
         .order_by(t.c.number)
     )
     with storage.read() as connection:

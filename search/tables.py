@@ -12,11 +12,13 @@ counted once. `ordinal` counts configurations; an Optuna trial number counts att
 All times are seconds since 1970 by the database's clock.
 """
 
+from optuna.trial import TrialState
 from sqlalchemy import (
     JSON,
     Boolean,
     CheckConstraint,
     Column,
+    Enum,
     Float,
     ForeignKey,
     Index,
@@ -141,7 +143,7 @@ optuna_trials = table(
     column("trial_id", Integer),
     column("number", Integer),
     column("study_id", Integer),
-    column("state", String),
+    column("state", Enum(TrialState)),
     column("datetime_start"),
     column("datetime_complete"),
 )

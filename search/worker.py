@@ -168,25 +168,35 @@ def work(job: Job, interrupted: Interruption) -> Standing:
         storage.close()
 
 
-def main() -> int:
-    """Reads the job, works, and returns the exit status."""
+def run_here(job: Job) -> None:
+    """Works in this process, as a worker that nobody supervises.
+
+    Raises:
+        Interrupted: a signal came, or the study was stopped or closed.
+    """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    interrupted = Interruption(job.launcher_pid)
+    interrupted.listen()
+    standing = work(job, interrupted)
+    log.info("ended: %s", standing.value)
+    if standing not in (Standing.DONE, Standing.GONE):
+        raise Interrupted(standing.value)
+
+
+def main() -> int:
+    """Reads the job from standard input, works, and returns the exit status."""
     line = sys.stdin.readline()
     if not line:
         return 0  # the launcher changed its mind
-    job = Job.from_json(line)
-    interrupted = Interruption(job.launcher_pid)
-    interrupted.listen()
     try:
-        standing = work(job, interrupted)
+        run_here(Job.from_json(line))
     except Interrupted as error:
         log.info("%s", error)
         return error.exit_status
     except SearchError as error:
         log.exception("gave up: %s", error)
         return error.exit_status
-    log.info("done: %s", standing.value)
-    return 0 if standing in (Standing.DONE, Standing.GONE) else Interrupted.exit_status
+    return 0
 
 
 if __name__ == "__main__":
