@@ -412,13 +412,25 @@ def dashboard(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
     writable: Annotated[bool, typer.Option("--writable", help="Allow changes.")] = False,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the token to enter with.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="One more name by which it may be addressed.")
+    ] = None,
 ) -> None:
     """The Optuna dashboard over the storage."""
     from search import dashboard as boards
 
+    token = None if token_file is None else boards.read_token(token_file)
+    access = boards.Access(host, port, writable, token, tuple(allow_host or ()))
     storage = session.open()
-    session.console.print(f"dashboard of {storage.told} on http://{host}:{port}/ (Ctrl-C ends it)")
-    boards.serve(storage, host, port, writable=writable)
+    server = boards.make_server(storage, session.data_dir, access)
+    session.console.print(
+        f"dashboard of {storage.told} on {boards.address(server, access)}"
+        f"{'?token=TOKEN' if token else ''} (Ctrl-C ends it)"
+    )
+    server.run()
 
 
 def main() -> int:

@@ -1,54 +1,158 @@
-"""The real optuna-dashboard over the storage: on loopback, and read-only unless asked otherwise."""
+"""The real optuna-dashboard over a storage, fit to be left running on a shared machine.
+
+It is read-only unless asked otherwise, twice over: no request but GET and HEAD is passed on, and
+its database connections refuse to write. It reaches beyond this machine only with a token. `gate`
+has the layers that hold for any application, `dashboard_layers` those for this one.
+
+Where changes are allowed, studies of this program keep what holds them together: deleting one is
+done as by `delete`, and what would leave our tables contradicting Optuna's is refused.
+"""
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import waitress
 from optuna_dashboard import wsgi
+from sqlalchemy import event
 
+from search.dashboard_layers import Pictures, inert, kept_whole, without_migration
 from search.errors import BadInput
+from search.gate import (
+    Application,
+    Environ,
+    StartResponse,
+    hardened,
+    known_hosts,
+    read_only,
+    same_origin,
+)
+from search.login import logged_in
+from search.paths import DataDir
 from search.storage import Storage
 
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-SCHEMA_MIGRATION = "/incompatible-rdb-schema"
+ANY_ADDRESS = ("0.0.0.0", "::")
+LARGEST_UPLOAD = 16 * 2**20
+THREADS = 4
 
 
-def guarded(application: Application, *, writable: bool) -> Application:
-    """Wraps a WSGI application: GET and HEAD only unless writable; never a schema migration."""
+@dataclass(frozen=True)
+class Access:
+    """Who may reach a dashboard, and what they may do."""
 
-    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        method = environ["REQUEST_METHOD"]
-        migrates = environ.get("PATH_INFO", "").rstrip("/").endswith(SCHEMA_MIGRATION)
-        if method not in ("GET", "HEAD") and (migrates or not writable):
-            start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-            return [b"this dashboard is read-only; start it with --writable to change studies\n"]
-        return application(environ, start_response)
+    host: str = "127.0.0.1"
+    port: int = 8080
+    writable: bool = False
+    token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    public: Mapping[str, Application] = field(default_factory=dict)
+    """Paths that need no token, such as /healthz; their Host header is checked all the same."""
 
-    return answer
+    def __post_init__(self) -> None:
+        if self.host not in LOOPBACK and self.token is None:
+            raise BadInput(
+                f"dashboard: --host {self.host}: whoever reaches it could read every study; "
+                "give --token-file FILE, or stay on 127.0.0.1 and forward the port with ssh"
+            )
+
+    @property
+    def names(self) -> set[str]:
+        """Names by which this server may be addressed."""
+        names = {*LOOPBACK, *self.allowed_hosts}
+        if self.host not in LOOPBACK:
+            names |= {self.host, socket.gethostname(), socket.getfqdn()} - set(ANY_ADDRESS)
+        return {name.lower() for name in names}
 
 
-def serve(storage: Storage, host: str, port: int, *, writable: bool) -> None:
-    """Serves the dashboard until it is interrupted.
+def read_token(path: Path) -> str:
+    """The token in a file.
+
+    Raises:
+        BadInput: the file cannot be read, or is empty.
+    """
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise BadInput(
+            f"--token-file {path}: cannot be read ({reason}); make one with "
+            '`python -c "import secrets; print(secrets.token_urlsafe())"`'
+        ) from None
+    if not token:
+        raise BadInput(f"--token-file {path}: is empty; put a token of your own into it")
+    return token
+
+
+def application(storage: Storage, data_dir: DataDir, access: Access) -> Application:
+    """The dashboard with every layer of protection; any WSGI server can serve it."""
+    if not access.writable:
+        refuse_writes(storage)
+    data_dir.artifacts().mkdir(parents=True, exist_ok=True)
+    board = inert(wsgi(storage.optuna, artifact_store=Pictures(data_dir.artifacts())))
+    board = without_migration(board)
+    if access.writable:
+        board = same_origin(kept_whole(board, storage, data_dir))
+    else:
+        board = read_only(board)
+    if access.token is not None:
+        board = logged_in(board, access.token)
+    board = _routed(board, access.public)
+    return hardened(known_hosts(board, access.names, any_ip=access.host not in LOOPBACK))
+
+
+def make_server(storage: Storage, data_dir: DataDir, access: Access) -> Any:
+    """A waitress server that listens already; `run` serves until it is interrupted.
 
     Raises:
         BadInput: the address is taken, or is not this machine's.
     """
-    if host not in LOOPBACK:
-        raise BadInput(
-            f"dashboard: --host {host}: the dashboard has no login, so it is served on "
-            "127.0.0.1 only; forward the port with ssh to reach it from elsewhere"
-        )
-    application = guarded(wsgi(storage.optuna), writable=writable)
     try:
-        server = waitress.create_server(application, host=host, port=port, threads=4)
-    except (OSError, socket.gaierror) as error:
+        return waitress.create_server(
+            application(storage, data_dir, access),
+            host=access.host,
+            port=access.port,
+            threads=THREADS,
+            ident=None,
+            max_request_body_size=LARGEST_UPLOAD,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise BadInput(
-            f"dashboard: cannot listen on {host}:{port} ({error.strerror or error}); "
-            "choose another --port"
+            f"dashboard: cannot listen on {access.host}:{access.port} ({reason}); "
+            "choose another --port, or --host"
         ) from None
-    server.run()
+
+
+def address(server: Any, access: Access) -> str:
+    """Where a person finds a server."""
+    port = getattr(server, "effective_port", None) or access.port
+    host = socket.gethostname() if access.host in ANY_ADDRESS else access.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def refuse_writes(storage: Storage) -> None:
+    """From now on the database itself refuses to be written over this storage's connections.
+
+    SQLite: not `mode=ro`, which cannot roll back what a killed writer left behind.
+    """
+    sqlite = storage.engine.dialect.name == "sqlite"
+    statement = "PRAGMA query_only = ON" if sqlite else "SET default_transaction_read_only = on"
+
+    def set_up(connection: Any, _record: object) -> None:
+        connection.execute(statement).close()
+        connection.commit()
+
+    event.listen(storage.engine, "connect", set_up)
+    storage.engine.dispose()  # connections from before the listener
+
+
+def _routed(application: Application, routes: Mapping[str, Application]) -> Application:
+    """Some paths go elsewhere."""
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return routes.get(environ["PATH_INFO"], application)(environ, start_response)
+
+    return answer

@@ -1,0 +1,170 @@
+"""What is particular to optuna-dashboard: what it serves, and which changes our studies bear."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from bottle import HTTPError
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+from sqlalchemy import select
+
+from search import artifacts, study, tables
+from search.errors import SearchError
+from search.gate import (
+    SAFE_METHODS,
+    Application,
+    Environ,
+    Headers,
+    StartResponse,
+    changed_headers,
+    plain,
+)
+from search.paths import DataDir
+from search.storage import Storage
+
+SCHEMA_MIGRATION = "/incompatible-rdb-schema"
+POLICY = "Content-Security-Policy"
+
+PAGE_POLICY = "; ".join(
+    [
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-eval'",  # plotly's WebGL figures compile their shaders
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    ]
+)
+INERT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+"""For artifacts: a picture is drawn, but nothing in it runs, and it belongs to no origin."""
+INERT_KINDS = ("image/", "text/csv", "application/json", "audio/", "video/")
+"""What a browser may show itself; anything else an uploader called a file is downloaded."""
+
+
+class Pictures(FileSystemArtifactStore):
+    """The artifacts of this machine; one that lies on another is simply not found."""
+
+    def open_reader(self, artifact_id: str) -> Any:
+        try:
+            return super().open_reader(artifact_id)
+        except ArtifactNotFound:
+            raise HTTPError(404, "this picture lies on the machine that trained it") from None
+
+
+def inert(application: Application) -> Application:
+    """Only the dashboard's own page is a page; whatever was uploaded is data."""
+
+    def change(environ: Environ, headers: Headers) -> Headers:
+        path = environ["PATH_INFO"]
+        if path.startswith(("/dashboard", "/static/")):
+            return [*_without(headers, POLICY), (POLICY, PAGE_POLICY)]
+        kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+        return [
+            *_without(headers, POLICY, "Content-Type"),
+            (POLICY, INERT_POLICY),
+            ("Cache-Control", "no-store"),
+            *_shown_or_downloaded(kind),
+        ]
+
+    return changed_headers(application, change)
+
+
+def _shown_or_downloaded(kind: str) -> Headers:
+    """HTML becomes text; what a browser may not show itself is downloaded."""
+    if kind.startswith(("text/html", "text/plain")):
+        return [("Content-Type", "text/plain; charset=utf-8")]
+    if kind.startswith(INERT_KINDS):
+        return [("Content-Type", kind)]
+    return [("Content-Type", "application/octet-stream"), ("Content-Disposition", "attachment")]
+
+
+def _without(headers: Headers, *names: str) -> Headers:
+    dropped = {name.lower() for name in names}
+    return [(name, value) for name, value in headers if name.lower() not in dropped]
+
+
+def without_migration(application: Application) -> Application:
+    """The route that changes the schema is shut for everyone, always."""
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if SCHEMA_MIGRATION not in environ["PATH_INFO"]:
+            return application(environ, start_response)
+        told = "the schema is not migrated from here; see `optuna storage upgrade`\n"
+        return plain(environ, start_response, "403 Forbidden", told)
+
+    return answer
+
+
+NOTES_AND_FILES = re.compile(
+    r"/api/studies/\d+(/\d+)?/note|/api/artifacts/\d+(/\d+)?(/[0-9a-fA-F-]+)?"
+    r"|/api/trials/\d+/user-attrs"
+)
+"""What may be changed of our own studies: notes, uploaded files, and a trial's labels."""
+
+
+def kept_whole(application: Application, storage: Storage, data_dir: DataDir) -> Application:
+    """Keeps our tables and Optuna's of one mind, whatever is asked for."""
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"].rstrip("/")
+        if method in SAFE_METHODS or NOTES_AND_FILES.fullmatch(path):
+            return application(environ, start_response)
+        uid = _our_study(storage, path)
+        if uid is None:
+            return application(environ, start_response)
+        if method == "DELETE" and re.fullmatch(r"/api/studies/\d+", path):
+            return _delete(environ, start_response, storage, data_dir, uid)
+        return _reasoned(
+            environ,
+            start_response,
+            "403 Forbidden",
+            "a study of makemore-search keeps its name and what its trials found; use the "
+            "command line",
+        )
+
+    return answer
+
+
+def _our_study(storage: Storage, path: str) -> str | None:
+    """The uid of the study of ours that a path is about."""
+    about = re.match(r"/api/(studies|trials)/(\d+)", path)
+    if about is None:
+        return None
+    s, t = tables.studies, tables.optuna_trials
+    query = select(s.c.uid).where(s.c.optuna_id == int(about[2]))
+    if about[1] == "trials":
+        query = (
+            select(s.c.uid)
+            .join(t, t.c.study_id == s.c.optuna_id)
+            .where(t.c.trial_id == int(about[2]))
+        )
+    with storage.read() as connection:
+        return connection.execute(query).scalar()
+
+
+def _delete(
+    environ: Environ, start_response: StartResponse, storage: Storage, data_dir: DataDir, uid: str
+) -> Iterable[bytes]:
+    """Deletes one of our studies as `delete` does; refused while workers run."""
+    try:
+        stored = study.by_uid(storage, uid)
+        artifacts.remove(storage, stored, data_dir)
+        study.delete_study(storage, stored, data_dir)
+    except SearchError as error:
+        return _reasoned(environ, start_response, "409 Conflict", str(error))
+    start_response("204 No Content", [])
+    return []
+
+
+def _reasoned(
+    environ: Environ, start_response: StartResponse, status: str, reason: str
+) -> Iterable[bytes]:
+    """As optuna-dashboard's own refusals, which its page shows."""
+    body = json.dumps({"reason": reason})
+    return plain(environ, start_response, status, body, kind="application/json")

@@ -1,0 +1,233 @@
+"""The storage in more detail than `results`: what the live view, pictures and the report read.
+
+Read-only and frozen, as there. Whole studies are read in one query, so that ten thousand trials
+take a second and a writer never waits longer than that.
+"""
+
+import bisect
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, select
+
+from search import tables
+from search.budget import LEASE_SECONDS
+from search.storage import Storage, patient
+from search.study import StoredStudy
+
+Curve = Sequence[Sequence[float]]
+"""[examples, dev loss, training seconds, train loss] of each evaluation."""
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """One attempt at a configuration that has ended, with all that was measured."""
+
+    trial: int
+    outcome: str
+    reason: str | None
+    dev_loss: float | None
+    dev_loss_unseen: float | None
+    train_loss: float | None
+    seconds: float | None
+    examples: int | None
+    parameters: int | None
+    config: Mapping[str, Any]
+    curve: Curve
+    ended_at: float
+    training_seed: int
+    threads: int
+    device: str
+    versions: Mapping[str, str]
+    checkpoint_sha256: str | None
+
+
+@dataclass(frozen=True)
+class RecordView:
+    """A trial that was the best of its study when it ended."""
+
+    trial: int
+    dev_loss: float
+    ended_at: float
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """A worker that is alive, and the trial that it trains, if any."""
+
+    host: str
+    pid: int
+    trial: int | None
+    examples: int | None
+    dev_loss: float | None
+
+
+@dataclass(frozen=True)
+class OpeningView:
+    """The opening of the test split: its result is None until it has been evaluated."""
+
+    study: str
+    trial: int
+    claimed_at: float
+    evaluated_at: float | None
+    result: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class WorkingTime:
+    """When at least one worker was at work: merged spans, seconds since 1970."""
+
+    spans: Sequence[tuple[float, float]]
+
+    def at(self, moment: float) -> float:
+        """Seconds of work before a moment; pauses between two runs do not count."""
+        index = bisect.bisect_right(self.spans, (moment, float("inf")))
+        return sum(min(end, moment) - start for start, end in self.spans[:index])
+
+
+@patient
+def attempts(storage: Storage, study: StoredStudy) -> list[AttemptView]:
+    """Every attempt that has ended and became a trial, in the order in which they ended."""
+    a = tables.attempts
+    columns = [a.c[name] for name in AttemptView.__dataclass_fields__]
+    query = (
+        select(*columns)
+        .where(a.c.study_uid == study.uid, a.c.ended_at.is_not(None), a.c.trial.is_not(None))
+        .order_by(a.c.ended_at, a.c.trial)
+    )
+    with storage.read() as connection:
+        rows = connection.execute(query).mappings().all()
+    return [_view(dict(row)) for row in rows]
+
+
+@patient
+def records(storage: Storage, study: StoredStudy, below: float = float("inf")) -> list[RecordView]:
+    """The trials that were the best when they ended, oldest first; only those `below` a loss."""
+    a = tables.attempts
+    query = (
+        select(a.c.trial, a.c.dev_loss, a.c.ended_at)
+        .where(
+            a.c.study_uid == study.uid,
+            a.c.outcome == "complete",
+            a.c.ended_at.is_not(None),
+            a.c.dev_loss < below,
+        )
+        .order_by(a.c.ended_at, a.c.trial)
+    )
+    with storage.read() as connection:
+        rows = connection.execute(query).all()
+    found: list[RecordView] = []
+    for row in rows:
+        if not found or row.dev_loss < found[-1].dev_loss:
+            found.append(RecordView(row.trial, row.dev_loss, row.ended_at))
+    return found
+
+
+@patient
+def workers(storage: Storage, study: StoredStudy) -> list[WorkerView]:
+    """The workers that are alive, in the order in which they started."""
+    w, s, a = tables.workers, tables.slots, tables.attempts
+    holds = and_(s.c.study_uid == w.c.study_uid, s.c.state == "claimed", s.c.worker_id == w.c.id)
+    query = (
+        select(w.c.host, w.c.pid, a.c.trial)
+        .select_from(w.outerjoin(s, holds).outerjoin(a, a.c.id == s.c.attempt_id))
+        .where(
+            w.c.study_uid == study.uid,
+            w.c.ended_at.is_(None),
+            w.c.seen_at > storage.now() - LEASE_SECONDS,
+        )
+        .order_by(w.c.started_at, w.c.id)
+    )
+    with storage.read() as connection:
+        rows = connection.execute(query).all()
+        reported = _last_reports(connection, study) if rows else {}
+    return [
+        WorkerView(row.host, row.pid, row.trial, *reported.get(row.trial, (None, None)))
+        for row in rows
+    ]
+
+
+def _last_reports(connection: Any, study: StoredStudy) -> dict[int, tuple[int, float]]:
+    """What each running trial reported last, by its number: (resource, dev loss)."""
+    t, i = tables.optuna_trials, tables.optuna_intermediate_values
+    query = (
+        select(t.c.number, i.c.step, i.c.intermediate_value)
+        .join_from(t, i, i.c.trial_id == t.c.trial_id)
+        .where(t.c.study_id == study.optuna_id, t.c.state == "RUNNING")
+        .order_by(i.c.step)
+    )
+    return {number: (step, loss) for number, step, loss in connection.execute(query)}
+
+
+@patient
+def working_time(storage: Storage, study: StoredStudy) -> WorkingTime:
+    """When workers were at work on a study."""
+    w = tables.workers
+    query = (
+        select(w.c.started_at, w.c.seen_at, w.c.ended_at)
+        .where(w.c.study_uid == study.uid)
+        .order_by(w.c.started_at)
+    )
+    with storage.read() as connection:
+        rows = connection.execute(query).all()
+    spans: list[tuple[float, float]] = []
+    for started, seen, ended in rows:
+        end = ended if ended is not None else seen
+        if spans and started <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
+        else:
+            spans.append((started, end))
+    return WorkingTime(spans)
+
+
+@patient
+def openings(storage: Storage, study: StoredStudy) -> tuple[OpeningView | None, list[OpeningView]]:
+    """The study's own opening of the test split, and those of other studies before it."""
+    o = tables.openings
+    query = (
+        select(o)
+        .where(
+            o.c.fingerprint == study.fingerprint,
+            o.c.split_seed == study.spec.study.split_seed,
+        )
+        .order_by(o.c.claimed_at)
+    )
+    with storage.read() as connection:
+        rows = connection.execute(query).all()
+    views = {
+        row.study_uid: OpeningView(
+            row.study_name, row.trial, row.claimed_at, row.evaluated_at, row.result
+        )
+        for row in rows
+    }
+    before = list(itertools.takewhile(lambda uid: uid != study.uid, views))
+    return views.get(study.uid), [views[uid] for uid in before]
+
+
+@patient
+def optuna_trial_id(storage: Storage, study: StoredStudy, number: int) -> int | None:
+    """Optuna's id of a trial."""
+    t = tables.optuna_trials
+    with storage.read() as connection:
+        return connection.execute(
+            select(t.c.trial_id).where(t.c.study_id == study.optuna_id, t.c.number == number)
+        ).scalar()
+
+
+@patient
+def attempt(storage: Storage, study: StoredStudy, trial: int) -> AttemptView | None:
+    """One attempt that has ended."""
+    a = tables.attempts
+    columns = [a.c[name] for name in AttemptView.__dataclass_fields__]
+    query = select(*columns).where(
+        a.c.study_uid == study.uid, a.c.trial == trial, a.c.ended_at.is_not(None)
+    )
+    with storage.read() as connection:
+        row = connection.execute(query).mappings().first()
+    return None if row is None else _view(dict(row))
+
+
+def _view(row: dict[str, Any]) -> AttemptView:
+    return AttemptView(**row | {"curve": row["curve"] or (), "config": row["config"] or {}})

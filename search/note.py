@@ -1,0 +1,91 @@
+"""The study's note: what the dashboard says of a study in words.
+
+A note lies in attributes of the study, which every look at the dashboard reads again, so it is
+short and is written only when it changes: at the end of a run, and once the test split has been
+opened.
+"""
+
+from datetime import UTC, datetime
+
+from optuna.samplers import RandomSampler
+
+from search import history, results
+from search.baselines import Baselines, baselines
+from search.history import OpeningView
+from search.paths import DataDir
+from search.results import BestView
+from search.storage import Storage, patient
+from search.study import StoredStudy
+
+
+METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
+"""What Optuna's own figures call the objective (`Study.set_metric_names`)."""
+
+
+@patient
+def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
+    """Writes the note, unless it already says so."""
+    own, _ = history.openings(storage, study)
+    body = note(study, baselines(study, data_dir), results.best(storage, study), own)
+    attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
+    if attributes.get(METRIC_NAMES) != METRIC:
+        storage.optuna.set_study_system_attr(study.optuna_id, METRIC_NAMES, METRIC)
+    from optuna_dashboard import get_note, save_note  # takes as long to import as the rest of us
+
+    optuna_study = storage.optuna_study(study.name, RandomSampler())
+    if get_note(optuna_study) != body:
+        save_note(optuna_study, body)
+
+
+def note(
+    study: StoredStudy, others: Baselines, best: BestView | None, opening: OpeningView | None
+) -> str:
+    """The note as Markdown; the test score stands in it only once it has been opened."""
+    spec = study.spec
+    return "\n".join(
+        [
+            f"## {study.name}",
+            "",
+            "Searches the hyperparameters of the network of Bengio et al. 2003 "
+            "(makemore's MLP). Losses are nats per character on the dev split; lower is better.",
+            "",
+            f"- corpus **{study.corpus_name}**, fingerprint `{study.fingerprint}`, "
+            f"split seed {spec.study.split_seed}",
+            f"- budget: {spec.budget.trials} trials of {spec.budget.examples:,} examples; "
+            f"sampler {spec.sampler.kind}, pruner {spec.pruner.kind}, seed {spec.study.seed}",
+            "",
+            *_losses(others, best),
+            "",
+            "**Confirmation**: none yet; `makemore-search confirm` retrains the best "
+            "configurations on fresh seeds.",
+            "",
+            f"**Test split**: {told_opening(opening)}",
+        ]
+    )
+
+
+def _losses(others: Baselines, best: BestView | None) -> list[str]:
+    rows = [
+        (f"best trial, number {best.trial}" if best else "best trial", best and best.dev_loss),
+        ("the lecture's best", others.lecture),
+        ("bigram (Kneser-Ney)", others.bigram),
+    ]
+    return [
+        "| | dev loss |",
+        "|---|---|",
+        *[f"| {name} | {loss:.4f} |" for name, loss in rows if loss is not None],
+    ]
+
+
+def told_opening(opening: OpeningView | None) -> str:
+    """Whether the test split is sealed; what it said, once it has been opened."""
+    if opening is None:
+        return "sealed; nobody has looked at it for this study."
+    if opening.result is None or opening.evaluated_at is None:
+        return "opened; not evaluated yet."
+    low, high = opening.result["test_loss_ci95"]
+    when = datetime.fromtimestamp(opening.evaluated_at, UTC).isoformat(timespec="seconds")
+    return (
+        f"opened once, {when}, for trial {opening.trial}: test loss "
+        f"{opening.result['test_loss']:.4f} (95 % interval {low:.4f} to {high:.4f})."
+    )
