@@ -24,6 +24,7 @@ from makemore_core.model import Model, shapes
 from makemore_core.snapshot import Snapshot
 
 FORMAT = "makemore-search 1"
+"""The metadata's one key; the number changes when older files can no longer be read."""
 
 
 def save(path: Path, model: Model, extra: Mapping[str, Any]) -> str:
@@ -74,7 +75,7 @@ def load_snapshot(
 def _write(path: Path, tensors: dict[str, Tensor], document: dict[str, Any]) -> str:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(document, sort_keys=True)
-    metadata = {"format": FORMAT, "document": text, "sha256": _digest(tensors, text)}
+    metadata = {FORMAT: json.dumps([text, _digest(tensors, text)])}  # one entry: a fixed order
     payload = safetensors.torch.save(tensors, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -120,8 +121,8 @@ def _parse(path: Path, payload: bytes, kind: str) -> tuple[dict[str, Tensor], di
         size = int.from_bytes(payload[:8], "little")
         metadata = json.loads(payload[8 : 8 + size])["__metadata__"]
         tensors = safetensors.torch.load(payload)
-        text, recorded = metadata["document"], metadata["sha256"]
-        ours = metadata["format"] == FORMAT
+        text, recorded = json.loads(metadata[FORMAT])
+        ours = True
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError):
         ours = False
     if not ours:

@@ -39,16 +39,18 @@ def pair_nats(model: Model, counted: CountedContexts) -> NDArray[np.float64]:
     """Negative log-likelihood of each (context, next character) pair. (P,)"""
     nats = np.empty(len(counted.next_character), np.float64)
     on_cpu = model.tensors["embedding"].device.type == "cpu"
-    if on_cpu and len(counted.contexts) >= len(model.vocabulary):
-        _folded_nats(model, counted, nats)
+    layout = Layout(model.config, len(model.vocabulary))
+    if on_cpu and layout.folding_pays(len(counted.contexts), counted.real_characters):
+        folded_nats(model, layout, counted, nats)
     else:
-        _plain_nats(model, counted, nats)
+        plain_nats(model, counted, nats)
     return nats
 
 
-def _folded_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float64]) -> None:
+def folded_nats(
+    model: Model, layout: Layout, counted: CountedContexts, nats: NDArray[np.float64]
+) -> None:
     """By way of the folded table; see `step.py`."""
-    layout = Layout(model.config, len(model.vocabulary))
     views = layout.views(layout.pack(model.tensors))
     table = torch.matmul(views["embedding"], views["first"])  # (T, V, W)
     table_numpy, b1 = table.numpy(), views["hidden_bias"].numpy()
@@ -72,7 +74,7 @@ def _folded_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float6
         )  # fmt: skip
 
 
-def _plain_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float64]) -> None:
+def plain_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float64]) -> None:
     """By way of the plain forward pass, on the model's device."""
     device = model.tensors["embedding"].device
     for first in range(0, len(counted.contexts), CHUNK):
@@ -85,11 +87,16 @@ def _plain_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float64
         nats[pairs] = -log_probabilities[row, counted.next_character[pairs]]
 
 
+def example_nats(model: Model, words: Sequence[str]) -> NDArray[np.float64]:
+    """Negative log-likelihood of each predicted character of the words, ends included. (N,)"""
+    counted, pair_of_example = count_examples(words, model.vocabulary, model.config.block_size)
+    return pair_nats(model, counted)[pair_of_example]
+
+
 def word_losses(
     model: Model, words: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Nats of each word (W,), and its predicted characters, its end included (W,)."""
-    counted, pair_of_example = count_examples(words, model.vocabulary, model.config.block_size)
     characters = np.fromiter((len(word) + 1 for word in words), np.int64, len(words))
-    nats = pair_nats(model, counted)[pair_of_example]  # (N,)
+    nats = example_nats(model, words)  # (N,)
     return np.add.reduceat(nats, np.cumsum(characters) - characters), characters

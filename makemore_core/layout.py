@@ -15,6 +15,13 @@ ALIGNMENT = 16
 """Every piece begins at a multiple of this many numbers: a cache line."""
 
 
+FLOPS, BYTES = 8e10, 4e10
+"""Rates for choosing a way, in operations and bytes a second; only their ratio matters."""
+
+MOST_TABLE = 1 << 26
+"""A folded table of more numbers is never made: it would not be held by a small machine."""
+
+
 def rounded_up(number: int, multiple: int) -> int:
     """The least multiple that is not below the number.
 
@@ -47,6 +54,19 @@ class Layout:
         self._starts = [sum(sizes[:k]) for k in range(len(sizes))]
         self.size = sum(sizes)
         self.decayed = self._starts[3]  # how many numbers weight decay applies to
+
+    def folding_pays(self, rows: float, real: float) -> bool:
+        """Whether a step's first layer takes less time folded (see `step.py`) than plain.
+
+        Args:
+            rows: contexts in a batch, on average; real: their characters that are no padding.
+        """
+        positions, features, width = self.shapes["first"]
+        if positions * self.symbols * width > MOST_TABLE:
+            return False
+        products = 6 * positions * features * (rows - self.symbols) / FLOPS  # for each column
+        sums = 8 * rows * real / BYTES
+        return products > sums
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """The pieces of a flat vector, in their shapes."""

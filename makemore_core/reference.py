@@ -78,7 +78,7 @@ class ReferenceStep:
         self._like, self._device = model.tensors, device
         flat = torch.cat([tensor.flatten() for tensor in model.tensors.values()])
         self.parameters = flat.to(device)
-        self._gradient = torch.zeros_like(self.parameters)
+        self.gradient = torch.zeros_like(self.parameters)
         self._moments = self.parameters.new_zeros(2, len(flat))
         self._loss = torch.zeros(1, dtype=torch.float64, device=device)
         self._decay = torch.zeros_like(self.parameters)
@@ -104,19 +104,19 @@ class ReferenceStep:
     def run(self, start: int, end: int) -> None:
         """Does the steps `start` to `end` - 1."""
         config, draws = self._config, self._draws
-        tensors, flat = self._views(self.parameters), self._views(self._gradient)
+        tensors, flat = self._views(self.parameters), self._views(self.gradient)
         for number in range(start, end):
             batch = draws.at(number)
             contexts = self._contexts[torch.from_numpy(batch.rows).to(self._device, torch.int64)]
             symbols = len(tensors["output_bias"])
             targets = torch.from_numpy(draws.dense_targets(batch, symbols)).to(self._device)
-            loss, found = gradients(tensors, contexts, targets, self._mask(batch))
+            loss, found = gradients(tensors, contexts, targets, self.mask(batch))
             self._loss += loss
             for name, gradient in flat.items():
                 gradient.copy_(found[name])
             self._update(number + 1, learning_rate_at(config, (number + 0.5) / config.steps))
 
-    def _mask(self, batch: Batch) -> Tensor | None:
+    def mask(self, batch: Batch) -> Tensor | None:
         """The factors of the hidden units (U, H): the same hashes as the kernels' `_keep`."""
         draws = self._draws
         if draws.threshold == 0:
@@ -131,10 +131,10 @@ class ReferenceStep:
         first, second = self._moments
         self.parameters -= rate * self._decay * self.parameters
         if self._config.optimizer == "sgd":
-            self.parameters -= rate * self._gradient
+            self.parameters -= rate * self.gradient
             return
-        first.lerp_(self._gradient, 1 - FIRST_DECAY)
-        second.lerp_(self._gradient.square(), 1 - SECOND_DECAY)
+        first.lerp_(self.gradient, 1 - FIRST_DECAY)
+        second.lerp_(self.gradient.square(), 1 - SECOND_DECAY)
         scaled = second.div(1 - SECOND_DECAY**number).sqrt_().add_(EPSILON)
         self.parameters -= rate / (1 - FIRST_DECAY**number) * first / scaled
 

@@ -24,22 +24,8 @@ from makemore_core.model import Model
 from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY
 from makemore_core.schedule import learning_rate_at
 
-FLOPS, BYTES = 8e10, 4e10
-"""Rates for choosing the way, in operations and bytes a second; only their ratio matters."""
-
 MOST_VIEWS = 1024
 """Batches of so many different sizes have their views kept."""
-
-
-def folding_pays(rows: float, real: float, symbols: int, positions: int, features: int) -> bool:
-    """Whether the folded way takes less time for each hidden unit than the plain one.
-
-    Args:
-        rows: unique contexts in a batch, on average; real: their real characters, on average.
-    """
-    products = 6 * positions * features * (rows - symbols) / FLOPS
-    sums = 8 * rows * real / BYTES
-    return products > sums
 
 
 class KernelStep:
@@ -58,20 +44,17 @@ class KernelStep:
         self._contexts, self._padding = counted.contexts, counted.padding
         self._layout = layout = Layout(config, len(model.vocabulary))
         self.parameters = layout.pack(model.tensors)
-        self._gradient = torch.zeros(layout.size)
+        self.gradient = torch.zeros(layout.size)
         self._moments = torch.zeros(2, layout.size if config.optimizer == "adamw" else 0)
         self._loss = np.zeros(1)
         if folded is None:
-            folded = folding_pays(
-                draws.usual_rows, counted.real_characters, layout.symbols,
-                config.block_size, config.embedding_size,
-            )  # fmt: skip
+            folded = layout.folding_pays(draws.usual_rows, counted.real_characters)
         self.folded = folded
         self._make_views()
         self._make_buffers()
 
     def _make_views(self) -> None:
-        weights, gradients = self._layout.views(self.parameters), self._layout.views(self._gradient)
+        weights, gradients = self._layout.views(self.parameters), self._layout.views(self.gradient)
         positions, features, width = weights["first"].shape
         self._embedding, self._embedding_gradient = weights["embedding"], gradients["embedding"]
         self._w1, self._w1_gradient = weights["first"], gradients["first"]
@@ -125,7 +108,7 @@ class KernelStep:
         """Does the steps `start` to `end` - 1."""
         config, layout = self._config, self._layout
         forward_and_back = self._folded_pass if self.folded else self._plain_pass
-        parameters, gradient = self.parameters.numpy(), self._gradient.numpy()
+        parameters, gradient = self.parameters.numpy(), self.gradient.numpy()
         first_moment, second_moment = self._moments.numpy()
         decay = float(config.weight_decay)  # a kernel is compiled for each type
         for number in range(start, end):

@@ -1,8 +1,9 @@
 """Trains one model: `train(config, data, seed)` gives its dev loss, curve and parameters."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, astuple, dataclass
 from typing import Protocol
 
@@ -141,6 +142,19 @@ class TrainingRun:
         return len(self.curve) - 1 - self.curve.index(self.best) >= config.patience
 
 
+@contextlib.contextmanager
+def arithmetic(threads: int) -> Iterator[None]:
+    """So many threads, and denormal numbers taken as zero (they are many times slower)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
+
+
 def steps_in_a_block(config: TrialConfig, symbols: int) -> int:
     """How many steps go by between two calls of `on_block`, and are drawn at once.
 
@@ -185,8 +199,6 @@ def train(
     Raises:
         Diverged: a loss became NaN or infinite.
     """
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
     block_data = data.at_block_size(config.block_size)
     model = initialise(config, data.vocabulary, generator(seed, "initialisation"))
     draws = Draws(config, block_data.train, seed, steps_in_a_block(config, len(data.vocabulary)))
@@ -199,37 +211,39 @@ def train(
         run.restore(resume)
     steps = config.steps
     evaluations = evaluation_steps(config)
-    stopped_early = False
+    stopped_early = run.out_of_patience()
 
-    while run.step < steps and not stopped_early:
-        started = time.perf_counter()
-        index = len(run.curve)
-        until = min(evaluations[index], run.step - run.step % draws.block + draws.block)
-        step.run(run.step, until)
-        run.step = until
-        if until == evaluations[index]:
-            since = until - (evaluations[index - 1] if index else 0)
-            train_loss = step.take_loss() / since
-            loss = split_loss(run.model(), block_data.dev, block_data.dev_unseen_count)
-            if not math.isfinite(loss.all):
-                raise Diverged(f"the dev loss became {loss.all} at step {until}")
-            run.seconds += time.perf_counter() - started
-            run.note(Evaluation(index + 1, until, run.examples, *loss, train_loss, run.seconds))
-            stopped_early = run.out_of_patience()
-            if on_evaluation is not None:
-                on_evaluation(run.curve[-1])
-        else:
-            run.seconds += time.perf_counter() - started
-        if on_block is not None:
-            on_block(run)
+    with arithmetic(threads):
+        while run.step < steps and not stopped_early:
+            started = time.perf_counter()
+            index = len(run.curve)
+            until = min(evaluations[index], run.step - run.step % draws.block + draws.block)
+            step.run(run.step, until)
+            run.step = until
+            if until == evaluations[index]:
+                since = until - (evaluations[index - 1] if index else 0)
+                train_loss = step.take_loss() / since
+                loss = split_loss(run.model(), block_data.dev, block_data.dev_unseen_count)
+                if not math.isfinite(loss.all):
+                    raise Diverged(f"the dev loss became {loss.all} at step {until}")
+                run.seconds += time.perf_counter() - started
+                run.note(Evaluation(index + 1, until, run.examples, *loss, train_loss, run.seconds))
+                stopped_early = run.out_of_patience()
+                if on_evaluation is not None:
+                    on_evaluation(run.curve[-1])
+            else:
+                run.seconds += time.perf_counter() - started
+            if on_block is not None:
+                on_block(run)
+        best, model = run.best, run.best_model()
+        train_loss = split_loss(model, block_data.train).all
 
-    best, model = run.best, run.best_model()
     assert best is not None  # the last step is always evaluated
     return TrialResult(
         dev_loss=best.dev_loss,
         dev_loss_unseen=best.dev_loss_unseen,
         final_dev_loss=run.curve[-1].dev_loss,
-        train_loss=split_loss(model, block_data.train).all,
+        train_loss=train_loss,
         parameters=model.parameters,
         steps=run.step,
         examples=run.examples,

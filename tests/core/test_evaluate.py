@@ -1,0 +1,87 @@
+"""Exact losses against the plainest way to compute them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import configs, word_lists
+
+from makemore_core.config import TrialConfig
+from makemore_core.contexts import Data, count_contexts
+from makemore_core.evaluate import pair_nats, split_loss, word_losses
+from makemore_core.model import Model, initialise
+
+
+def naive_nats(model: Model, word: str) -> list[float]:
+    """Each character's nats, one context at a time, in float64."""
+    block = model.config.block_size
+    padded = "." * block + word + "."
+    tensors = {name: t.double() for name, t in model.tensors.items()}
+    double = Model(model.config, model.vocabulary, tensors)
+    found = []
+    for place in range(block, len(padded)):
+        context = [model.vocabulary.index(c) for c in padded[place - block : place]]
+        logits = double.logits(torch.tensor([context]))
+        target = model.vocabulary.index(padded[place])
+        found.append(-torch.log_softmax(logits, 1)[0, target].item())
+    return found
+
+
+def a_model(config: TrialConfig, words: tuple[str, ...]) -> Model:
+    vocabulary = "." + "".join(sorted(set("".join(words)))) + "0"
+    return initialise(config, vocabulary, torch.Generator().manual_seed(4))
+
+
+@given(config=configs(), words=word_lists())
+def test_the_loss_of_a_split_is_the_naive_mean(config: TrialConfig, words: tuple[str, ...]) -> None:
+    """Nats of every character of every word, repeats included, summed and divided once."""
+    model = a_model(config, words)
+    each = [nats for word in words for nats in naive_nats(model, word)]
+    found = split_loss(model, count_contexts(words, model.vocabulary, config.block_size))
+    assert found.all == pytest.approx(math.fsum(each) / len(each), rel=2e-5)
+    assert found.unseen is None
+
+
+@given(config=configs(), words=word_lists())
+def test_the_losses_of_words_add_up_to_the_loss_of_the_split(
+    config: TrialConfig, words: tuple[str, ...]
+) -> None:
+    """Each word's nats are the naive ones; together they are the split's."""
+    model = a_model(config, words)
+    nats, characters = word_losses(model, words)
+    for word, found, count in zip(words, nats, characters, strict=True):
+        assert found == pytest.approx(math.fsum(naive_nats(model, word)), rel=2e-5)
+        assert count == len(word) + 1
+    split = split_loss(model, count_contexts(words, model.vocabulary, config.block_size)).all
+    assert nats.sum() / characters.sum() == pytest.approx(split, rel=1e-12)
+
+
+@given(config=configs(), train=word_lists(), dev=word_lists(), data=st.data())
+def test_the_unseen_loss_is_over_words_that_train_lacks(
+    config: TrialConfig, train: tuple[str, ...], dev: tuple[str, ...], data: st.DataObject
+) -> None:
+    """Both losses come out of one pass; the second skips every word that stands in train."""
+    shared = data.draw(st.lists(st.sampled_from(train), max_size=5))
+    dev = (*dev, *shared)
+    model = a_model(config, train + dev)
+    block = Data(model.vocabulary, train, dev).at_block_size(config.block_size)
+    found = split_loss(model, block.dev, block.dev_unseen_count)
+    each = [n for word in dev if word not in train for n in naive_nats(model, word)]
+    assert found.unseen == (pytest.approx(math.fsum(each) / len(each), rel=2e-5) if each else None)
+
+
+def test_folded_and_plain_evaluation_agree() -> None:
+    """The two ways give the same nats to 1e-5, over several chunks of contexts."""
+    from makemore_core import evaluate
+
+    rng = np.random.default_rng(0)
+    words = tuple("".join(rng.choice(list("abcdefgh"), rng.integers(1, 12))) for _ in range(900))
+    model = a_model(TrialConfig(hidden_width=30, block_size=5, direct=True), words)
+    counted = count_contexts(words, model.vocabulary, 5)
+    assert len(counted.contexts) > evaluate.CHUNK
+    plain = np.empty(len(counted.next_character))
+    evaluate.plain_nats(model, counted, plain)
+    assert np.allclose(pair_nats(model, counted), plain, rtol=0, atol=1e-4)
