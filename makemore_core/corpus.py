@@ -45,7 +45,7 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the words joined by newlines: line endings, blank lines and a BOM are no difference."""
+        """SHA-256 of the words joined by newlines; line endings and blank lines do not count."""
         return hashlib.sha256("\n".join(self.words).encode()).hexdigest()
 
     def deduplicated(self) -> "Corpus":
@@ -84,7 +84,7 @@ def read_file(path: Path) -> Corpus:
 
 
 def parse(raw: bytes, name: str, where: str) -> Corpus:
-    """Bytes to words: a byte-order mark, CRLF and blank lines are accepted; anything else is said."""
+    """Bytes to words: a byte-order mark, CRLF and blank lines are accepted."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -94,8 +94,8 @@ def parse(raw: bytes, name: str, where: str) -> Corpus:
         ) from None
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     words = []
-    for number, line in enumerate(lines, start=1):
-        word = line.strip()
+    for number, text_line in enumerate(lines, start=1):
+        word = text_line.strip()
         if BOUNDARY in word:
             raise CorpusError(
                 f"corpus {where}: line {number}: {word[:40]!r} contains {BOUNDARY!r}, "
@@ -150,7 +150,7 @@ def _plain(names: Iterable[str]) -> set[str]:
 
 
 def _names_file(data_dir: Path) -> Path:
-    """The lecture's corpus: where the variable points, in the data directory, or downloaded once."""
+    """The lecture's corpus: where the variable points, in the data dir, or downloaded once."""
     kept = data_dir / "corpora" / "names.txt"
     variable = os.environ.get(CORPORA_VARIABLE)
     candidates = ([Path(variable) / "names.txt"] if variable else []) + [kept]

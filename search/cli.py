@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import shlex
 import sys
 import time
 import traceback
@@ -15,8 +16,9 @@ import typer
 
 from makemore_core.errors import CoreError
 from search import results, study
+from search.display import farewell, one_line
 from search.errors import BadInput, Interrupted, SearchError
-from search.progress import Progress, one_line
+from search.progress import LEAVES, Progress
 from search.session import Session
 from search.storage import Storage
 from search.study import StoredStudy
@@ -104,6 +106,7 @@ def run(
     device: Device = "cpu",
 ) -> None:
     """Create a study, or go on with it, on N local workers until its budget is met."""
+    from search.artifacts import Illustrator
     from search.job import Job
     from search.supervisor import OneStudy, Supervisor
 
@@ -111,9 +114,15 @@ def run(
     spec = _shaped(read(file), trials, timeout, corpus, seed)
     storage, stored = _create_or_resume(session, spec)
     job = Job(session.storage_url, str(session.data_dir.root.resolve()), None, threads, device)
-    with Progress(storage, stored, session.console, quiet=session.quiet) as shown:
+    illustrator = Illustrator(storage, stored, session.data_dir)
+
+    def watch() -> None:
+        shown.update()
+        illustrator.update()
+
+    with _progress(session, storage, stored) as shown:
         work = OneStudy(storage, stored)
-        supervisor = Supervisor(storage, work, session.data_dir, job, shown.update)
+        supervisor = Supervisor(storage, work, session.data_dir, job, watch)
         try:
             supervisor.run(workers or max(1, (os.cpu_count() or 1) // threads))
         except Interrupted:
@@ -123,10 +132,10 @@ def run(
                 f"study {stored.name}: interrupted; the same command goes on where it stopped"
             ) from None
         finally:
-            shown.update()
+            shown.update(last=True)
+            illustrator.finish()
     _answer_status(session, storage, stored)
-    if not session.json:
-        _say_what_next(session, storage, stored)
+    _say_what_next(session, storage, stored, shown)
 
 
 @verb
@@ -239,6 +248,29 @@ def best(
     view = results.require_best(storage, stored)
     text = study.config_file(stored, view.config) if toml else show.best(view)
     session.answer(asdict(view), text)
+
+
+@verb
+def confirm(
+    session: Session,
+    name: StudyName,
+    top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds for each.")] = 3,
+    ensemble: Annotated[int, typer.Option(min=0, help="Most models of an ensemble.")] = 0,
+    workers: Workers = None,
+    threads: Threads = 1,
+) -> None:
+    """Retrain the best configurations on fresh seeds, and name the winner by mean dev loss."""
+    from search import confirmation, show
+
+    storage = session.open()
+    stored = study.resolve(storage, name)
+    at_once = workers or max(1, (os.cpu_count() or 1) // threads)
+    tell = (lambda line: None) if session.quiet else session.console.print
+    view = confirmation.run(
+        storage, stored, session.data_dir, top, seeds, ensemble, at_once, threads, tell
+    )
+    session.answer(asdict(view), show.confirmation(view))
 
 
 @verb
@@ -358,7 +390,8 @@ def sample(
         storage = session.open()
         stored = study.resolve(storage, str(name))
         winner = results.require_best(storage, stored)
-        model = study.load_model(stored, winner.trial, winner.checkpoint_sha256, session.data_dir)
+        path = session.data_dir.checkpoint(stored.uid, winner.trial)
+        model = study.load_model(path, winner.checkpoint_sha256)
     chosen = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     words = sampling.sample(model, number, chosen)
     session.answer(words, "\n".join(words))
@@ -506,21 +539,44 @@ def _answer_status(session: Session, storage: Storage, stored: StoredStudy) -> N
     session.answer(asdict(view), one_line(view))
 
 
+def _progress(session: Session, storage: Storage, stored: StoredStudy, **options: Any) -> Progress:
+    return Progress(
+        storage,
+        stored,
+        session.console,
+        quiet=session.quiet,
+        data_dir=session.data_dir,
+        **options,
+    )
+
+
 def _watch(session: Session, storage: Storage, stored: StoredStudy) -> None:
-    with Progress(storage, stored, session.console, quiet=session.quiet) as shown:
+    with _progress(session, storage, stored, hint=LEAVES) as shown:
         while results.status(storage, study.by_uid(storage, stored.uid)).state == "open":
             shown.update()
             time.sleep(1.0)
+        shown.update(last=True)
 
 
-def _say_what_next(session: Session, storage: Storage, stored: StoredStudy) -> None:
-    view = results.best(storage, stored)
-    if view is None or session.quiet:
+def _say_what_next(
+    session: Session, storage: Storage, stored: StoredStudy, shown: Progress
+) -> None:
+    """To people only; standard output holds the answer."""
+    if session.quiet or session.json:
         return
-    same = "" if session.storage_url == session.data_dir.default_storage else " --storage ..."
-    session.console.print(
-        f"next: makemore-search best {stored.name}{same} | dashboard{same} | "
-        f"test {stored.name}{same} (once)"
+    verbs = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    verbs = [verb for verb in ("best", "report", "confirm", "test") if verb in verbs]
+    view = results.status(storage, stored)
+    text = farewell(view, stored, shown.others, verbs, _same_place(session))
+    session.console.print(text, markup=False)
+
+
+def _same_place(session: Session) -> str:
+    """The options that lead another command to the same place; a URL may hold a password."""
+    root = session.data_dir.root
+    told = "" if root == COMMON["data_dir"][1] else f" --data-dir {shlex.quote(str(root))}"
+    return told + (
+        "" if session.storage_url == session.data_dir.default_storage else " --storage …"
     )
 
 

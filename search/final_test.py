@@ -6,11 +6,13 @@ was interrupted before its result is the same opening of the same checkpoint: th
 finishes it.
 """
 
+import contextlib
 import os
 import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,15 +25,14 @@ from makemore_core.corpus import Corpus
 from makemore_core.evaluate import word_losses
 from makemore_core.model import Model
 from makemore_core.sealed_test import open_test_split
-from search import results, tables
+from search import confirm, results, tables
 from search.errors import StorageLost
+from search.intervals import bootstrap
 from search.paths import DataDir
 from search.processes import HOST, is_dead
-from search.results import BestView
 from search.storage import Storage
 from search.study import StoredStudy, kept_corpus, load_model
 
-BOOTSTRAP_RESAMPLES = 10_000
 CLAIM_SECONDS = 60.0
 """After so long without a result, an opening counts as interrupted."""
 
@@ -80,43 +81,77 @@ def opened_before(storage: Storage, study: StoredStudy) -> list[dict[str, Any]]:
     ]
 
 
+@dataclass(frozen=True)
+class Winner:
+    """What the test split is opened for: a configuration and its models."""
+
+    trial: int
+    config: dict[str, Any]
+    dev_loss: float  # the mean over the models
+    models: list[dict[str, Any]]  # {seed, checkpoint_sha256, file}
+
+
+def winner(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner:
+    """The winner of `confirm`, with all its models; without a confirmation the best trial.
+
+    Raises:
+        NotFound: the study has no complete trial.
+    """
+    confirmed = confirm.candidates(storage, study)
+    if not confirmed:
+        best = results.require_best(storage, study)
+        seed = results.recorded_attempt(storage, study, best.trial).training_seed
+        path = data_dir.checkpoint(study.uid, best.trial)
+        models = [_model(seed, best.checkpoint_sha256, path)]
+        return Winner(best.trial, dict(best.config), best.dev_loss, models)
+    first = confirmed[0]
+    models = [
+        _model(each.seed, each.checkpoint_sha256, data_dir.confirmed(study.uid, *each.key))
+        for each in confirm.trained(storage, study)
+        if each.trial == first.trial
+    ]
+    return Winner(first.trial, first.config, first.dev_loss_mean, models)
+
+
+def _model(seed: int, sha256: str | None, path: Path) -> dict[str, Any]:
+    return {"seed": seed, "checkpoint_sha256": sha256, "file": path.name}
+
+
 def test(storage: Storage, study: StoredStudy, data_dir: DataDir) -> TestResult:
     """Opens the test split for the study's winner, or shows the recorded answer.
 
     Raises:
         NotFound: the study has no complete trial.
-        CheckpointError: the winner's checkpoint is missing or is not the one that was recorded.
+        CheckpointError: a checkpoint of the winner is missing or is not the one recorded.
     """
     before = opened_before(storage, study)
     opening = recorded(storage, study)
     if opening is not None and opening.result is not None:
         return _result(opening, False, before)
-    if opening is None:
-        winner = results.require_best(storage, study)
-        load_model(
-            study, winner.trial, winner.checkpoint_sha256, data_dir
-        )  # before anything is opened
-        corpus = kept_corpus(study, data_dir)
-    else:
-        corpus = kept_corpus(study, data_dir)
-        winner = None
+    corpus = kept_corpus(study, data_dir)
+    won = winner(storage, study, data_dir) if opening is None else None
+    if won is not None:
+        _load(study, data_dir, won.models)  # whatever is wrong with them, nothing is opened yet
     token = secrets.token_hex(16)
-    opening = _claim(storage, study, winner, token)
+    opening = _claim(storage, study, won, token)
     if opening.result is None:
-        models = opening.models
-        model = load_model(study, opening.trial, models[0]["checkpoint_sha256"], data_dir)
-        result = _evaluate(model, corpus, study.spec.study.split_seed, models)
+        models = _load(study, data_dir, opening.models)
+        result = _evaluate(models, corpus, study.spec.study.split_seed, opening.models)
         opening = _record(storage, study, token, result)
     return _result(opening, opening.claimed_by == token, before)
 
 
-def _claim(storage: Storage, study: StoredStudy, winner: BestView | None, token: str) -> Any:
+def _load(study: StoredStudy, data_dir: DataDir, models: list[dict[str, Any]]) -> list[Model]:
+    directory = data_dir.checkpoints(study.uid)
+    return [load_model(directory / each["file"], each["checkpoint_sha256"]) for each in models]
+
+
+def _claim(storage: Storage, study: StoredStudy, won: Winner | None, token: str) -> Any:
     """Records the opening and closes the study; or waits for, or takes over, an earlier one."""
-    if winner is not None:
-        try:
-            return _claim_first(storage, study, winner, token)
-        except IntegrityError:
-            pass  # another `test` was first; its opening is the only one
+    if won is not None:
+        # IntegrityError: another `test` was first; its opening is the only one
+        with contextlib.suppress(IntegrityError):
+            return _claim_first(storage, study, won, token)
     deadline = time.monotonic() + 2 * CLAIM_SECONDS
     while time.monotonic() < deadline:
         opening = recorded(storage, study)
@@ -127,35 +162,26 @@ def _claim(storage: Storage, study: StoredStudy, winner: BestView | None, token:
     raise StorageLost(f"study {study.name}: another process holds its test opening; try again")
 
 
-def _claim_first(storage: Storage, study: StoredStudy, winner: BestView, token: str) -> Any:
-    model = {"seed": study.spec.study.seed, "checkpoint_sha256": winner.checkpoint_sha256}
-    a = tables.attempts
+def _claim_first(storage: Storage, study: StoredStudy, won: Winner, token: str) -> Any:
+    opening = tables.openings.insert().values(
+        study_uid=study.uid,
+        study_name=study.name,
+        fingerprint=study.fingerprint,
+        split_seed=study.spec.study.split_seed,
+        trial=won.trial,
+        config=won.config,
+        dev_loss=won.dev_loss,
+        models=won.models,
+        claimed_by=token,
+        claimed_at=storage.now(),
+        seen_at=storage.now(),
+        host=HOST,
+        pid=os.getpid(),
+    )
+    close = update(tables.studies).where(tables.studies.c.uid == study.uid)
     with storage.write() as connection:
-        model["seed"] = connection.execute(
-            select(a.c.training_seed).where(a.c.study_uid == study.uid, a.c.trial == winner.trial)
-        ).scalar_one()
-        connection.execute(
-            tables.openings.insert().values(
-                study_uid=study.uid,
-                study_name=study.name,
-                fingerprint=study.fingerprint,
-                split_seed=study.spec.study.split_seed,
-                trial=winner.trial,
-                config=winner.config,
-                dev_loss=winner.dev_loss,
-                models=[model],
-                claimed_by=token,
-                claimed_at=storage.now(),
-                seen_at=storage.now(),
-                host=HOST,
-                pid=os.getpid(),
-            )
-        )
-        connection.execute(
-            update(tables.studies)
-            .where(tables.studies.c.uid == study.uid)
-            .values(closed_at=storage.now())
-        )
+        connection.execute(opening)
+        connection.execute(close.values(closed_at=storage.now()))
     return recorded(storage, study)
 
 
@@ -180,34 +206,32 @@ def _take_over_if_interrupted(storage: Storage, study: StoredStudy, token: str) 
 
 
 def _evaluate(
-    model: Model, corpus: Corpus, split_seed: int, models: list[dict[str, Any]]
+    models: list[Model], corpus: Corpus, split_seed: int, described: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    """The mean loss of the models, its interval over words, and each model's own loss."""
     words = open_test_split(corpus, split_seed)
-    nats, characters = word_losses(model, words)
+    each_nats = [word_losses(model, words)[0] for model in models]
+    characters = word_losses(models[0], words)[1]
+    nats = np.mean(each_nats, axis=0)
     seen = set(Data.of(corpus, split_seed).train_words)
     unseen = np.array([word not in seen for word in words])
-    loss = float(nats.sum() / characters.sum())
     return {
-        "test_loss": loss,
-        "test_loss_ci95": bootstrap_interval(nats, characters),
-        "test_loss_unseen": (
-            float(nats[unseen].sum() / characters[unseen].sum()) if unseen.any() else None
-        ),
-        "per_model": [each | {"test_loss": loss} for each in models],
+        "test_loss": _loss(nats, characters),
+        "test_loss_ci95": bootstrap(nats, characters),
+        "test_loss_unseen": _loss(nats[unseen], characters[unseen]) if unseen.any() else None,
+        "per_model": [
+            {
+                "seed": model["seed"],
+                "test_loss": _loss(own, characters),
+                "checkpoint_sha256": model["checkpoint_sha256"],
+            }
+            for model, own in zip(described, each_nats, strict=True)
+        ],
     }
 
 
-def bootstrap_interval(
-    nats: NDArray[np.float64], characters: NDArray[np.int64], seed: int = 0
-) -> tuple[float, float]:
-    """A 95 % percentile bootstrap interval of the mean loss, resampling words. Both are (W,)."""
-    rng = np.random.default_rng(seed)
-    losses = np.empty(BOOTSTRAP_RESAMPLES)
-    for index in range(BOOTSTRAP_RESAMPLES):
-        drawn = rng.integers(len(nats), size=len(nats))
-        losses[index] = nats[drawn].sum() / characters[drawn].sum()
-    low, high = np.quantile(losses, [0.025, 0.975])
-    return float(low), float(high)
+def _loss(nats: NDArray[np.float64], characters: NDArray[np.int64]) -> float:
+    return float(nats.sum() / characters.sum())
 
 
 def _record(storage: Storage, study: StoredStudy, token: str, result: dict[str, Any]) -> Any:

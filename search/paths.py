@@ -29,6 +29,9 @@ class DataDir:
     def checkpoint(self, study_uid: str, trial: int) -> Path:
         return self.checkpoints(study_uid) / f"trial-{trial}.safetensors"
 
+    def confirmed(self, study_uid: str, trial: int, seed_index: int) -> Path:
+        return self.checkpoints(study_uid) / f"confirmed-{trial}-{seed_index}.safetensors"
+
     def snapshot(self, study_uid: str, ordinal: int, step: int) -> Path:
         return self.checkpoints(study_uid) / f"slot-{ordinal}-step-{step}.safetensors"
 

@@ -58,7 +58,7 @@ def expected_share(spec: StudySpec) -> float:
         alive = [spec.pruner.reduction_factor**-level for level in range(len(spans))]
         trained = sum(span * left for span, left in zip(spans, alive, strict=True))
         shares.append(trained / spec.budget.evaluations)
-    return statistics.mean(shares)
+    return float(statistics.mean(shares))
 
 
 def _probes(spec: StudySpec) -> list[TrialConfig]:

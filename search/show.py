@@ -10,9 +10,10 @@ from makemore_core.corpus import Corpus
 from makemore_core.ngram import Baseline
 from makemore_core.splits import split
 from makemore_core.trainer import TrialResult
+from search.confirmation import Confirmation
+from search.display import told_config, told_seconds
 from search.final_test import TestResult
 from search.preview import Preview
-from search.progress import told_config, told_seconds
 from search.results import BestView, TrialView
 
 
@@ -180,3 +181,41 @@ def corpus_document(words: Corpus, split_seed: int, block_size: int) -> dict[str
         | {"test": {"words": parts.test_words}},
         "dev_words_seen_in_train": sum(word in seen for word in parts.dev),
     }
+
+
+def _span(interval: Sequence[float]) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def confirmation(view: Confirmation) -> str:
+    """The confirmation table, the optimism of the search, and the ensemble."""
+    rows = table(
+        ("trial", "searched", "confirmed", "sd", "behind the winner (95% over words)", "seconds"),
+        (
+            (
+                row["trial"],
+                row["searched_dev_loss"],
+                row["dev_loss_mean"],
+                row["dev_loss_sd"],
+                f"{row['behind_winner']:.4f} ({_span(row['behind_winner_ci95'])})",
+                f"{row['seconds_mean']:.1f}",
+            )
+            for row in view.candidates
+        ),
+    )
+    lines = [
+        f"{view.study}: the winner is trial {view.winner['trial']}, dev loss "
+        f"{view.winner['dev_loss_mean']:.4f} (mean of {view.winner['seeds']} seeds; 95% interval "
+        f"over words {_span(view.winner['dev_loss_ci95'])})",
+        rows,
+    ]
+    if view.optimism is not None:
+        lines.append(
+            f"the search's best was {-view.optimism:+.4f} worse when confirmed (its optimism)"
+        )
+    if view.ensemble is not None:
+        lines.append(
+            f"ensemble of {len(view.ensemble['members'])} models: dev loss "
+            f"{view.ensemble['dev_loss']:.4f} (chosen on dev, so it flatters itself; no interval)"
+        )
+    return "\n".join(lines)

@@ -145,17 +145,16 @@ def resolve(storage: Storage, argument: str) -> StoredStudy:
     return study
 
 
-def load_model(study: StoredStudy, trial: int, sha256: str | None, data_dir: DataDir) -> "Model":
-    """A trial's checkpoint, its hash checked against the recorded one before it is parsed.
+def load_model(path: Path, sha256: str | None) -> "Model":
+    """A checkpoint of a study, its hash checked against the recorded one before it is parsed.
 
     Raises:
         CheckpointError: it is missing, or not what was recorded.
     """
     from makemore_core import checkpoint  # torch, which a launcher does without
 
-    path = data_dir.checkpoint(study.uid, trial)
     if sha256 is None:
-        raise CheckpointError(f"checkpoint {path}: none was kept of trial {trial}")
+        raise CheckpointError(f"checkpoint {path}: none was kept")
     return checkpoint.load(path, sha256)[0]
 
 
@@ -197,7 +196,7 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
         raise BadInput(f"study {study.name}: workers are running; `stop {study.name}` first")
     optuna.delete_study(study_name=study.name, storage=storage.optuna)
     with storage.write() as connection:
-        for child in (tables.slots, tables.attempts, tables.workers):
+        for child in (tables.slots, tables.attempts, tables.confirmations, tables.workers):
             connection.execute(delete(child).where(child.c.study_uid == study.uid))
         connection.execute(delete(tables.studies).where(tables.studies.c.uid == study.uid))
     shutil.rmtree(data_dir.checkpoints(study.uid), ignore_errors=True)

@@ -50,7 +50,8 @@ class OneStudy:
 
     def __init__(self, storage: Storage, stored: StoredStudy) -> None:
         self._storage, self._study = storage, stored
-        self.name, self.study_uid = stored.name, stored.uid
+        self.name = stored.name
+        self.study_uid: str | None = stored.uid
 
     def wanted(self, workers: int) -> int:
         now = self._progress()

@@ -5,6 +5,7 @@
     makemore_workers     one row for each worker process: its lease
     makemore_slots       the budget: one row for each configuration ever claimed, by ordinal
     makemore_attempts    one row for each time a slot was tried: seeds, reason, curve, checkpoint
+    makemore_confirmations  the best configurations, trained again on fresh seeds
     makemore_openings    openings of a test split; these outlive their study
 
 A slot is the unit of the budget: it is created under a lock, tried until one attempt finishes, and
@@ -113,6 +114,19 @@ slots = Table(
     Column("losses", Integer, nullable=False),  # attempts lost, interruptions aside
     Column("snapshots", JSON, nullable=False),  # of an unfinished trial, newest first
     Index("makemore_slots_by_state", "study_uid", "state"),
+)
+
+confirmations = Table(
+    "makemore_confirmations",
+    metadata,
+    Column("study_uid", ForeignKey("makemore_studies.uid", ondelete="CASCADE"), primary_key=True),
+    Column("trial", Integer, primary_key=True, autoincrement=False),
+    Column("seed_index", Integer, primary_key=True, autoincrement=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("dev_loss", Float, nullable=False),
+    Column("dev_loss_unseen", Float),
+    Column("seconds", Float, nullable=False),
+    Column("checkpoint_sha256", String(64), nullable=False),
 )
 
 openings = Table(

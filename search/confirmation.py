@@ -1,0 +1,88 @@
+"""The whole of `confirm`: what it will cost, the training, the table, and the ensemble."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from makemore_core.contexts import Data
+from makemore_core.evaluate import word_losses
+from search import confirm, ensemble
+from search.confirm import Candidate, Job, Trained
+from search.intervals import bootstrap
+from search.paths import DataDir
+from search.storage import Storage
+from search.study import StoredStudy, kept_corpus, load_model
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The JSON document of `confirm`."""
+
+    study: str
+    winner: dict[str, Any]
+    candidates: list[dict[str, Any]]
+    optimism: float | None
+    ensemble: dict[str, Any] | None
+
+
+def run(
+    storage: Storage,
+    study: StoredStudy,
+    data_dir: DataDir,
+    top: int,
+    seeds: int,
+    most_members: int,
+    workers: int,
+    threads: int,
+    tell: Callable[[str], object],
+) -> Confirmation:
+    """Trains what is missing, then compares what there is."""
+    jobs = confirm.plan(storage, study, top, seeds)
+    corpus = kept_corpus(study, data_dir)
+    if jobs:
+        cost = confirm.cost(jobs, workers)
+        tell(f"confirm {study.name}: {cost.trainings} trainings, about {cost.seconds:.0f}s")
+
+    def told(job: Job, done: Trained) -> None:
+        tell(
+            f"  trial {done.trial}, seed {done.seed_index + 1} of {seeds}: dev loss "
+            f"{done.dev_loss:.4f} ({done.seconds:.1f}s)"
+        )
+
+    confirm.train_all(storage, study, data_dir, corpus, jobs, workers, threads, told)
+    found = confirm.candidates(storage, study)
+    data = Data.of(corpus, study.spec.study.split_seed)
+    nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in found}
+    rows = [_row(each, nats, found[0].trial, data) for each in found]
+    chosen = None
+    if most_members:
+        chosen = asdict(ensemble.choose(storage, study, data_dir, corpus, most_members))
+    return Confirmation(study.name, rows[0], rows, confirm.optimism(storage, study, found), chosen)
+
+
+def _word_nats(
+    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data, trial: int
+) -> NDArray[np.float64]:
+    """Nats of each dev word, the mean over a configuration's confirmed models. (W,)"""
+    models = [each for each in confirm.trained(storage, study) if each.trial == trial]
+    total = np.zeros(len(data.dev_words))
+    for each in models:
+        path = data_dir.confirmed(study.uid, *each.key)
+        total += word_losses(load_model(path, each.checkpoint_sha256), data.dev_words)[0]
+    return total / len(models)
+
+
+def _row(
+    candidate: Candidate, nats: dict[int, NDArray[np.float64]], winner: int, data: Data
+) -> dict[str, Any]:
+    """A candidate with its paired difference to the winner, over the same dev words."""
+    characters = np.array([len(word) + 1 for word in data.dev_words])
+    difference = nats[candidate.trial] - nats[winner]
+    return asdict(candidate) | {
+        "dev_loss_ci95": bootstrap(nats[candidate.trial], characters),
+        "behind_winner": float(difference.sum() / characters.sum()),
+        "behind_winner_ci95": bootstrap(difference, characters),
+    }
