@@ -52,7 +52,7 @@ def artifact_store(data_dir: DataDir) -> FileSystemArtifactStore:
 
 
 class Illustrator:
-    """Draws each new best trial of one study, now and then, while others train."""
+    """Draws each new best trial of one study now and then while others train; keeps its note."""
 
     def __init__(self, storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
         self._storage, self._study, self._data_dir = storage, study, data_dir
@@ -63,13 +63,18 @@ class Illustrator:
     def update(self) -> None:
         """Looks for new best trials every few seconds; never raises."""
         if not self._gave_up and time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+            if self._looked == float("-inf"):
+                self._try(self._write_note)
             self._looked = time.monotonic()
             self._try(self._draw)
 
     def finish(self) -> None:
         """The last look, and the study's note."""
         self._try(self._draw)
-        self._try(lambda: write_note(self._storage, self._study, self._data_dir))
+        self._try(self._write_note)
+
+    def _write_note(self) -> None:
+        write_note(self._storage, self._study, self._data_dir)
 
     def _draw(self) -> None:
         for record in history.records(self._storage, self._study, self._best):

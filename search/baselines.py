@@ -32,6 +32,9 @@ def lecture(study: StoredStudy) -> float | None:
 
 def baselines(study: StoredStudy, data_dir: DataDir) -> Baselines:
     """Fits the bigram on the study's training split: a fraction of a second for 30,000 words."""
+    if study.spec.study.corpus == "names" and not data_dir.corpus(study.fingerprint).is_file():
+        why = "its corpus is not on this machine, and is not downloaded for this"
+        return Baselines(None, None, lecture(study), why)
     try:
         corpus = kept_corpus(study, data_dir)
     except (SearchError, CoreError) as error:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
 from search import tables
@@ -155,7 +156,7 @@ def _last_reports(connection: Any, study: StoredStudy) -> dict[int, tuple[int, f
     query = (
         select(t.c.number, i.c.step, i.c.intermediate_value)
         .join_from(t, i, i.c.trial_id == t.c.trial_id)
-        .where(t.c.study_id == study.optuna_id, t.c.state == "RUNNING")
+        .where(t.c.study_id == study.optuna_id, t.c.state == TrialState.RUNNING)
         .order_by(i.c.step)
     )
     return {number: (step, loss) for number, step, loss in connection.execute(query)}

@@ -8,6 +8,7 @@ opened.
 from datetime import UTC, datetime
 
 from optuna.samplers import RandomSampler
+from optuna_dashboard import get_note, save_note
 
 from search import history, results
 from search.baselines import Baselines, baselines
@@ -16,7 +17,6 @@ from search.paths import DataDir
 from search.results import BestView
 from search.storage import Storage, patient
 from search.study import StoredStudy
-
 
 METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
 """What Optuna's own figures call the objective (`Study.set_metric_names`)."""
@@ -30,8 +30,6 @@ def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
     if attributes.get(METRIC_NAMES) != METRIC:
         storage.optuna.set_study_system_attr(study.optuna_id, METRIC_NAMES, METRIC)
-    from optuna_dashboard import get_note, save_note  # takes as long to import as the rest of us
-
     optuna_study = storage.optuna_study(study.name, RandomSampler())
     if get_note(optuna_study) != body:
         save_note(optuna_study, body)

@@ -1,35 +1,66 @@
-"""Shows a running study to people: a live display on a terminal, plain lines anywhere else."""
+"""Shows a running study to people: a live display on a terminal, plain lines anywhere else.
 
+Looking must not slow down what is looked at: a look reads a few rows, there are at most two a
+second, and after a look that took long the next one waits fifty times as long.
+"""
+
+import threading
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
-from search import results
-from search.results import BestView, RunningView, StatusView
+from search import history, results
+from search.baselines import Baselines, baselines
+from search.display import display, one_line, told_config, told_seconds
+from search.paths import DataDir
+from search.results import StatusView
 from search.storage import Storage
 from search.study import StoredStudy
+
+SHORTEST_PAUSE = 0.5
+LONGEST_SHARE = 0.01
+"""Of one core's time, at most, goes into looking."""
+SECONDS_BETWEEN_LINES = 5.0
+"""Where there is no terminal; a line for each new best comes at once."""
+
+STOPS = "Ctrl-C: the trials under way are recorded as interrupted; the same command goes on"
+LEAVES = "Ctrl-C: ends this view; the study goes on"
 
 
 class Progress:
     """Watches one study; `update` is called now and then by whoever runs it."""
 
     def __init__(
-        self, storage: Storage, study: StoredStudy, console: Console, *, quiet: bool = False
+        self,
+        storage: Storage,
+        study: StoredStudy,
+        console: Console,
+        *,
+        quiet: bool = False,
+        data_dir: DataDir | None = None,
+        hint: str = STOPS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage, self._study, self._console = storage, study, console
-        self._quiet = quiet
-        self._best: float | None = None
-        self._finished = -1
+        self._quiet, self._hint, self._clock = quiet, hint, clock
+        self._best = float("inf")
+        self._told_finished = -1
+        self._told_at = self._due = float("-inf")
+        self.others = Baselines(None, None, None)
         self._live = Live(console=console, auto_refresh=False, transient=True)
+        if data_dir is not None and not quiet:
+            fit = threading.Thread(target=self._fit_baselines, args=(data_dir,), daemon=True)
+            fit.start()
 
     def __enter__(self) -> Self:
         if self._is_live:
             self._live.start()
+        elif not self._quiet:
+            self._console.print(f"{self._study.name}: {self._hint}", highlight=False)
         return self
 
     def __exit__(
@@ -45,73 +76,52 @@ class Progress:
     def _is_live(self) -> bool:
         return self._console.is_terminal and not self._quiet
 
-    def update(self) -> None:
-        """Reads the storage and shows what is new."""
-        if self._quiet:
+    def update(self, *, last: bool = False) -> None:
+        """Looks and shows what is new, unless the last look was a moment ago; `last` always."""
+        if self._quiet or not (last or self._clock() >= self._due):
             return
+        started = time.thread_time()
+        self._look(last)
+        cost = time.thread_time() - started
+        self._due = self._clock() + max(SHORTEST_PAUSE, cost / LONGEST_SHARE)
+
+    def stopping(self) -> None:
+        """Says at once what an interruption leads to."""
+        if not self._quiet:
+            self._console.print(
+                f"{self._study.name}: stopping; the trials under way are being recorded as "
+                "interrupted, and the same command goes on where it stopped",
+                highlight=False,
+            )
+
+    def _look(self, last: bool) -> None:
         view = results.status(self._storage, self._study)
-        if view.best and (self._best is None or view.best.dev_loss < self._best):
-            self._best = view.best.dev_loss
-            self._console.print(_told_best(view.best, view.elapsed_seconds), highlight=False)
-        if self._is_live:
-            under_way = results.running(self._storage, self._study)
-            self._live.update(_drawn(view, under_way, self._study), refresh=True)
-        elif view.budget["finished"] != self._finished:
-            self._finished = view.budget["finished"]
+        if view.best and view.best.dev_loss < self._best:
+            self._tell_records(view.elapsed_seconds)
+        if not self._is_live:
+            self._tell_counts(view, last)
+        elif not last:
+            workers = history.workers(self._storage, self._study)
+            drawn = display(view, workers, self._study, self.others, self._hint)
+            self._live.update(drawn, refresh=True)
+
+    def _tell_records(self, elapsed: float) -> None:
+        """A line for each trial that was the best when it ended, also for those between looks."""
+        for record in history.records(self._storage, self._study, self._best):
+            self._best = record.dev_loss
+            config = results.recorded_attempt(self._storage, self._study, record.trial).config
+            self._console.print(
+                f"{told_seconds(elapsed):>6}  best dev loss {record.dev_loss:.4f}  "
+                f"trial {record.trial}  {told_config(config)}",
+                highlight=False,
+            )
+
+    def _tell_counts(self, view: StatusView, last: bool) -> None:
+        finished, now = view.budget["finished"], self._clock()
+        due = last or now - self._told_at >= SECONDS_BETWEEN_LINES
+        if finished != self._told_finished and due:
+            self._told_finished, self._told_at = finished, now
             self._console.print(one_line(view), highlight=False)
 
-
-def one_line(view: StatusView) -> str:
-    """A study's counts, best and time in one line."""
-    counts = ", ".join(f"{count} {state}" for state, count in view.trials.items() if count)
-    best = (
-        f"best {view.best.dev_loss:.4f} (trial {view.best.trial})" if view.best else "no best yet"
-    )
-    left = "" if not view.eta_seconds else f", about {told_seconds(view.eta_seconds)} left"
-    return (
-        f"{view.study}: {view.budget['finished']}/{view.budget['trials']} trials "
-        f"({counts or 'none yet'}), {best}, {told_seconds(view.elapsed_seconds)}{left}"
-    )
-
-
-def told_seconds(seconds: float) -> str:
-    """Seconds for people: 41s, 3m20s, 2h05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-
-
-def told_config(config: object) -> str:
-    """A configuration's main values in one line."""
-    values = dict(config) if isinstance(config, dict) else {}
-    names = (
-        ("block", "block_size"),
-        ("embedding", "embedding_size"),
-        ("hidden", "hidden_width"),
-        ("batch", "batch_size"),
-    )
-    shape = " ".join(f"{short} {values.get(name)}" for short, name in names)
-    rate = values.get("learning_rate", 0.0)
-    return f"{shape} {values.get('optimizer')} lr {rate:.3g} {values.get('schedule')}"
-
-
-def _told_best(best: BestView, elapsed: float) -> str:
-    return (
-        f"{told_seconds(elapsed):>6}  best dev loss {best.dev_loss:.4f}  "
-        f"trial {best.trial}  {told_config(best.config)}"
-    )
-
-
-def _drawn(view: StatusView, under_way: list[RunningView], study: StoredStudy) -> Group:
-    done, of = view.budget["finished"], view.budget["trials"]
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row(Text(study.name, style="bold"), ProgressBar(of, done, width=40), f"{done}/{of}")
-    rows = Table.grid(padding=(0, 2))
-    for trial in under_way:
-        loss = "" if trial.dev_loss is None else f"dev {trial.dev_loss:.4f}"
-        share = (trial.examples or 0) / study.spec.budget.examples
-        rows.add_row(f"  trial {trial.number}", ProgressBar(1.0, share, width=20), loss)
-    return Group(bar, Text(one_line(view)), rows)
+    def _fit_baselines(self, data_dir: DataDir) -> None:
+        self.others = baselines(self._study, data_dir)

@@ -1,0 +1,151 @@
+"""A running study in words and bars: what the terminal shows."""
+
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.baselines import Baselines
+from search.history import WorkerView
+from search.processes import HOST
+from search.results import StatusView
+from search.study import StoredStudy
+
+
+def display(
+    view: StatusView,
+    workers: Sequence[WorkerView],
+    study: StoredStudy,
+    others: Baselines,
+    hint: str,
+) -> Group:
+    """The live display: head, bar, best, a line for each worker, counts."""
+    return Group(
+        _line((view.study, "bold"), (f"  {study.corpus_name}{told_baselines(others)}", "")),
+        _bar(view),
+        *_best(view),
+        _workers(workers, study.spec.budget.examples),
+        _line((_counts(view), ""), (f"  {hint}", "dim")),
+    )
+
+
+def _line(*parts: tuple[str, str]) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for words, style in parts:
+        line.append(words, style)
+    return line
+
+
+def _bar(view: StatusView) -> Table:
+    finished, of = view.budget["finished"], view.budget["trials"]
+    rate = finished / view.elapsed_seconds * 60 if view.elapsed_seconds else 0.0
+    left = "" if view.eta_seconds is None else f"  {told_seconds(view.eta_seconds)} left"
+    grid = Table.grid(padding=(0, 1))
+    words = f"{finished}/{of} trials  {told_seconds(view.elapsed_seconds)}  {rate:.0f}/min{left}"
+    grid.add_row(ProgressBar(of, min(finished, of), width=30), words)
+    return grid
+
+
+def _best(view: StatusView) -> list[Text]:
+    if view.best is None:
+        return [_line(("no complete trial yet", "dim"))]
+    best = f"best {view.best.dev_loss:.4f}"
+    trial = f"  trial {view.best.trial}  {told_config(view.best.config)}"
+    return [_line((best, "bold green"), (trial, ""))]
+
+
+def _workers(workers: Sequence[WorkerView], examples: int) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for number, worker in enumerate(workers, start=1):
+        place = "" if worker.host == HOST else f" on {worker.host}"
+        if worker.trial is None:
+            grid.add_row(f"worker {number}{place}", Text("between trials", "dim"))
+            continue
+        seen = worker.examples or 0
+        grid.add_row(
+            f"worker {number}{place}",
+            f"trial {worker.trial}",
+            ProgressBar(examples, seen, width=16),
+            f"{seen:,} examples",
+            "" if worker.dev_loss is None else f"dev {worker.dev_loss:.4f}",
+        )
+    return grid
+
+
+def _counts(view: StatusView) -> str:
+    shown = ("complete", "pruned", "failed", "running", "waiting")
+    return ", ".join(
+        f"{view.trials[state]} {state}"
+        for state in shown
+        if view.trials.get(state) or state in ("complete", "pruned", "failed")
+    )
+
+
+def told_baselines(others: Baselines) -> str:
+    """The losses to beat, as far as they are known."""
+    known = (("bigram", others.bigram), ("the lecture's", others.lecture))
+    return "".join(f" · {name} {loss:.4g}" for name, loss in known if loss is not None)
+
+
+def one_line(view: StatusView) -> str:
+    """A study's counts, best and time in one line."""
+    counts = ", ".join(f"{count} {state}" for state, count in view.trials.items() if count)
+    best = (
+        f"best {view.best.dev_loss:.4f} (trial {view.best.trial})" if view.best else "no best yet"
+    )
+    left = "" if not view.eta_seconds else f", about {told_seconds(view.eta_seconds)} left"
+    return (
+        f"{view.study}: {view.budget['finished']}/{view.budget['trials']} trials "
+        f"({counts or 'none yet'}), {best}, {told_seconds(view.elapsed_seconds)}{left}"
+    )
+
+
+def farewell(
+    view: StatusView, study: StoredStudy, others: Baselines, verbs: Sequence[str], options: str
+) -> str:
+    """The end of a run: the best configuration, where to look, and what to do next."""
+    if view.best is None:
+        return f"{view.study}: no trial was complete; a larger budget may help"
+    best, program = view.best, "makemore-search"
+    lines = [
+        f"best dev loss {best.dev_loss:.4f} (trial {best.trial}{told_baselines(others)})",
+        *[f"  {name} = {value}" for name, value in best.config.items() if value is not None],
+        f"see   {program} dashboard{options}, then "
+        f"http://127.0.0.1:8080/dashboard/studies/{study.optuna_id}",
+        *[f"next  {program} {verb} {view.study}{options}{PURPOSE[verb]}" for verb in verbs],
+    ]
+    return "\n".join(lines)
+
+
+PURPOSE = {
+    "report": "   one page with every figure",
+    "best": " --toml   the file that `train` takes",
+    "confirm": "   retrains the best on fresh seeds",
+    "test": "   opens the test split, once",
+}
+
+
+def told_seconds(seconds: float) -> str:
+    """Seconds for people: 41s, 3m20s, 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def told_config(config: object) -> str:
+    """A configuration's main values in one line."""
+    values = dict(config) if isinstance(config, dict) else {}
+    names = (
+        ("block", "block_size"),
+        ("embedding", "embedding_size"),
+        ("hidden", "hidden_width"),
+        ("batch", "batch_size"),
+    )
+    shape = " ".join(f"{short} {values.get(name)}" for short, name in names)
+    rate = values.get("learning_rate", 0.0)
+    return f"{shape} {values.get('optimizer')} lr {rate:.3g} {values.get('schedule')}"
