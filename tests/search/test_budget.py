@@ -1,0 +1,226 @@
+"""The budget: claims under contention, and what counts as spent."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from bed import Bed, ended, run_python
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select, update
+
+from search import budget, ledger, study, tables
+from search.budget import Claim, Standing
+from search.storage import Storage
+from search.study import StoredStudy
+
+COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
+
+CLAIMER = """
+import random, sys
+from search import budget, ledger, study
+from search.storage import open_storage
+
+url, uid, seed = sys.argv[1:]
+storage = open_storage(url)
+stored = study.by_uid(storage, uid)
+worker = ledger.register_worker(storage, stored)
+rng = random.Random(int(seed))
+columns = {"threads": 1, "device": "cpu", "versions": {}}
+while not isinstance(claim := budget.claim(storage, stored, worker, columns), budget.Standing) or (
+    claim is budget.Standing.WAIT
+):
+    if claim is budget.Standing.WAIT:
+        continue
+    lost = rng.random() < 0.3
+    values = {"outcome": "failed", "reason": "error"} if lost else {"outcome": "complete"}
+    ledger.record_outcome(storage, claim.attempt_id, dev_loss=2.0, **values)
+    ledger.settle(storage, stored, claim.attempt_id, None)
+    print(claim.ordinal, claim.training_seed, "lost" if lost else "finished")
+"""
+
+
+def claim(bed: Bed, stored: StoredStudy, worker: str) -> Claim:
+    """A claim that succeeds."""
+    found = budget.claim(bed.storage, stored, worker, COLUMNS)
+    assert isinstance(found, Claim), found
+    return found
+
+
+def finish(bed: Bed, stored: StoredStudy, claimed: Claim, dev_loss: float = 2.5) -> None:
+    ledger.record_outcome(
+        bed.storage, claimed.attempt_id, outcome="complete", reason=None, dev_loss=dev_loss
+    )
+    ledger.settle(bed.storage, stored, claimed.attempt_id, None)
+
+
+def lose(bed: Bed, stored: StoredStudy, claimed: Claim, reason: str) -> None:
+    ledger.record_outcome(bed.storage, claimed.attempt_id, outcome="failed", reason=reason)
+    ledger.settle(bed.storage, stored, claimed.attempt_id, None)
+
+
+def test_processes_that_claim_at_once_share_out_exactly_the_budget(bed: Bed) -> None:
+    """Four processes, losing a third of what they claim, finish exactly `trials` slots: each slot
+    once, each with one training seed, each configuration tried at most twice."""
+    stored = bed.create(budget={"trials": 40})
+    processes = [run_python(CLAIMER, bed.url, stored.uid, seed) for seed in range(4)]
+    lines = []
+    for process in processes:
+        answer = ended(process)
+        assert 0 == answer.status, answer.err
+        lines += [line.split() for line in answer.out.splitlines()]
+    finished = [int(ordinal) for ordinal, _, end in lines if end == "finished"]
+    assert 40 == len(finished) == len(set(finished))
+    seeds = {(ordinal, seed) for ordinal, seed, _ in lines}
+    ordinals = {int(ordinal) for ordinal, _ in seeds}
+    assert len(ordinals) == len(seeds)
+    assert set(range(len(ordinals))) == ordinals
+    tries = [sum(int(ordinal) == each for ordinal, *_ in lines) for each in ordinals]
+    assert max(tries) <= 2
+
+
+def test_nothing_is_claimed_beyond_the_budget(bed: Bed) -> None:
+    """With every slot claimed, a worker waits: a slot may yet be lost."""
+    stored = bed.create(budget={"trials": 2})
+    worker = ledger.register_worker(bed.storage, stored)
+    first, second = claim(bed, stored, worker), claim(bed, stored, worker)
+    assert (0, 1) == (first.ordinal, second.ordinal)
+    assert Standing.WAIT is budget.claim(bed.storage, stored, worker, COLUMNS)
+    finish(bed, stored, first)
+    assert Standing.WAIT is budget.claim(bed.storage, stored, worker, COLUMNS)
+    finish(bed, stored, second)
+    assert Standing.DONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+
+
+def test_a_larger_budget_goes_on_and_a_smaller_one_is_done(bed: Bed) -> None:
+    """`trials` is a total over the study's life; fewer than already finished is simply done."""
+    stored = bed.create(budget={"trials": 2})
+    worker = ledger.register_worker(bed.storage, stored)
+    for _ in range(2):
+        finish(bed, stored, claim(bed, stored, worker))
+    more = bed.create(budget={"trials": 3})
+    assert 2 == claim(bed, more, worker).ordinal
+    fewer = bed.create(budget={"trials": 1})
+    assert Standing.DONE is budget.claim(bed.storage, fewer, worker, COLUMNS)
+
+
+def test_a_lost_slot_is_claimed_again_before_a_new_one(bed: Bed) -> None:
+    """A lost configuration is tried again next, with the same training seed."""
+    stored = bed.create(budget={"trials": 3})
+    worker = ledger.register_worker(bed.storage, stored)
+    first = claim(bed, stored, worker)
+    lose(bed, stored, first, "interrupted")
+    again = claim(bed, stored, worker)
+    assert (first.ordinal, first.training_seed) == (again.ordinal, again.training_seed)
+    assert first.attempt_id != again.attempt_id
+    assert 1 == claim(bed, stored, worker).ordinal
+
+
+def test_an_abandoned_configuration_is_replaced(bed: Bed) -> None:
+    """A configuration lost twice by error is not counted: another takes its place."""
+    stored = bed.create(budget={"trials": 1})
+    worker = ledger.register_worker(bed.storage, stored)
+    for _ in range(2):
+        attempt = claim(bed, stored, worker)
+        assert 0 == attempt.ordinal
+        lose(bed, stored, attempt, "error")
+    replacement = claim(bed, stored, worker)
+    assert 1 == replacement.ordinal
+    finish(bed, stored, replacement)
+    assert Standing.DONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+
+
+def test_a_target_that_is_met_ends_the_study(bed: Bed) -> None:
+    """Once a complete trial's dev loss is at or below the target, nothing more is claimed."""
+    stored = bed.create(budget={"trials": 9, "target": 2.0})
+    worker = ledger.register_worker(bed.storage, stored)
+    finish(bed, stored, claim(bed, stored, worker), dev_loss=2.0001)
+    met = claim(bed, stored, worker)
+    finish(bed, stored, met, dev_loss=2.0)
+    assert Standing.DONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+
+
+def test_a_timeout_counts_working_time_over_all_resumes(bed: Bed) -> None:
+    """Working time of workers that have gone counts; a longer timeout goes on."""
+    stored = bed.create(budget={"trials": 9, "timeout": 60})
+    _set_workers(bed.storage, stored, [(-1000, -930)])
+    worker = ledger.register_worker(bed.storage, stored)
+    assert Standing.DONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+    longer = bed.create(budget={"trials": 9, "timeout": 100})
+    remaining = claim(bed, longer, worker).remaining_seconds
+    assert remaining is not None
+    assert 20 < remaining <= 30
+
+
+def _set_workers(
+    storage: Storage, stored: StoredStudy, spans: Sequence[tuple[float, float]]
+) -> None:
+    """Makes these the workers that the study has had; times in seconds from now."""
+    with storage.write() as connection:
+        now = connection.execute(select(storage.now())).scalar_one()
+        connection.execute(tables.workers.delete())
+        for index, (start, end) in enumerate(spans):
+            connection.execute(
+                tables.workers.insert().values(
+                    id=f"worker {index}",
+                    study_uid=stored.uid,
+                    host="elsewhere",
+                    pid=1,
+                    started_at=now + start,
+                    seen_at=now + end,
+                    ended_at=now + end,
+                )
+            )
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=8))
+def test_time_during_which_several_work_counts_once(
+    finished: Bed, spans: list[tuple[int, int]]
+) -> None:
+    """Working time is the length of the union of the workers' times."""
+    storage = finished.storage
+    stored = study.resolve(storage, "tiny")
+    _set_workers(storage, stored, [(start - 5e3, start + length - 5e3) for start, length in spans])
+    covered = {moment for start, length in spans for moment in range(start, start + length)}
+    with storage.read() as connection:
+        elapsed = budget.elapsed_seconds(storage, connection, stored.uid)
+    assert pytest.approx(len(covered), abs=1e-3) == elapsed
+
+
+def test_stopped_closed_and_deleted_studies_give_nothing(bed: Bed) -> None:
+    """A worker learns at its next claim that its study was stopped, closed or deleted."""
+    stored = bed.create()
+    worker = ledger.register_worker(bed.storage, stored)
+    study.request_stop(bed.storage, stored)
+    assert Standing.STOPPED is budget.claim(bed.storage, stored, worker, COLUMNS)
+    ledger.end_worker(bed.storage, worker)
+    stored = bed.create()
+    worker = ledger.register_worker(bed.storage, stored)
+    claim(bed, stored, worker)
+    with bed.storage.write() as connection:
+        connection.execute(update(tables.studies).values(closed_at=bed.storage.now()))
+    assert Standing.CLOSED is budget.claim(bed.storage, stored, worker, COLUMNS)
+    ledger.end_worker(bed.storage, worker)
+    study.delete_study(bed.storage, stored, bed.data_dir)
+    assert Standing.GONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+
+
+def test_a_study_counts_each_slot_once(finished: Bed) -> None:
+    """Finished slots and finished trials are the same number: the budget, exactly."""
+    stored = study.resolve(finished.storage, "tiny")
+    with finished.storage.read() as connection:
+        counted = connection.execute(
+            select(func.count()).where(tables.slots.c.state == "finished")
+        ).scalar_one()
+    assert 12 == counted == len(finished.outcomes(stored))
+
+
+def test_claims_do_not_import_torch(bed: Bed) -> None:
+    """A launcher that only claims, counts and supervises starts without torch."""
+    source = (
+        "import sys, json; import search.supervisor, search.cli; "
+        "print(json.dumps('torch' in sys.modules))"
+    )
+    assert json.loads(ended(run_python(source)).out) is False, sys.executable

@@ -1,0 +1,277 @@
+"""The ledger: what becomes of an attempt, wherever its worker dies."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from bed import Bed
+from optuna.trial import TrialState, create_trial
+from sqlalchemy import select, update
+
+from makemore_core.config import TrialConfig
+from search import budget, ledger, space, tables
+from search.budget import Claim
+from search.errors import TrialLost
+from search.storage import open_storage
+from search.study import StoredStudy
+
+COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
+CONFIG = asdict(
+    TrialConfig(
+        embedding_size=4,
+        hidden_width=16,
+        block_size=2,
+        batch_size=32,
+        learning_rate=0.01,
+        schedule="constant",
+        optimizer="adamw",
+        examples=4_000,
+        evaluations=9,
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def dead_pid() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+class Life:
+    """One worker's attempt at a slot, step by step, as far as it lives."""
+
+    def __init__(self, bed: Bed, stored: StoredStudy) -> None:
+        self.bed, self.stored, self.storage = bed, stored, bed.storage
+        self.worker = ledger.register_worker(bed.storage, stored)
+        found = budget.claim(bed.storage, stored, self.worker, COLUMNS)
+        assert isinstance(found, Claim), found
+        self.claim = found
+        self.trial_id = self.number = -1
+
+    def make_trial(self) -> None:
+        names = space.distributions(self.stored.spec.search)
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params={name: CONFIG[name] for name in names},
+            distributions=names,
+            system_attrs={ledger.ATTEMPT_ATTRIBUTE: self.claim.attempt_id},
+        )
+        optuna = self.storage.optuna
+        self.trial_id = optuna.create_new_trial(self.stored.optuna_id, template)
+        self.number = optuna.get_trial_number_from_id(self.trial_id)
+
+    def attach(self) -> None:
+        ledger.attach_trial(self.storage, self.claim.attempt_id, self.number, CONFIG)
+
+    def report(self) -> None:
+        ledger.report(self.storage, self.trial_id, 444, 2.75)
+
+    def record(self, outcome: str = "complete", reason: str | None = None) -> None:
+        ledger.record_outcome(
+            self.storage, self.claim.attempt_id, outcome=outcome, reason=reason, dev_loss=2.5
+        )
+
+    def tell(self) -> None:
+        self.storage.optuna.set_trial_state_values(self.trial_id, TrialState.COMPLETE, [2.5])
+
+    def settle(self) -> None:
+        ledger.settle(self.storage, self.stored, self.claim.attempt_id, self.trial_id)
+
+    def die(self, pid: int) -> None:
+        """As by kill -9: the process is gone, and nothing in the database says so."""
+        workers = tables.workers
+        with self.storage.write() as connection:
+            connection.execute(update(workers).where(workers.c.id == self.worker).values(pid=pid))
+
+
+STEPS: list[Callable[[Life], None]] = [
+    Life.make_trial,
+    Life.attach,
+    Life.report,
+    Life.record,
+    Life.tell,
+    Life.settle,
+]
+
+
+def slot(bed: Bed, ordinal: int = 0) -> Any:
+    with bed.storage.read() as connection:
+        return connection.execute(
+            select(tables.slots).where(tables.slots.c.ordinal == ordinal)
+        ).one()
+
+
+@pytest.mark.parametrize("lived", range(len(STEPS) + 1))
+def test_death_at_any_step_loses_nothing(lived: int, bed: Bed, dead_pid: int) -> None:
+    """Killed after any step of its life: a recorded outcome stands, an attempt without one is tried
+    again, no trial stays running, and recovering twice is the same as once."""
+    stored = bed.create(budget={"trials": 1})
+    life = Life(bed, stored)
+    for step in STEPS[:lived]:
+        step(life)
+    life.die(dead_pid)
+    recorded = lived >= STEPS.index(Life.record) + 1
+    for _ in range(2):
+        ledger.recover(bed.storage, stored)
+        assert ("finished" if recorded else "waiting") == slot(bed).state
+        assert (0 if recorded else 1) == slot(bed).losses
+        states = [trial.state for trial in bed.trials(stored)]
+        expected = [] if lived == 0 else ["complete"] if recorded else ["failed"]
+        assert expected == states
+    bed.work(stored)
+    assert 1 == len(bed.outcomes(stored))
+
+
+def test_recovery_by_many_at_once_is_recovery_once(bed: Bed, dead_pid: int) -> None:
+    """Several processes that find the same dead worker settle its attempt a single time."""
+    stored = bed.create()
+    life = Life(bed, stored)
+    life.make_trial()
+    life.attach()
+    life.die(dead_pid)
+    storages = [open_storage(bed.url) for _ in range(4)]
+    threads = [threading.Thread(target=ledger.recover, args=(s, stored)) for s in storages]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for storage in storages:
+        storage.close()
+    assert ("waiting", 1) == (slot(bed).state, slot(bed).losses)
+    assert [("failed", "killed")] == [(t.state, t.reason) for t in bed.trials(stored)]
+
+
+def test_a_retry_is_a_new_trial_with_the_same_configuration_and_seed(
+    bed: Bed, dead_pid: int
+) -> None:
+    """What was lost is tried once more: `retry_of` names it, configuration and seed are its."""
+    stored = bed.create(budget={"trials": 1})
+    life = Life(bed, stored)
+    life.make_trial()
+    life.attach()
+    life.die(dead_pid)
+    ledger.recover(bed.storage, stored)
+    bed.work(stored)
+    lost, retry = bed.trials(stored)
+    assert (None, lost.number) == (lost.retry_of, retry.retry_of)
+    assert lost.config == retry.config
+    with bed.storage.read() as connection:
+        seeds = connection.execute(select(tables.attempts.c.training_seed)).scalars().all()
+    assert 1 == len(set(seeds))
+
+
+def test_a_configuration_that_kills_two_workers_is_pruned(bed: Bed, dead_pid: int) -> None:
+    """The second kill is an outcome of the configuration: counted, never tried a third time."""
+    stored = bed.create(budget={"trials": 1})
+    for _ in range(2):
+        life = Life(bed, stored)
+        assert 0 == life.claim.ordinal
+        life.make_trial()
+        life.attach()
+        life.report()
+        life.die(dead_pid)
+        ledger.recover(bed.storage, stored)
+    first, second = bed.trials(stored)
+    assert ("failed", "killed") == (first.state, first.reason)
+    assert ("pruned", "killed workers") == (second.state, second.reason)
+    assert first.number == second.retry_of
+    assert "finished" == slot(bed).state
+
+
+def test_an_error_twice_abandons_the_configuration(bed: Bed) -> None:
+    """An error of the program is nobody's outcome: tried once more, then left, not counted."""
+    stored = bed.create(budget={"trials": 1})
+    for expected in ("waiting", "abandoned"):
+        life = Life(bed, stored)
+        life.make_trial()
+        life.attach()
+        life.record("failed", "error")
+        life.settle()
+        assert expected == slot(bed).state
+    assert ["failed", "failed"] == [trial.state for trial in bed.trials(stored)]
+    bed.work(stored)
+    assert 1 == len(bed.outcomes(stored))
+
+
+def test_interruptions_never_use_up_the_retry(bed: Bed, dead_pid: int) -> None:
+    """Interrupted as often as you like, a configuration still has its retry after a kill."""
+    stored = bed.create(budget={"trials": 1})
+    for _ in range(4):
+        life = Life(bed, stored)
+        life.make_trial()
+        life.attach()
+        life.record("failed", "interrupted")
+        life.settle()
+    life = Life(bed, stored)
+    life.make_trial()
+    life.attach()
+    life.die(dead_pid)
+    ledger.recover(bed.storage, stored)
+    assert ("waiting", 1) == (slot(bed).state, slot(bed).losses)
+    assert {"failed"} == {trial.state for trial in bed.trials(stored)}
+
+
+def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Bed) -> None:
+    """Once its lease has run out and its slot was given away, its reports and its outcome are
+    refused, and the retry's are what stands."""
+    stored = bed.create(budget={"trials": 1})
+    late = Life(bed, stored)
+    late.make_trial()
+    late.attach()
+    workers = tables.workers
+    with bed.storage.write() as connection:
+        connection.execute(
+            update(workers)
+            .where(workers.c.id == late.worker)
+            .values(seen_at=bed.storage.now() - budget.LEASE_SECONDS - 1)
+        )
+    assert 1 == ledger.recover(bed.storage, stored)
+    with pytest.raises(TrialLost):
+        late.report()
+    with pytest.raises(TrialLost):
+        late.record()
+    with pytest.raises(TrialLost):
+        ledger.beat(bed.storage, stored, late.worker)
+    bed.work(stored)
+    lost, retry = bed.trials(stored)
+    assert ("failed", "killed", None) == (lost.state, lost.reason, lost.dev_loss)
+    assert "complete" == retry.state
+    assert retry.dev_loss != 2.5
+
+
+def test_a_worker_that_is_alive_keeps_what_it_holds(bed: Bed) -> None:
+    """Recovery leaves alone whoever lives and was seen within the lease."""
+    stored = bed.create()
+    life = Life(bed, stored)
+    life.make_trial()
+    life.attach()
+    ledger.beat(bed.storage, stored, life.worker)
+    assert 0 == ledger.recover(bed.storage, stored)
+    life.record()
+    life.settle()
+    assert ["complete"] == [trial.state for trial in bed.trials(stored)]
+
+
+def test_a_worker_on_another_host_is_given_its_lease(bed: Bed) -> None:
+    """Of processes elsewhere only silence tells that they are gone."""
+    stored = bed.create()
+    life = Life(bed, stored)
+    workers = tables.workers
+    with bed.storage.write() as connection:
+        connection.execute(
+            update(workers).where(workers.c.id == life.worker).values(host="elsewhere", pid=1)
+        )
+    assert 0 == ledger.recover(bed.storage, stored)
+    with bed.storage.write() as connection:
+        connection.execute(
+            update(workers)
+            .where(workers.c.id == life.worker)
+            .values(seen_at=bed.storage.now() - budget.LEASE_SECONDS - 1)
+        )
+    assert 1 == ledger.recover(bed.storage, stored)
