@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select, update
 from search import tables
 from search.samplers import derive_seed
 from search.storage import Storage, patient
-from search.study import StoredStudy, all_studies
+from search.study import StoredStudy, by_uid
 
 LEASE_SECONDS = 30.0
 """A worker that has not been seen for so long has lost what it claimed."""
@@ -168,18 +168,33 @@ def neediest(storage: Storage) -> StoredStudy | None:
     """Of the open studies with something to claim, the one with the fewest workers at it.
 
     Of equals the one whose last attempt began longest ago: so every study gets its fair share.
+    An idle worker asks this every second or two, so it reads little.
     """
-    attempts = tables.attempts
+    studies, attempts = tables.studies, tables.attempts
     candidates = []
-    for study in all_studies(storage):
-        with storage.read() as connection:
-            now = progress(storage, connection, study.uid)
-            last = connection.execute(
-                select(func.max(attempts.c.started_at)).where(attempts.c.study_uid == study.uid)
-            ).scalar()
-        if study.open and not spent(study, now) and now.unclaimed(study) > 0:
-            candidates.append((now.claimed, last or 0.0, study.name, study))
-    return min(candidates)[-1] if candidates else None
+    with storage.read() as connection:
+        last_start = dict(
+            connection.execute(
+                select(attempts.c.study_uid, func.max(attempts.c.started_at)).group_by(
+                    attempts.c.study_uid
+                )
+            )
+            .tuples()
+            .all()
+        )
+        for row in connection.execute(
+            select(studies).where(
+                studies.c.closed_at.is_(None), studies.c.stop_requested_at.is_(None)
+            )
+        ).all():
+            now = progress(storage, connection, row.uid)
+            if row.document["budget"]["trials"] > now.finished + now.claimed:
+                candidates.append((now.claimed, last_start.get(row.uid, 0.0), row.uid, now))
+    for *_, uid, now in sorted(candidates, key=lambda each: each[:3]):
+        study = by_uid(storage, uid)
+        if not spent(study, now):
+            return study
+    return None
 
 
 def _take(

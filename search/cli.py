@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from search.session import Session
 from search.storage import Storage
 from search.study import StoredStudy
 from search.study_file import StudySpec, parse_duration, read, read_config
+
+if TYPE_CHECKING:
+    from search.dashboard import Access
 
 app = typer.Typer(
     name="makemore-search",
@@ -439,31 +442,89 @@ def delete(
     session.answer({"study": stored.name, "deleted": True}, f"{stored.name}: deleted")
 
 
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535)]
+Writable = Annotated[bool, typer.Option("--writable", help="Allow changes.")]
+TokenFile = Annotated[Path | None, typer.Option(help="A file with the token to enter with.")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(help="One more name by which it may be addressed.")
+]
+
+
+@verb
+def serve(
+    session: Session,
+    workers: Workers = None,
+    threads: Threads = 1,
+    device: Device = "cpu",
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    writable: Writable = False,
+    token_file: TokenFile = None,
+    allow_host: AllowHost = None,
+) -> None:
+    """The service: the dashboard, and N supervised workers for every open study."""
+    from search import serve as service
+    from search.job import Job
+
+    _check_device(device)
+    access = _access(host, port, writable, token_file, allow_host)
+    job = Job(session.storage_url, str(session.data_dir.root.resolve()), None, threads, device)
+    service.serve(
+        session.create(),
+        session.data_dir,
+        job,
+        access,
+        workers or max(1, (os.cpu_count() or 1) // threads),
+        session.console.print,
+    )
+
+
+@verb
+def report(
+    session: Session,
+    name: StudyName,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Default: STUDY-report.html here.")
+    ] = None,
+) -> None:
+    """One self-contained page with everything that a study found."""
+    from search import report as reports
+
+    storage = session.open()
+    path = reports.report(storage, study.resolve(storage, name), session.data_dir, output)
+    session.answer({"path": str(path)}, str(path))
+
+
 @verb
 def dashboard(
     session: Session,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
-    writable: Annotated[bool, typer.Option("--writable", help="Allow changes.")] = False,
-    token_file: Annotated[
-        Path | None, typer.Option(help="A file with the token to enter with.")
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="One more name by which it may be addressed.")
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    writable: Writable = False,
+    token_file: TokenFile = None,
+    allow_host: AllowHost = None,
 ) -> None:
     """The Optuna dashboard over the storage."""
     from search import dashboard as boards
 
-    token = None if token_file is None else boards.read_token(token_file)
-    access = boards.Access(host, port, writable, token, tuple(allow_host or ()))
+    access = _access(host, port, writable, token_file, allow_host)
     storage = session.open()
     server = boards.make_server(storage, session.data_dir, access)
     session.console.print(
         f"dashboard of {storage.told} on {boards.address(server, access)}"
-        f"{'?token=TOKEN' if token else ''} (Ctrl-C ends it)"
+        f"{'?token=TOKEN' if access.token else ''} (Ctrl-C ends it)"
     )
     server.run()
+
+
+def _access(
+    host: str, port: int, writable: bool, token_file: Path | None, allow_host: list[str] | None
+) -> "Access":
+    from search import dashboard as boards
+
+    token = None if token_file is None else boards.read_token(token_file)
+    return boards.Access(host, port, writable, token, tuple(allow_host or ()))
 
 
 def main() -> int:

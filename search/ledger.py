@@ -21,7 +21,7 @@ from search.budget import LEASE_SECONDS, Standing, locked_flags
 from search.errors import TrialLost
 from search.processes import HOST, is_dead
 from search.storage import Storage, patient
-from search.study import StoredStudy
+from search.study import StoredStudy, by_uid
 
 ATTEMPT_ATTRIBUTE = "makemore:attempt"
 """Links an Optuna trial to its attempt, from the moment it exists."""
@@ -184,6 +184,19 @@ def recover(storage: Storage, study: StoredStudy) -> int:
                 continue  # another process was first
         settle(storage, study, attempt.id, trial_id)
     return len(lost)
+
+
+@patient
+def recover_all(storage: Storage) -> None:
+    """As `recover`, for every study with an attempt under way."""
+    attempts = tables.attempts
+    with storage.read() as connection:
+        uids = connection.execute(
+            select(attempts.c.study_uid).where(attempts.c.ended_at.is_(None)).distinct()
+        ).scalars()
+        found = list(uids)
+    for uid in found:
+        recover(storage, by_uid(storage, uid))
 
 
 @patient

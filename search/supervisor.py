@@ -74,23 +74,20 @@ class EveryStudy:
     """Workers that stay, for whatever open studies the storage holds."""
 
     name = "serve"
-    study_uid = None
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self.study_uid: str | None = None
 
     def wanted(self, workers: int) -> int:
         return workers
 
     def finished(self) -> int:
-        return sum(OneStudy(self._storage, each).finished() for each in self._studies())
+        studies = study.all_studies(self._storage)
+        return sum(OneStudy(self._storage, each).finished() for each in studies)
 
     def recover(self) -> None:
-        for each in self._studies():
-            ledger.recover(self._storage, each)
-
-    def _studies(self) -> list[StoredStudy]:
-        return study.all_studies(self._storage)
+        ledger.recover_all(self._storage)
 
 
 @dataclass
@@ -148,15 +145,14 @@ class Supervisor:
                 if status is not None:
                     self._children.remove(child)
                     self._note_end(child, status)
-                    if status not in (0, Interrupted.exit_status):
-                        self._replace(workers)
+                    self._replace(workers)
             if time.monotonic() - ticked > TICK_SECONDS:
                 ticked = time.monotonic()
                 self._watch()
 
     def _note_end(self, child: _Child, status: int) -> None:
         """A worker left: because it was done, was told to, or died."""
-        if status == Interrupted.exit_status:
+        if status == Interrupted.exit_status and self._work.study_uid is not None:
             self._stopping = True  # `stop`, or the study was closed: the others leave as well
         elif status != 0:
             for worker_id in ledger.worker_ids_of(self._storage, child.process.pid):
@@ -177,7 +173,7 @@ class Supervisor:
             )
 
     def _replace(self, workers: int) -> None:
-        if len(self._children) < self._work.wanted(workers):
+        if not self._stopping and len(self._children) < self._work.wanted(workers):
             self._start()
 
     def _start(self) -> None:

@@ -147,8 +147,7 @@ class Worker:
     def _recover_all(self) -> None:
         if time.monotonic() - self._recovered > RECOVERY_SECONDS:
             self._recovered = time.monotonic()
-            for stored in study.all_studies(self._storage):
-                ledger.recover(self._storage, stored)
+            ledger.recover_all(self._storage)
 
     def _raise_if_interrupted(self) -> None:
         if self._interrupted():
@@ -179,7 +178,7 @@ def run_here(job: Job) -> None:
     interrupted.listen()
     standing = work(job, interrupted)
     log.info("ended: %s", standing.value)
-    if standing not in (Standing.DONE, Standing.GONE):
+    if standing is not Standing.DONE:
         raise Interrupted(standing.value)
 
 

@@ -1,0 +1,75 @@
+"""The service: the dashboard, and supervised workers for every open study of the storage."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from search import dashboard, tables
+from search.dashboard import Access
+from search.errors import Interrupted
+from search.gate import Environ, StartResponse, plain
+from search.job import Job
+from search.paths import DataDir
+from search.storage import Storage, open_storage, told_error
+from search.supervisor import EveryStudy, Supervisor
+
+
+def serve(
+    storage: Storage,
+    data_dir: DataDir,
+    job: Job,
+    access: Access,
+    workers: int,
+    tell: Callable[[str], object],
+) -> None:
+    """Serves until SIGTERM or Ctrl-C, then drains: running trials are recorded as interrupted and
+    go on from their snapshots when the service comes back.
+
+    Raises:
+        BadInput: the dashboard's address is taken.
+        WorkersDying: workers die one after another and no trial finishes.
+    """
+    supervisor = Supervisor(storage, EveryStudy(storage), data_dir, job, lambda: None)
+    health = _health(storage, supervisor, workers)
+    access = replace(access, public={**access.public, "/healthz": health})
+    # A storage of its own: the dashboard's connections refuse to write.
+    board = open_storage(job.storage)
+    server = dashboard.make_server(board, data_dir, access)
+    threading.Thread(target=server.run, name="dashboard", daemon=True).start()
+    tell(f"serving {storage.told} on {dashboard.address(server, access)} with {workers} workers")
+    try:
+        supervisor.run(workers)
+    except Interrupted:
+        tell("drained; the same command goes on")
+    finally:
+        server.close()
+        board.close()
+
+
+def _health(
+    storage: Storage, supervisor: Supervisor, workers: int
+) -> Callable[[Environ, StartResponse], Iterable[bytes]]:
+    """`GET /healthz`: 200 while the storage answers and every worker is alive, else 503."""
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        problem = None
+        try:
+            with storage.read() as connection:
+                connection.execute(select(tables.schema.c.version)).one()
+        except SQLAlchemyError as error:
+            problem = told_error(error)
+        alive = supervisor.workers
+        healthy = problem is None and alive == workers
+        state = {
+            "status": "ok" if healthy else "degraded",
+            "workers": {"alive": alive, "wanted": workers},
+            "storage": problem or "ok",
+        }
+        status = "200 OK" if healthy else "503 Service Unavailable"
+        return plain(environ, start_response, status, json.dumps(state), kind="application/json")
+
+    return answer
