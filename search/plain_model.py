@@ -71,10 +71,10 @@ def load(path: Path, sha256: str) -> PlainModel:
 
 
 def _document(payload: bytes) -> dict[str, Any]:
+    """What the core wrote beside the tensors: its one entry is [document, digest]."""
     size = int.from_bytes(payload[:8], "little")
-    document: dict[str, Any] = json.loads(
-        json.loads(payload[8 : 8 + size])["__metadata__"]["document"]
-    )
+    (entry,) = json.loads(payload[8 : 8 + size])["__metadata__"].values()
+    document: dict[str, Any] = json.loads(json.loads(entry)[0])
     return document
 
 

@@ -1,0 +1,131 @@
+"""What the report's figures are made of: plotly documents as plain dictionaries, no library.
+
+Colours are names ("@accent"): the page replaces them by those of its light or dark theme. Every
+trace is drawn as SVG, which prints and needs no WebGL, so large studies are thinned.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from search.baselines import Baselines
+from search.history import AttemptView
+
+Figure = dict[str, Any]
+Trace = dict[str, Any]
+T = TypeVar("T")
+
+MOST_POINTS = 2_000
+ACCENT, SECOND, QUIET, GOOD, BAD = "@accent", "@second", "@quiet", "@good", "@bad"
+
+
+def figure(data: Sequence[Trace], layout: Figure, height: int) -> Figure:
+    """A document with what all figures share."""
+    shared = {
+        "height": height,
+        "margin": {"l": 64, "r": 24, "t": 36, "b": 56},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "@ink"},
+        "hoverlabel": {"bgcolor": "@surface", "bordercolor": "@line", "font": {"color": "@ink"}},
+        "hovermode": "closest",
+        "dragmode": "zoom",
+    }
+    return {"data": list(data), "layout": shared | layout}
+
+
+def axis(title: str, **options: Any) -> Figure:
+    """An axis with a quiet grid."""
+    shared = {
+        "title": {"text": title, "standoff": 8},
+        "gridcolor": "@grid",
+        "linecolor": "@line",
+        "zeroline": False,
+        "ticks": "",
+    }
+    return shared | options
+
+
+def legend() -> Figure:
+    """Above the figure, at its left."""
+    return {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"}
+
+
+def dots(
+    xs: Sequence[Any], rows: Sequence[AttemptView], name: str, colour: str, size: int
+) -> Trace:
+    """A dot for each attempt."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": list(xs),
+        "y": [a.dev_loss for a in rows],
+        "text": [f"trial {a.trial}" for a in rows],
+        "hovertemplate": "%{text}: %{y:.4f}<extra></extra>",
+        "marker": {"color": colour, "size": size, "opacity": 0.7},
+    }
+
+
+def path(
+    lines: Sequence[Sequence[tuple[float, float]]],
+    name: str,
+    line: Figure,
+    *,
+    opacity: float = 1.0,
+    names: Sequence[str] = (),
+) -> Trace:
+    """Several lines as one trace, with gaps between them."""
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    text: list[str] = []
+    for points, told in zip(lines, names or [name] * len(lines), strict=True):
+        xs += [*(x for x, _ in points), None]
+        ys += [*(round(y, 5) for _, y in points), None]
+        text += [told] * (len(points) + 1)
+    trace: Trace = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": xs,
+        "y": ys,
+        "line": line,
+        "opacity": opacity,
+    }
+    hover = {"text": text, "hovertemplate": "%{text}: %{y:.4f}<extra></extra>"} if names else {}
+    return trace | hover
+
+
+def bars(
+    xs: Sequence[float], ys: Sequence[str], text: Sequence[str], colours: Sequence[str]
+) -> Trace:
+    """Horizontal bars with their numbers."""
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "x": list(xs),
+        "y": list(ys),
+        "text": list(text),
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+        "marker": {"color": list(colours)},
+    }
+
+
+def thin(rows: Sequence[T], most: int = MOST_POINTS) -> list[T]:
+    """At most so many, evenly spaced, the first and the last among them."""
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[round(k * (len(rows) - 1) / (most - 1))] for k in range(most)]
+
+
+def focus(losses: Sequence[float], others: Baselines) -> tuple[float, float]:
+    """The range of losses worth looking at: not the worst quarter, but every loss to beat."""
+    if not losses:
+        return 1.0, 4.0
+    ordered = sorted(losses)
+    known = [loss for loss in (others.bigram, others.lecture) if loss is not None]
+    low = min([ordered[0], *known])
+    high = max([ordered[(3 * (len(ordered) - 1)) // 4], *known, low * 1.02])
+    pad = (high - low) * 0.06
+    return low - pad, high + pad

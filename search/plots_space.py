@@ -1,0 +1,195 @@
+"""Figures of the search space: which values do well, together and one at a time."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search.baselines import Baselines
+from search.history import AttemptView
+from search.plot_pieces import (
+    ACCENT,
+    GOOD,
+    MOST_POINTS,
+    QUIET,
+    Figure,
+    Trace,
+    axis,
+    dots,
+    figure,
+    focus,
+    legend,
+    path,
+    thin,
+)
+from search.space import Choices, Dimension, Interval
+
+MOST_LINES = 300
+BINS = 10
+
+
+def parallel(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure:
+    """A line for each complete trial across its hyperparameters, the better the stronger.
+
+    At most MOST_LINES: the best ones and some of the others.
+    """
+    searched = {name: kind for name, kind in space.items() if distributed(kind)}
+    complete = sorted(
+        (a for a in attempts if a.outcome == "complete" and a.dev_loss),
+        key=lambda a: a.dev_loss or math.inf,
+    )
+    shown = thin(complete, MOST_LINES)
+    names = [*searched, "dev loss"]
+    bounds = (shown[0].dev_loss or 0.0, shown[-1].dev_loss or 1.0) if shown else (0.0, 1.0)
+    count = len(shown)
+    tiers = (
+        ("other complete trials", QUIET, 1.0, 0.5, shown[-(-count // 3) :]),
+        ("best third", ACCENT, 1.4, 0.75, shown[1 : -(-count // 3)]),
+        ("best", GOOD, 3.0, 1.0, shown[:1]),
+    )
+    data = [
+        path(
+            [
+                [
+                    *(
+                        (i, place(kind, a.config[name]))
+                        for i, (name, kind) in enumerate(searched.items())
+                    ),
+                    (len(searched), share((a.dev_loss or 0.0), *bounds)),
+                ]
+                for a in rows
+            ],
+            told,
+            {"color": colour, "width": width},
+            opacity=opacity,
+            names=[f"trial {a.trial}, dev loss {a.dev_loss:.4f}" for a in rows],
+        )
+        for told, colour, width, opacity, rows in tiers
+    ]
+    ends = [
+        *(ends_of(kind) for kind in searched.values()),
+        (f"{bounds[0]:.4g}", f"{bounds[1]:.4g}"),
+    ]
+    layout = {
+        "xaxis": axis(
+            "",
+            tickvals=list(range(len(names))),
+            ticktext=[name.replace("_", "<br>") for name in names],
+            range=[-0.25, len(names) - 0.75],
+        ),
+        "yaxis": axis("", range=[-0.08, 1.08], showticklabels=False, showgrid=False),
+        "annotations": [
+            {"x": i, "y": y, "text": words, "showarrow": False, "font": {"size": 11}}
+            for i, (low, high) in enumerate(ends)
+            for y, words in ((-0.05, low), (1.05, high))
+        ],
+        "legend": legend(),
+    }
+    return figure(data, layout, 440)
+
+
+def isolation(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure:
+    """For each hyperparameter, the best loss at each value, whatever the others were."""
+    searched = {name: kind for name, kind in space.items() if distributed(kind)}
+    complete = [a for a in attempts if a.outcome == "complete" and a.dev_loss is not None]
+    losses = [a.dev_loss for a in complete if a.dev_loss is not None]
+    low, high = focus(losses, Baselines(None, None, None))
+    columns = 3
+    rows = -(-len(searched) // columns)
+    data: list[Trace] = []
+    layout: Figure = {"showlegend": False}
+    for index, (name, kind) in enumerate(searched.items()):
+        number = "" if index == 0 else str(index + 1)
+        row, column = divmod(index, columns)
+        left, bottom = column / columns, 1 - (row + 1) / rows
+        layout[f"xaxis{number}"] = axis(
+            name.replace("_", " "),
+            anchor=f"y{number}",
+            domain=[left + 0.03, left + 1 / columns - 0.03],
+            **value_axis(kind),
+        )
+        layout[f"yaxis{number}"] = axis(
+            "dev loss" if column == 0 else "",
+            anchor=f"x{number}",
+            range=[low, high],
+            domain=[bottom + 0.3 / (rows + 0.5) / 1.6, bottom + 1 / rows - 0.05 / rows],
+        )
+        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        shown = thin(complete, MOST_POINTS // max(1, len(searched)))
+        data.append(
+            dots([told_value(kind, a.config[name]) for a in shown], shown, name, QUIET, 4) | axes
+        )
+        best = envelope(kind, name, complete)
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "x": [told_value(kind, value) for value, _ in best],
+                "y": [loss for _, loss in best],
+                "line": {"color": ACCENT, "width": 2},
+                "marker": {"size": 7, "color": ACCENT},
+                "hovertemplate": "%{x}: %{y:.4f}<extra>best</extra>",
+            }
+            | axes
+        )
+    return figure(data, layout, 80 + 250 * max(1, rows))
+
+
+def envelope(
+    kind: Dimension, name: str, attempts: Sequence[AttemptView]
+) -> list[tuple[Any, float]]:
+    """The best loss for each value, or for each of BINS ranges of a number: (value, loss)."""
+    best: dict[Any, tuple[Any, float]] = {}
+    for attempt in attempts:
+        value, loss = attempt.config[name], attempt.dev_loss
+        if loss is None:
+            continue
+        few = isinstance(kind, Choices) or (
+            isinstance(kind, Interval) and kind.whole and kind.high - kind.low < 2 * BINS
+        )
+        key = value if few else min(BINS - 1, int(BINS * place(kind, value)))
+        if key not in best or loss < best[key][1]:
+            best[key] = (value, loss)
+    if isinstance(kind, Choices):
+        return [best[value] for value in kind.values if value in best]
+    return [best[key] for key in sorted(best)]
+
+
+def distributed(kind: Dimension) -> bool:
+    """Whether a hyperparameter is searched."""
+    return kind.distribution() is not None
+
+
+def share(value: float, low: float, high: float) -> float:
+    """Where a value lies between two others, 0 to 1."""
+    return (value - low) / (high - low) if high > low else 0.5
+
+
+def place(kind: Dimension, value: Any) -> float:
+    """Where a value lies in its dimension, 0 to 1."""
+    if isinstance(kind, Choices):
+        return kind.values.index(value) / (len(kind.values) - 1) if value in kind.values else 0.5
+    if isinstance(kind, Interval) and kind.log:
+        return share(math.log(value), math.log(kind.low), math.log(kind.high))
+    return share(value, kind.low, kind.high) if isinstance(kind, Interval) else 0.5
+
+
+def ends_of(kind: Dimension) -> tuple[str, str]:
+    """What stands at the two ends of a dimension."""
+    if isinstance(kind, Choices):
+        return str(kind.values[0]), str(kind.values[-1])
+    return (f"{kind.low:g}", f"{kind.high:g}") if isinstance(kind, Interval) else ("", "")
+
+
+def told_value(kind: Dimension, value: Any) -> Any:
+    """A value for its axis: choices are names there, not numbers."""
+    return str(value) if isinstance(kind, Choices) else value
+
+
+def value_axis(kind: Dimension) -> Figure:
+    """The kind of axis that a dimension needs."""
+    if isinstance(kind, Choices):
+        names = [str(value) for value in kind.values]
+        return {"type": "category", "categoryorder": "array", "categoryarray": names}
+    if isinstance(kind, Interval) and kind.log:
+        return {"type": "log", "dtick": 1} if kind.high / kind.low >= 100 else {"type": "log"}
+    return {}

@@ -1,0 +1,151 @@
+"""One page that says what a study found: self-contained, for a colleague or for the record."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from html import escape
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from search import plots, plots_space, toml
+from search import report_sections as sections
+from search.errors import BadInput
+from search.paths import DataDir
+from search.plot_pieces import Figure
+from search.report_facts import Facts, gather, importances
+from search.storage import Storage
+from search.study import StoredStudy, config_file
+from search.study_file import StudySpec
+
+LINKS = (
+    ("course", "How it went"),
+    ("findings", "What matters"),
+    ("winner", "Winner"),
+    ("confirmation", "Confirmation"),
+    ("test", "Test split"),
+    ("reproduce", "Reproduce"),
+)
+
+
+def report(storage: Storage, study: StoredStudy, data_dir: DataDir, path: Path | None) -> Path:
+    """Writes a study's report, whole or not at all; returns where it lies.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
+    target = (path or Path(f"{_safe(study.name)}-report.html")).absolute()
+    whole = page(gather(storage, study, data_dir))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(whole, encoding="utf-8")
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise BadInput(
+            f"report {target}: cannot be written ({error.strerror}); give another place with -o"
+        ) from None
+    return target
+
+
+def page(facts: Facts) -> str:
+    """The whole page."""
+    shares = importances(facts)
+    study, won = facts.study, facts.winner
+    config = config_file(study, won.config) if won else ""
+    body = [
+        sections.headline(facts),
+        sections.course(facts),
+        sections.findings(facts, shares),
+        sections.winner(facts),
+        sections.confirmation(facts),
+        sections.test_split(facts),
+        sections.reproduce(facts, definition(study.spec), config),
+    ]
+    text = "\n".join(body)
+    links = [f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in LINKS]
+    shown = [
+        link for link, (anchor, _) in zip(links, LINKS, strict=True) if f'id="{anchor}"' in text
+    ]
+    return Template(_piece("report.html")).substitute(
+        title=escape(f"{study.name}: report"),
+        name=escape(study.name),
+        lead=sections.lead(facts),
+        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=version("makemore-search"),
+        links="".join(shown),
+        sections=text,
+        css=_piece("report.css"),
+        js=_piece("report.js"),
+        plotly=plotly_js(),
+        figures=in_script(figures(facts, shares, text)),
+    )
+
+
+def figures(facts: Facts, shares: dict[str, float], text: str) -> dict[str, Figure]:
+    """Every figure that the text has a place for."""
+    attempts, search, won = facts.attempts, facts.study.spec.search, facts.winner
+    drawn: dict[str, Callable[[], Figure | None]] = {
+        "history": lambda: plots.history(attempts, facts.work, facts.others),
+        "curves": lambda: plots.learning_curves(attempts, won.trial if won else None),
+        "effort": lambda: plots.effort(attempts),
+        "importances": lambda: plots.importances(shares),
+        "isolation": lambda: plots_space.isolation(attempts, search),
+        "parallel": lambda: plots_space.parallel(attempts, search),
+        "winner-curve": lambda: plots.winner_curve(won) if won else None,
+        "embedding": lambda: plots.embedding(facts.model) if facts.model else None,
+        "confirmed": lambda: plots.confirmation(
+            [
+                (
+                    f"trial {c.trial}",
+                    c.searched_dev_loss,
+                    c.dev_loss_mean,
+                    sections.half_interval(c),
+                )
+                for c in facts.confirmed
+            ]
+        ),
+    }
+    made = {name: draw() for name, draw in drawn.items() if f'id="{name}"' in text}
+    return {name: figure for name, figure in made.items() if figure}
+
+
+def in_script(document: Any) -> str:
+    """JSON that no part of can end the script it stands in."""
+    whole = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    return whole.replace("<", "\\u003c").replace("\u2028", "\\u2028")
+
+
+def definition(spec: StudySpec) -> str:
+    """The study file again, with every default filled in."""
+    document = spec.as_document()
+    search = document.pop("search")
+    enqueue = document.pop("enqueue")
+    tables = [toml.table(name, values) for name, values in document.items()]
+    lines = [f"{name} = {_inline(value)}" for name, value in search.items()]
+    tables.append("\n".join(["[search]", *lines]))
+    tables += [toml.table("[enqueue]", values) for values in enqueue]
+    return "\n\n".join(table for table in tables if "\n" in table) + "\n"
+
+
+def plotly_js() -> str:
+    """The drawing library itself, so that the page needs no network."""
+    return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def _piece(name: str) -> str:
+    return (files("search") / "page" / name).read_text(encoding="utf-8")
