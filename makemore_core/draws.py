@@ -53,7 +53,7 @@ class Draws:
     ) -> None:
         self.block = max(1, min(block, BLOCK_DRAWS // config.batch_size))
         self.weighted = config.targets == "expected"
-        self._counted, self._batch_size = counted, config.batch_size
+        self.counted, self._batch_size = counted, config.batch_size
         self._key = np.uint64(key(seed, "draws"))
         self._mask_key = np.uint64(key(seed, "dropout"))
         if self.weighted:
@@ -78,7 +78,7 @@ class Draws:
         self.column_keys = keys.numpy().astype(np.uint32)
 
     def _prepare_expected(self, batch_size: int) -> None:
-        counted = self._counted
+        counted = self.counted
         share = counted.frequency / counted.examples  # (all,)
         self._certain, self._uncertain, inclusion = stratify(share, batch_size)
         self._certain_weight = share[self._certain].astype(np.float32)
@@ -91,10 +91,10 @@ class Draws:
         self.pair_weight = (counted.count / frequency_of_pair).astype(np.float32)
 
     def _prepare_sampled(self, batch_size: int) -> None:
-        self._cumulative, self._guide = _guided(self._counted.count)
-        share = self._counted.frequency / self._counted.examples
+        self._cumulative, self._guide = _guided(self.counted.count)
+        share = self.counted.frequency / self.counted.examples
         self.usual_rows = float((1.0 - (1.0 - share) ** batch_size).sum())
-        self.most_rows = min(batch_size, len(self._counted.contexts))
+        self.most_rows = min(batch_size, len(self.counted.contexts))
         self.next_character = np.zeros(self.block * batch_size, np.int32)
         self.pair_weight = np.zeros(self.block * batch_size, np.float32)
 
@@ -114,7 +114,7 @@ class Draws:
         )
 
     def _prepare(self, index: int) -> None:
-        counted, first_step = self._counted, np.uint64(index * self.block)
+        counted, first_step = self.counted, np.uint64(index * self.block)
         if self.weighted:
             draw_expected(
                 self._key, self._mask_key, first_step, self._certain, self._certain_weight,

@@ -57,20 +57,18 @@ def folded_nats(
     b2 = views["output_bias"].numpy()[: layout.symbols]
     prefix = np.empty((model.config.block_size + 1, layout.width), np.float32)
     rows = np.arange(len(counted.contexts), dtype=np.int32)
-    first = torch.empty(CHUNK, layout.hidden + layout.output)
-    logits = torch.empty(CHUNK, layout.output)
+    first = np.empty((CHUNK, layout.hidden + layout.output), np.float32)
+    logits = np.empty((CHUNK, layout.output), np.float32)
     no_keys, none, one = np.zeros(CHUNK, np.uint32), np.uint32(0), np.float32(1)
     for start in range(0, len(rows), CHUNK):
         here = rows[start : start + CHUNK]
         kernels.gather(
             counted.contexts, counted.padding, here, table_numpy, b1, prefix,
-            no_keys, no_keys, none, one, first.numpy(),
+            no_keys, no_keys, none, one, first,
         )  # fmt: skip
-        out = logits[: len(here)]
-        torch.mm(first[: len(here), : layout.hidden], views["output"].T, out=out)
         kernels.cross_entropy(
-            start, counted.offsets, counted.next_character, b2, model.config.direct,
-            first.numpy(), out.numpy(), nats,
+            len(here), start, counted.offsets, counted.next_character, views["output"].numpy(), b2,
+            model.config.direct, first, logits, nats,
         )  # fmt: skip
 
 

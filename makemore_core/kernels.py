@@ -321,14 +321,91 @@ def spread(contexts, rows, feature_gradient, embedding_gradient):
 
 
 @kernel
-def softmax(
-    rows,
+def _add_products(x, y, z, w, a, b, c, d, sums):
+    """Adds the 16 products of four rows with four rows; sixteen running sums stay in registers."""
+    s = np.float32(0.0)
+    xa = xb = xc = xd = ya = yb = yc = yd = za = zb = zc = zd = wa = wb = wc = wd = s
+    for j in range(a.size):
+        xa += x[j] * a[j]
+        xb += x[j] * b[j]
+        xc += x[j] * c[j]
+        xd += x[j] * d[j]
+        ya += y[j] * a[j]
+        yb += y[j] * b[j]
+        yc += y[j] * c[j]
+        yd += y[j] * d[j]
+        za += z[j] * a[j]
+        zb += z[j] * b[j]
+        zc += z[j] * c[j]
+        zd += z[j] * d[j]
+        wa += w[j] * a[j]
+        wb += w[j] * b[j]
+        wc += w[j] * c[j]
+        wd += w[j] * d[j]
+    sums[0, 0], sums[0, 1], sums[0, 2], sums[0, 3] = (
+        sums[0, 0] + xa,
+        sums[0, 1] + xb,
+        sums[0, 2] + xc,
+        sums[0, 3] + xd,
+    )
+    sums[1, 0], sums[1, 1], sums[1, 2], sums[1, 3] = (
+        sums[1, 0] + ya,
+        sums[1, 1] + yb,
+        sums[1, 2] + yc,
+        sums[1, 3] + yd,
+    )
+    sums[2, 0], sums[2, 1], sums[2, 2], sums[2, 3] = (
+        sums[2, 0] + za,
+        sums[2, 1] + zb,
+        sums[2, 2] + zc,
+        sums[2, 3] + zd,
+    )
+    sums[3, 0], sums[3, 1], sums[3, 2], sums[3, 3] = (
+        sums[3, 0] + wa,
+        sums[3, 1] + wb,
+        sums[3, 2] + wc,
+        sums[3, 3] + wd,
+    )
+
+
+@kernel
+def _put_logits(count, start, first, weights, bias, direct, symbols, logits, column, sums):
+    """The logits of four rows from `start` on (the last again where there are fewer).
+
+    They go to the V columns of `logits` from `column` on; first (U, H + P); weights (P, H).
+    """
+    hidden, last = weights.shape[1], count - 1
+    r0, r1, r2, r3 = start, min(start + 1, last), min(start + 2, last), min(start + 3, last)
+    x, y, z, w = first[r0], first[r1], first[r2], first[r3]
+    for v in range(0, symbols, 4):
+        for i in range(4):
+            for k in range(4):
+                sums[i, k] = 0.0
+        _add_products(x, y, z, w, weights[v], weights[v + 1], weights[v + 2], weights[v + 3], sums)
+        for k in range(min(4, symbols - v)):
+            logits[r3, column + v + k] = sums[3, k]
+            logits[r2, column + v + k] = sums[2, k]
+            logits[r1, column + v + k] = sums[1, k]
+            logits[r0, column + v + k] = sums[0, k]
+    for r in range(r0, r3 + 1):
+        out, extra = logits[r, column:], first[r, hidden:]
+        if direct:
+            for v in range(symbols):
+                out[v] += bias[v] + extra[v]
+        else:
+            for v in range(symbols):
+                out[v] += bias[v]
+
+
+@kernel
+def output_layer(
     weight,
     pair_start,
     pair_end,
     next_character,
     pair_weight,
     weighted,
+    weights,
     bias,
     direct,
     first,
@@ -336,28 +413,25 @@ def softmax(
     bias_gradient,
     loss,
 ):
-    """Logits to their gradients, in place in the last columns of `back`; adds up the loss.
+    """Forward and loss: the gradients of the logits, in the last columns of `back`.
 
     Args:
         weight: (U,) of the rows; a row's pairs are next_character[pair_start:pair_end] with
             pair_weight, to be multiplied by the row's weight if `weighted`.
-        bias, bias_gradient: (P,) of the output; the symbols beyond V are in neither.
+        weights: (P, H) of the output; bias, bias_gradient: (V,).
         direct: whether the last columns of `first` are to be added to the logits.
-        back: (U, H + P); loss: (1,) float64.
+        first: (U, H + P) as `gather` leaves it; back: (U, H + P); loss: (1,) float64, added to.
     """
-    symbols, hidden = bias_gradient.size, back.shape[1] - bias.size
+    symbols, hidden = bias.size, weights.shape[1]
+    sums = np.empty((4, 4), np.float32)
     for v in range(symbols):
         bias_gradient[v] = 0.0
     total = 0.0
-    for u in range(rows.size):
-        z, extra = back[u, hidden:], first[u, hidden:]
+    for u in range(weight.size):
+        if u % 4 == 0:
+            _put_logits(weight.size, u, first, weights, bias, direct, symbols, back, hidden, sums)
+        z = back[u, hidden:]
         w = weight[u]
-        if direct:
-            for v in range(symbols):
-                z[v] += bias[v] + extra[v]
-        else:
-            for v in range(symbols):
-                z[v] += bias[v]
         high = z[0]
         for v in range(symbols):
             high = max(high, z[v])
@@ -380,22 +454,22 @@ def softmax(
 
 
 @kernel
-def cross_entropy(first_row, offsets, next_character, bias, direct, first, logits, nats):
-    """Negative log-likelihood of every pair of some consecutive contexts, into `nats`.
+def cross_entropy(
+    count, first_row, offsets, next_character, weights, bias, direct, first, logits, nats
+):
+    """Negative log-likelihood of every pair of `count` consecutive contexts, into `nats`.
 
     Args:
         first_row: the first of the contexts; offsets, next_character, nats: of the whole split.
-        logits: (U, P), without the bias; first: (U, H + P) as `gather` leaves it.
+        weights: (P, H) and bias: (V,) of the output; first: (U, H + P) as `gather` leaves it;
+        logits: (U, P) scratch.
     """
-    symbols, hidden = bias.size, first.shape[1] - logits.shape[1]
-    for u in range(logits.shape[0]):
-        z, extra = logits[u], first[u, hidden:]
-        if direct:
-            for v in range(symbols):
-                z[v] += bias[v] + extra[v]
-        else:
-            for v in range(symbols):
-                z[v] += bias[v]
+    symbols = bias.size
+    sums = np.empty((4, 4), np.float32)
+    for u in range(count):
+        if u % 4 == 0:
+            _put_logits(count, u, first, weights, bias, direct, symbols, logits, 0, sums)
+        z = logits[u]
         high = z[0]
         for v in range(symbols):
             high = max(high, z[v])
@@ -408,6 +482,35 @@ def cross_entropy(first_row, offsets, next_character, bias, direct, first, logit
         log_sum = math.log(s)
         for p in range(start, end):
             nats[p] += log_sum
+
+
+@kernel
+def embedding_gradient_of(table_gradient, weights, embedding_gradient):
+    """Folded: dC = sum_j dT_j W1_j^T. table_gradient (T, V, W), weights (T, E, W), dC (V, E)."""
+    symbols, size = embedding_gradient.shape
+    sums = np.empty((4, 4), np.float32)
+    v3, e3 = symbols - 1, size - 1
+    for v in range(0, symbols, 4):
+        for e in range(0, size, 4):
+            for i in range(4):
+                for k in range(4):
+                    sums[i, k] = 0.0
+            for position in range(weights.shape[0]):
+                d, w = table_gradient[position], weights[position]
+                _add_products(
+                    d[v],
+                    d[min(v + 1, v3)],
+                    d[min(v + 2, v3)],
+                    d[min(v + 3, v3)],
+                    w[e],
+                    w[min(e + 1, e3)],
+                    w[min(e + 2, e3)],
+                    w[min(e + 3, e3)],
+                    sums,
+                )
+            for i in range(min(4, symbols - v)):
+                for k in range(min(4, size - e)):
+                    embedding_gradient[v + i, e + k] = sums[i, k]
 
 
 @kernel

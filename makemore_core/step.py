@@ -11,6 +11,8 @@ Two ways of the same mathematics, chosen by shape:
 Direct connections are further columns of the first layer, without tanh.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,9 +40,10 @@ class KernelStep:
         counted: CountedContexts,
         draws: Draws,
         folded: bool | None = None,
+        rate: Callable[[TrialConfig, float], float] = learning_rate_at,
     ) -> None:
-        """`folded` None: whichever way is cheaper at this shape."""
-        self._config, self._draws = config, draws
+        """`folded` None: whichever way is cheaper at this shape; `rate`: see `schedule.py`."""
+        self._config, self._draws, self._rate = config, draws, rate
         self._contexts, self._padding = counted.contexts, counted.padding
         self._layout = layout = Layout(config, len(model.vocabulary))
         self.parameters = layout.pack(model.tensors)
@@ -62,8 +65,11 @@ class KernelStep:
         self._w1_flat_gradient = self._w1_gradient.view(positions * features, width)
         self._w2, self._w2_gradient = weights["output"], gradients["output"]
         self._b1, self._b1_gradient = (v["hidden_bias"].numpy() for v in (weights, gradients))
-        self._b2 = weights["output_bias"].numpy()
+        self._b2 = weights["output_bias"].numpy()[: self._layout.symbols]
         self._b2_gradient = gradients["output_bias"].numpy()[: self._layout.symbols]
+        self._w1_numpy, self._w2_numpy = self._w1.numpy(), self._w2.numpy()
+        self._embedding_numpy = self._embedding.numpy()
+        self._embedding_gradient_numpy = self._embedding_gradient.numpy()
         self._spread = self._embedding.expand(positions, -1, -1)  # (T, V, E), no copy
 
     def _make_buffers(self) -> None:
@@ -76,7 +82,6 @@ class KernelStep:
         if self.folded:
             self._table = torch.zeros(positions, layout.symbols, width)
             self._table_gradient = torch.zeros(positions, layout.symbols, width)
-            self._feature_parts = torch.zeros(positions, layout.symbols, features)
             self._table_numpy = self._table.numpy()
             self._table_gradient_numpy = self._table_gradient.numpy()
             self._prefix = np.zeros((positions + 1, width), np.float32)
@@ -85,6 +90,8 @@ class KernelStep:
         else:
             self._features = torch.zeros(rows, positions * features)
             self._features_gradient = torch.zeros(rows, positions * features)
+            self._features_numpy = self._features.numpy()
+            self._features_gradient_numpy = self._features_gradient.numpy()
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes from step to step and outlives it."""
@@ -112,7 +119,7 @@ class KernelStep:
         first_moment, second_moment = self._moments.numpy()
         decay = float(config.weight_decay)  # a kernel is compiled for each type
         for number in range(start, end):
-            rate = learning_rate_at(config, (number + 0.5) / config.steps)
+            rate = self._rate(config, (number + 0.5) / config.steps)
             forward_and_back(self._draws.at(number))
             if config.optimizer == "sgd":
                 kernels.update_sgd(parameters, gradient, layout.decayed, decay, rate)
@@ -138,15 +145,16 @@ class KernelStep:
             self._starts, self._listed,
         )  # fmt: skip
         torch.bmm(self._spread.mT, self._table_gradient, out=self._w1_gradient)  # (T, E, W)
-        torch.bmm(self._table_gradient, self._w1.mT, out=self._feature_parts)  # (T, V, E)
-        torch.sum(self._feature_parts, 0, out=self._embedding_gradient)
+        kernels.embedding_gradient_of(
+            self._table_gradient_numpy, self._w1_numpy, self._embedding_gradient_numpy
+        )
 
     def _plain_pass(self, batch: Batch) -> None:
         """The gradient of a batch, by way of every row's feature vectors."""
         draws = self._draws
         hidden, logits, d_hidden, first, d_first, x, d_x = self._views_of(len(batch.rows))
         kernels.features(
-            self._contexts, batch.rows, self._embedding.numpy(), self._features.numpy()
+            self._contexts, batch.rows, self._embedding_numpy, self._features_numpy
         )
         torch.mm(x, self._w1_flat, out=first)  # (U, W)
         kernels.activate(
@@ -160,18 +168,17 @@ class KernelStep:
         torch.mm(x.T, d_first, out=self._w1_flat_gradient)
         torch.mm(d_first, self._w1_flat.T, out=d_x)  # (U, T * E)
         kernels.spread(
-            self._contexts, batch.rows, self._features_gradient.numpy(),
-            self._embedding_gradient.numpy(),
+            self._contexts, batch.rows, self._features_gradient_numpy,
+            self._embedding_gradient_numpy,
         )  # fmt: skip
 
     def _output_layer(self, batch: Batch, hidden: Tensor, logits: Tensor, d_hidden: Tensor) -> None:
         """Forward and back through the output layer and the loss."""
         draws = self._draws
-        torch.mm(hidden, self._w2.T, out=logits)  # (U, P)
-        kernels.softmax(
-            batch.rows, batch.weight, batch.pair_start, batch.pair_end, draws.next_character,
-            draws.pair_weight, draws.weighted, self._b2, self._config.direct, self._first_numpy,
-            self._back_numpy, self._b2_gradient, self._loss,
+        kernels.output_layer(
+            batch.weight, batch.pair_start, batch.pair_end, draws.next_character,
+            draws.pair_weight, draws.weighted, self._w2_numpy, self._b2, self._config.direct,
+            self._first_numpy, self._back_numpy, self._b2_gradient, self._loss,
         )  # fmt: skip
         torch.mm(logits.T, hidden, out=self._w2_gradient)
         torch.mm(logits, self._w2, out=d_hidden)  # (U, H)

@@ -16,7 +16,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
@@ -27,8 +27,9 @@ from search import history, pictures, plain_model
 from search.history import AttemptView
 from search.note import write_note
 from search.paths import DataDir
+from search.results import status
 from search.storage import Storage, patient
-from search.study import StoredStudy, config_file
+from search.study import StoredStudy, all_studies, config_file
 
 log = logging.getLogger(__name__)
 
@@ -68,18 +69,20 @@ class Illustrator:
             self._looked = time.monotonic()
             self._try(self._draw)
 
-    def finish(self) -> None:
-        """The last look, and the study's note."""
-        self._try(self._draw)
+    def finish(self, also: Iterable[int] = ()) -> None:
+        """The last look, the pictures of trials that are more than a record, and the note."""
+        self._try(lambda: self._draw(also))
         self._try(self._write_note)
 
     def _write_note(self) -> None:
         write_note(self._storage, self._study, self._data_dir)
 
-    def _draw(self) -> None:
+    def _draw(self, also: Iterable[int] = ()) -> None:
         for record in history.records(self._storage, self._study, self._best):
             illustrate(self._storage, self._study, self._data_dir, record.trial)
             self._best = record.dev_loss
+        for trial in also:
+            illustrate(self._storage, self._study, self._data_dir, trial)
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
@@ -87,6 +90,37 @@ class Illustrator:
         except Exception:
             log.warning("no more pictures of study %s", self._study.name, exc_info=True)
             self._gave_up = True
+
+
+class Gallery:
+    """The illustrators of a whole storage, for a service that works on whatever study is open."""
+
+    def __init__(self, storage: Storage, data_dir: DataDir) -> None:
+        self._storage, self._data_dir = storage, data_dir
+        self._open: dict[str, Illustrator] = {}
+        self._looked = float("-inf")
+
+    def update(self) -> None:
+        """As Illustrator's, for every open study; one that is open no more gets its last look."""
+        if time.monotonic() - self._looked <= SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked = time.monotonic()
+        try:
+            found = {each.uid: each for each in all_studies(self._storage)}
+            going = {
+                uid for uid, each in found.items() if status(self._storage, each).state == "open"
+            }
+        except Exception:
+            log.warning("no look at the studies of %s", self._storage.told, exc_info=True)
+            return
+        for uid in going - self._open.keys():
+            self._open[uid] = Illustrator(self._storage, found[uid], self._data_dir)
+        for uid in self._open.keys() - going:
+            ended = self._open.pop(uid)
+            if uid in found:
+                ended.finish()
+        for illustrator in self._open.values():
+            illustrator.update()
 
 
 @patient
@@ -119,13 +153,22 @@ def artifact_id_of(study: StoredStudy, trial: int, filename: str) -> str:
     return f"{place}{uuid.uuid5(uuid.UUID(study.uid), f'{trial}/{filename}')}"
 
 
-def remove(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
-    """Removes the files of a study's pictures from this machine; its attributes go with it."""
+def named_in(storage: Storage, study: StoredStudy) -> list[str]:
+    """The ids of a study's pictures; known only for as long as the study is."""
+    attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
+    return [
+        json.loads(value)["artifact_id"]
+        for key, value in attributes.items()
+        if key.startswith(PREFIX) and value != "null"
+    ]
+
+
+def remove(data_dir: DataDir, ids: Sequence[str]) -> None:
+    """Removes pictures from this machine."""
     store = artifact_store(data_dir)
-    for key, value in storage.optuna.get_study_system_attrs(study.optuna_id).items():
-        if key.startswith(PREFIX) and value != "null":
-            with contextlib.suppress(ArtifactNotFound, FileNotFoundError):
-                store.remove(json.loads(value)["artifact_id"])
+    for artifact_id in ids:
+        with contextlib.suppress(ArtifactNotFound, FileNotFoundError):
+            store.remove(artifact_id)
 
 
 def _drawings(

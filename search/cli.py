@@ -265,6 +265,7 @@ def confirm(
 ) -> None:
     """Retrain the best configurations on fresh seeds, and name the winner by mean dev loss."""
     from search import confirmation, show
+    from search.artifacts import Illustrator
 
     storage = session.open()
     stored = study.resolve(storage, name)
@@ -273,6 +274,8 @@ def confirm(
     view = confirmation.run(
         storage, stored, session.data_dir, top, seeds, ensemble, at_once, threads, tell
     )
+    drawn = [candidate["trial"] for candidate in view.candidates]
+    Illustrator(storage, stored, session.data_dir).finish(also=drawn)
     session.answer(asdict(view), show.confirmation(view))
 
 
@@ -284,6 +287,7 @@ def test(
 ) -> None:
     """Open the test split, once, for a study's winner; ever after show the recorded answer."""
     from search import final_test, show
+    from search.artifacts import Illustrator
 
     storage = session.open()
     stored = study.resolve(storage, name)
@@ -295,6 +299,8 @@ def test(
             f"{winner.trial} (dev loss {winner.dev_loss:.4f}), and closes the study. Go on?",
         )
     result = final_test.test(storage, stored, session.data_dir)
+    if result.first_time:
+        Illustrator(storage, stored, session.data_dir).finish()
     session.answer(asdict(result), show.test(result))
 
 
@@ -433,12 +439,16 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete a study with its trials and checkpoints; the record of its test opening stays."""
+    from search import artifacts
+
     storage = session.open()
     stored = study.resolve(storage, name)
     if not yes and not sys.stdin.isatty():
         raise BadInput(f"delete {stored.name}: give --yes to delete it for good")
     _ask(yes, f"Delete study {stored.name} with all its trials and checkpoints?")
+    pictures = artifacts.named_in(storage, stored)
     study.delete_study(storage, stored, session.data_dir)
+    artifacts.remove(session.data_dir, pictures)
     session.answer({"study": stored.name, "deleted": True}, f"{stored.name}: deleted")
 
 

@@ -154,8 +154,9 @@ def _delete(
     """Deletes one of our studies as `delete` does; refused while workers run."""
     try:
         stored = study.by_uid(storage, uid)
-        artifacts.remove(storage, stored, data_dir)
+        pictures = artifacts.named_in(storage, stored)
         study.delete_study(storage, stored, data_dir)
+        artifacts.remove(data_dir, pictures)
     except SearchError as error:
         return _reasoned(environ, start_response, "409 Conflict", str(error))
     start_response("204 No Content", [])

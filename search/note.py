@@ -5,19 +5,22 @@ short and is written only when it changes: at the end of a run, and once the tes
 opened.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
-from search import history, results
+from search import confirm, history, results
 from search.baselines import Baselines, baselines
+from search.confirm import Candidate
 from search.history import OpeningView
 from search.paths import DataDir
 from search.results import BestView
 from search.storage import Storage, patient
 from search.study import StoredStudy
 
+MOST_CONFIRMED = 5
 METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
 """What Optuna's own figures call the objective (`Study.set_metric_names`)."""
 
@@ -26,7 +29,9 @@ METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
 def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     """Writes the note, unless it already says so."""
     own, _ = history.openings(storage, study)
-    body = note(study, baselines(study, data_dir), results.best(storage, study), own)
+    confirmed = confirm.candidates(storage, study)
+    best = results.best(storage, study)
+    body = note(study, baselines(study, data_dir), best, confirmed, own)
     attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
     if attributes.get(METRIC_NAMES) != METRIC:
         storage.optuna.set_study_system_attr(study.optuna_id, METRIC_NAMES, METRIC)
@@ -36,7 +41,11 @@ def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
 
 
 def note(
-    study: StoredStudy, others: Baselines, best: BestView | None, opening: OpeningView | None
+    study: StoredStudy,
+    others: Baselines,
+    best: BestView | None,
+    confirmed: Sequence[Candidate],
+    opening: OpeningView | None,
 ) -> str:
     """The note as Markdown; the test score stands in it only once it has been opened."""
     spec = study.spec
@@ -54,12 +63,29 @@ def note(
             "",
             *_losses(others, best),
             "",
-            "**Confirmation**: none yet; `makemore-search confirm` retrains the best "
-            "configurations on fresh seeds.",
+            *_confirmation(confirmed),
             "",
             f"**Test split**: {told_opening(opening)}",
         ]
     )
+
+
+def _confirmation(confirmed: Sequence[Candidate]) -> list[str]:
+    if not confirmed:
+        told = "none yet; `makemore-search confirm` retrains the best on fresh seeds."
+        return [f"**Confirmation**: {told}"]
+    rows = [
+        f"| {c.trial} | {c.searched_dev_loss:.4f} | {c.dev_loss_mean:.4f} "
+        f"| {'' if c.dev_loss_sd is None else f'{c.dev_loss_sd:.4f}'} | {c.seeds} |"
+        for c in confirmed[:MOST_CONFIRMED]
+    ]
+    return [
+        "**Confirmation** on fresh seeds, the winner first:",
+        "",
+        "| trial | as searched | mean dev loss | sd | seeds |",
+        "|---|---|---|---|---|",
+        *rows,
+    ]
 
 
 def _losses(others: Baselines, best: BestView | None) -> list[str]:

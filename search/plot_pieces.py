@@ -22,7 +22,8 @@ def figure(data: Sequence[Trace], layout: Figure, height: int) -> Figure:
     """A document with what all figures share."""
     shared = {
         "height": height,
-        "margin": {"l": 64, "r": 24, "t": 36, "b": 56},
+        "margin": {"l": 64, "r": 24, "t": 36 if "legend" in layout else 10, "b": 56},
+        "bargap": 0.4,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "@ink"},
@@ -36,7 +37,7 @@ def figure(data: Sequence[Trace], layout: Figure, height: int) -> Figure:
 def axis(title: str, **options: Any) -> Figure:
     """An axis with a quiet grid."""
     shared = {
-        "title": {"text": title, "standoff": 8},
+        "title": {"text": title, "standoff": 8, "font": {"size": 13, "color": "@soft"}},
         "gridcolor": "@grid",
         "linecolor": "@line",
         "zeroline": False,
@@ -119,13 +120,16 @@ def thin(rows: Sequence[T], most: int = MOST_POINTS) -> list[T]:
     return [rows[round(k * (len(rows) - 1) / (most - 1))] for k in range(most)]
 
 
-def focus(losses: Sequence[float], others: Baselines) -> tuple[float, float]:
-    """The range of losses worth looking at: not the worst quarter, but every loss to beat."""
+def focus(
+    losses: Sequence[float], others: Baselines | None = None, share: float = 0.75
+) -> tuple[float, float]:
+    """The range of losses worth looking at: the best `share` of them, and every loss to beat."""
     if not losses:
         return 1.0, 4.0
     ordered = sorted(losses)
-    known = [loss for loss in (others.bigram, others.lecture) if loss is not None]
+    wanted = (others.bigram, others.lecture) if others else ()
+    known = [loss for loss in wanted if loss is not None]
     low = min([ordered[0], *known])
-    high = max([ordered[(3 * (len(ordered) - 1)) // 4], *known, low * 1.02])
+    high = max([ordered[int(share * (len(ordered) - 1))], *known, low * 1.02])
     pad = (high - low) * 0.06
     return low - pad, high + pad

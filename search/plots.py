@@ -107,7 +107,7 @@ def learning_curves(attempts: Sequence[AttemptView], winner: int | None) -> Figu
         points = [(row[0], row[1]) for row in won[0].curve]
         data.append(path([points], f"trial {winner}", {"color": GOOD, "width": 3}))
     losses = [row[1] for a in attempts for row in a.curve]
-    low, high = focus(losses, Baselines(None, None, None))
+    low, high = focus(losses, share=0.93)
     layout = {
         "xaxis": axis("training examples seen"),
         "yaxis": axis("dev loss, log scale", type="log", range=[math.log10(low), math.log10(high)]),
@@ -184,7 +184,7 @@ def winner_curve(attempt: AttemptView) -> Figure:
     layout = {
         "xaxis": axis("training examples seen", anchor="y2"),
         "yaxis": axis("loss, log scale", type="log", domain=[0.34, 1]),
-        "yaxis2": axis("rate", domain=[0, 0.24], rangemode="tozero"),
+        "yaxis2": axis("rate", domain=[0, 0.24], rangemode="tozero", nticks=3),
         "legend": legend(),
     }
     return figure(data, layout, 440)
@@ -210,8 +210,9 @@ def embedding(model: PlainModel) -> Figure:
         "hoverinfo": "skip",
     }
     layout = {
-        "xaxis": axis("", showticklabels=False),
-        "yaxis": axis("", showticklabels=False),
+        "xaxis": axis("", visible=False),
+        "yaxis": axis("", visible=False),
+        "margin": {"l": 16, "r": 16, "t": 10, "b": 10},
         "showlegend": False,
     }
     return figure([letters], layout, 440)

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
-from search.baselines import Baselines
 from search.history import AttemptView
 from search.plot_pieces import (
     ACCENT,
@@ -65,9 +65,9 @@ def parallel(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) ->
         )
         for told, colour, width, opacity, rows in tiers
     ]
-    ends = [
-        *(ends_of(kind) for kind in searched.values()),
-        (f"{bounds[0]:.4g}", f"{bounds[1]:.4g}"),
+    marks = [
+        *(marks_of(kind) for kind in searched.values()),
+        [(0.0, f"{bounds[0]:.4g}"), (1.0, f"{bounds[1]:.4g}")],
     ]
     layout = {
         "xaxis": axis(
@@ -78,13 +78,25 @@ def parallel(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) ->
         ),
         "yaxis": axis("", range=[-0.08, 1.08], showticklabels=False, showgrid=False),
         "annotations": [
-            {"x": i, "y": y, "text": words, "showarrow": False, "font": {"size": 11}}
-            for i, (low, high) in enumerate(ends)
-            for y, words in ((-0.05, low), (1.05, high))
+            mark(column, height, words) for column, row in enumerate(marks) for height, words in row
         ],
         "legend": legend(),
     }
     return figure(data, layout, 440)
+
+
+def mark(column: int, height: float, words: str) -> Figure:
+    """A value beside its axis; above the upper end, below the lower."""
+    between = 0.0 < height < 1.0
+    return {
+        "x": column,
+        "y": height if between else 1.05 if height else -0.05,
+        "text": escape(words),
+        "showarrow": False,
+        "xanchor": "left" if between else "center",
+        "xshift": 5 if between else 0,
+        "font": {"size": 11, "color": "@soft"},
+    }
 
 
 def isolation(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure:
@@ -92,7 +104,7 @@ def isolation(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -
     searched = {name: kind for name, kind in space.items() if distributed(kind)}
     complete = [a for a in attempts if a.outcome == "complete" and a.dev_loss is not None]
     losses = [a.dev_loss for a in complete if a.dev_loss is not None]
-    low, high = focus(losses, Baselines(None, None, None))
+    low, high = focus(losses, share=0.9)
     columns = 3
     rows = -(-len(searched) // columns)
     data: list[Trace] = []
@@ -173,11 +185,13 @@ def place(kind: Dimension, value: Any) -> float:
     return share(value, kind.low, kind.high) if isinstance(kind, Interval) else 0.5
 
 
-def ends_of(kind: Dimension) -> tuple[str, str]:
-    """What stands at the two ends of a dimension."""
+def marks_of(kind: Dimension) -> list[tuple[float, str]]:
+    """What stands along a dimension: its choices, or the two ends of its range."""
     if isinstance(kind, Choices):
-        return str(kind.values[0]), str(kind.values[-1])
-    return (f"{kind.low:g}", f"{kind.high:g}") if isinstance(kind, Interval) else ("", "")
+        return [(place(kind, value), str(value)) for value in kind.values]
+    if isinstance(kind, Interval):
+        return [(0.0, f"{kind.low:g}"), (1.0, f"{kind.high:g}")]
+    return []
 
 
 def told_value(kind: Dimension, value: Any) -> Any:

@@ -41,9 +41,9 @@ def headline(facts: Facts) -> str:
     rows = []
     if best is not None:
         unseen = best.dev_loss_unseen
-        remark = f"trial {best.trial}, one seed" + (
-            f"; {unseen:.4f} on unseen words" if unseen else ""
-        )
+        differs = unseen is not None and unseen != best.dev_loss
+        remark = f"trial {best.trial}, one seed"
+        remark += f"; {unseen:.4f} on words not in train" if differs else ""
         rows.append(("best dev loss", f"{best.dev_loss:.4f}", remark))
     if facts.confirmed:
         first = facts.confirmed[0]
@@ -142,9 +142,15 @@ def _top(facts: Facts) -> str:
         key=lambda a: a.dev_loss or math.inf,
     )[:TOP]
     names = [n for n, kind in facts.study.spec.search.items() if kind.distribution() is not None]
-    header = ["trial", "dev loss", "unseen words", *(n.replace("_", " ") for n in names), "seconds"]
+    header = ["trial", "dev loss", "unseen words", *(n.replace("_", " ") for n in names), "time"]
     rows = [
-        [str(a.trial), a.dev_loss, a.dev_loss_unseen, *(a.config.get(n) for n in names), a.seconds]
+        [
+            str(a.trial),
+            a.dev_loss,
+            a.dev_loss_unseen,
+            *(a.config.get(n) for n in names),
+            told_seconds(a.seconds or 0),
+        ]
         for a in complete
     ]
     return table("The best complete trials", header, rows, best=0)
