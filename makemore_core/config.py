@@ -29,7 +29,7 @@ class Range:
 
 RANGES: dict[str, Range] = {
     "embedding_size": Range(1, 4096),
-    "hidden_width": Range(1, 65536),
+    "hidden_width": Range(0, 65536),
     "block_size": Range(1, 64),
     "batch_size": Range(1, 1_048_576),
     "learning_rate": Range(0, 1e6, above=True),
@@ -55,7 +55,7 @@ class TrialConfig:
     embedding_size: int = 10
     """Features of each character's vector (paper: m)."""
     hidden_width: int = 200
-    """Units of the tanh layer (paper: h)."""
+    """Units of the tanh layer (paper: h). 0: none, only direct connections (its MLP3)."""
     block_size: int = 3
     """Characters of context (paper: n - 1)."""
     batch_size: int = 32
@@ -132,4 +132,12 @@ def problems(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     wrong = [(name, what) for name in values if (what := problem(name, values[name]))]
     if not wrong and values.get("schedule") == "inverse" and values.get("step_factor") == 0:
         wrong.append(("step_factor", "an inverse schedule never reaches 0; give a share above it"))
+    if not wrong and values.get("hidden_width") == 0 and not values.get("direct", False):
+        wrong.append(("hidden_width", NO_WAY_THROUGH))
     return wrong
+
+
+NO_WAY_THROUGH = "without hidden units, only direct connections remain; give direct = true"
+
+LECTURE = TrialConfig(initialisation="lecture", targets="sampled", examples=200_000 * 32)
+"""The lecture's last run: 10 features, 200 units, block 3, 200,000 steps of 32, 0.1 then 0.01."""

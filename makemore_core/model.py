@@ -81,7 +81,7 @@ def initialise(config: TrialConfig, vocabulary: str, generator: torch.Generator)
         scale = {
             "embedding": 1.0,
             "hidden_weight": 5 / 3 / math.sqrt(fan_in),
-            "output_weight": OUTPUT_GAIN / math.sqrt(config.hidden_width),
+            "output_weight": OUTPUT_GAIN / math.sqrt(max(config.hidden_width, 1)),
         }
         for name, tensor in tensors.items():
             tensor.mul_(scale.get(name, 0.0))
