@@ -333,6 +333,7 @@ def train(
     from makemore_core import checkpoint, trainer
     from makemore_core import corpus as corpora
     from makemore_core.contexts import Data
+    from makemore_core.warm_up import warm_up
     from search import show
 
     _check_device(device)
@@ -349,6 +350,7 @@ def train(
                 f"dev {evaluation.dev_loss:.4f}  train {evaluation.train_loss:.4f}"
             )
 
+    warm_up()
     result = trainer.train(
         config,
         Data.of(words, section.split_seed),

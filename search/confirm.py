@@ -7,7 +7,6 @@ done; a confirmation that was interrupted goes on where it stopped.
 
 import heapq
 import multiprocessing
-import os
 import signal
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -243,9 +242,10 @@ _bench: dict[str, Any] = {}
 def _prepare(corpus: Corpus, split_seed: int, threads: int) -> None:
     """Runs once in each process of the pool. Ctrl-C is the launcher's to handle."""
     from makemore_core.contexts import Data
+    from makemore_core.warm_up import warm_up
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    warm_up()
     _bench.update(data=Data.of(corpus, split_seed), threads=threads)
 
 

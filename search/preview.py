@@ -11,6 +11,7 @@ import optuna
 from makemore_core.config import TrialConfig
 from makemore_core.contexts import Data
 from makemore_core.trainer import train
+from makemore_core.warm_up import warm_up
 from search import space
 from search.pruning import Pruner
 from search.samplers import sampler_for
@@ -35,6 +36,7 @@ class Preview:
 
 def preview(spec: StudySpec, data: Data, workers: int, threads: int) -> Preview:
     """Times a few steps of configurations drawn from the space, and extrapolates."""
+    warm_up()
     full = statistics.mean(
         _seconds_of_full_trial(config, data, threads) for config in _probes(spec)
     )

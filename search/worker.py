@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from makemore_core.contexts import Data
+from makemore_core.warm_up import warm_up
 from search import budget, ledger, objective, study
 from search.budget import Claim, Standing
 from search.errors import Interrupted, SearchError
@@ -156,6 +157,7 @@ class Worker:
 
 def work(job: Job, interrupted: Interruption) -> Standing:
     """Opens the storage and works as the job says; see `Worker`."""
+    warm_up()  # before the lease and the working time begin
     storage = open_storage(job.storage)
     try:
         worker = Worker(storage, job, interrupted)
