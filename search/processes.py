@@ -2,8 +2,25 @@
 
 import os
 import socket
+import time
+from pathlib import Path
 
-HOST = socket.gethostname()
+INITIAL_PID_NAMESPACE = "pid:[4026531836]"
+
+
+def _host() -> str:
+    """This host's name; within a container that counts its own processes, with its number."""
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return socket.gethostname()
+    if namespace == INITIAL_PID_NAMESPACE:
+        return socket.gethostname()
+    return f"{socket.gethostname()} {namespace}"
+
+
+HOST = _host()
+"""Where a process id means the same process."""
 
 
 def is_dead(host: str, pid: int) -> bool:
@@ -16,4 +33,33 @@ def is_dead(host: str, pid: int) -> bool:
         return True
     except PermissionError:
         return False
-    return False
+    return _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended and only waits for its parent to notice."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in ("Z", "X")
+
+
+class Lookout:
+    """Whether this process has watched a storage closely enough to call a lease expired.
+
+    A lease also runs out when nobody could renew it: the database was locked, the disk full, the
+    host asleep. Whoever finds such a gap behind it first gives the others time to renew theirs.
+    """
+
+    def __init__(self) -> None:
+        self._looked = time.time()
+        self._gap_ended = float("-inf")
+
+    def look(self, lease_seconds: float) -> bool:
+        """Called at each look; says whether an expired lease is to be believed."""
+        now = time.time()
+        if not 0 <= now - self._looked <= lease_seconds / 3:
+            self._gap_ended = now
+        self._looked = now
+        return now - self._gap_ended >= lease_seconds / 2

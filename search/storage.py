@@ -1,6 +1,7 @@
 """A database URL to an engine and Optuna's storage. The only place that knows a dialect."""
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -20,6 +22,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Float,
+    NullPool,
     cast,
     create_engine,
     event,
@@ -28,19 +31,24 @@ from sqlalchemy import (
     inspect,
     select,
     text,
+    update,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
     InterfaceError,
     NoSuchModuleError,
-    OperationalError,
+    ProgrammingError,
     SQLAlchemyError,
 )
 from sqlalchemy.sql import ColumnElement
 
-from search import tables
+from search import migrations, tables
 from search.errors import StorageLost, StorageUnusable
+from search.processes import Lookout
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,16 +57,23 @@ log = logging.getLogger(__name__)
 BUSY_SECONDS = 60
 """How long SQLite itself waits for another writer."""
 PATIENCE_SECONDS = 600.0
-"""How long a running worker waits for a database that is locked, full or gone."""
+"""How long a running worker waits for a database or a disk that is locked, full or gone."""
+SECONDS_BETWEEN_NOTICES = 30.0
+IDLE_TRANSACTION_SECONDS = 30
+"""After so long PostgreSQL ends the transaction of a process that was stopped within one."""
 
 
 class Storage:
     """One open database: Optuna's storage and our tables share its engine."""
 
-    def __init__(self, url: URL, rdb: RDBStorage) -> None:
+    def __init__(self, url: URL, rdb: RDBStorage, lookout: Lookout) -> None:
         self.url = url
         self.engine: Engine = rdb.engine
         self.optuna: BaseStorage = get_storage(rdb)  # with Optuna's cache of finished trials
+        self.lookout = lookout
+        self.failures = 0
+        """Statements and commits that failed so far, also those that Optuna tried again itself."""
+        event.listen(self.engine, "handle_error", self._count_failure)
 
     @property
     def told(self) -> str:
@@ -94,6 +109,9 @@ class Storage:
         if self.engine.dialect.name == "sqlite":
             return (func.julianday("now", type_=Float) - 2440587.5) * 86400.0
         return cast(extract("epoch", func.clock_timestamp()), Float)
+
+    def _count_failure(self, _context: object) -> None:
+        self.failures += 1
 
     def close(self) -> None:
         self.optuna.remove_session()
@@ -135,8 +153,12 @@ def parse_url(raw: str) -> URL:
     return url
 
 
-def open_storage(raw_url: str) -> Storage:
+def open_storage(raw_url: str, *, wait: bool = False) -> Storage:
     """Opens a database that exists and holds our tables; creates nothing.
+
+    Args:
+        wait: whether to ride out a database that is locked or gone, as `patient` does. A launcher
+            fails at once when it cannot start; a worker that it replaces must not.
 
     Raises:
         StorageUnusable: one line that says what, where and what would be right.
@@ -148,15 +170,15 @@ def open_storage(raw_url: str) -> Storage:
         what = "is a directory" if path.is_dir() else "no such database"
         raise StorageUnusable(f"storage {told}: {what}; `run STUDY.toml` creates one")
     with _domain_errors(told):
-        _check_tables(url, told)
-        return Storage(url, _rdb_storage(url, create=False))
+        return patient(_open)(url, told) if wait else _open(url, told)
 
 
 def create_storage(raw_url: str) -> Storage:
-    """Opens a database, making it first if it is not there: whole or not at all.
+    """Opens a database to work on, making it first if it is not there: whole or not at all.
 
     A SQLite file is built beside its place and linked into it, so that of several processes that
-    create it at once exactly one wins and none ever sees half a schema.
+    create it at once exactly one wins and none ever sees half a schema. One that is there is
+    checked: a damaged one, or one that cannot be written, is refused and left as it is.
     """
     url = parse_url(raw_url)
     path = sqlite_path(url)
@@ -164,10 +186,12 @@ def create_storage(raw_url: str) -> Storage:
     with _domain_errors(told):
         if path is not None and not path.exists():
             _create_file(url, path)
-        elif not _has_our_tables(url):
+        elif path is not None:
+            _refuse_damaged(url, told)
+        if not _has_our_tables(url):
+            _refuse_somebody_elses(url, path, told)
             _create_tables(url)
-        if path is not None and not os.access(path, os.W_OK):
-            raise StorageUnusable(f"storage {told}: is read-only; make it writable")
+        _refuse_unwritable(url, path, told)
     return open_storage(raw_url)
 
 
@@ -192,30 +216,71 @@ def _create_file(url: URL, path: Path) -> None:
 
 
 def _create_tables(url: URL) -> None:
-    rdb = _rdb_storage(url, create=True)
-    with rdb.engine.begin() as connection:
-        if rdb.engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(7215533)"))
-        tables.metadata.create_all(connection)
-        if connection.execute(select(tables.schema)).first() is None:
-            connection.execute(tables.schema.insert().values(id=1, version=tables.SCHEMA_VERSION))
-    rdb.remove_session()
-    rdb.engine.dispose()
+    """Adds Optuna's tables and ours; of several processes at once, one after the other."""
+    guard = create_engine(url, poolclass=NullPool)
+    with guard.connect() as connection:
+        if url.get_backend_name() == "postgresql":  # held until this connection is closed
+            connection.execute(text("SELECT pg_advisory_lock(7215533)"))
+        rdb = _rdb_storage(url, create=True)
+        with rdb.engine.begin() as transaction:
+            tables.metadata.create_all(transaction)
+            if transaction.execute(select(tables.schema)).first() is None:
+                transaction.execute(
+                    tables.schema.insert().values(id=1, version=tables.SCHEMA_VERSION)
+                )
+        rdb.remove_session()
+        rdb.engine.dispose()
+
+
+def _open(url: URL, told: str) -> Storage:
+    lookout = Lookout()
+    if not _has_our_tables(url):
+        raise StorageUnusable(
+            f"storage {told}: holds no studies of this program; `run STUDY.toml` adds them"
+        )
+    rdb = _rdb_storage(url, create=False)
+    try:
+        version = migrations.migrate(rdb.engine)
+    except BaseException:
+        rdb.engine.dispose()
+        raise
+    if version > tables.SCHEMA_VERSION:
+        rdb.engine.dispose()
+        raise StorageUnusable(
+            f"storage {told}: its tables have version {version}, written by a newer program; this "
+            f"one knows them up to version {tables.SCHEMA_VERSION}: use the newer one"
+        )
+    return Storage(url, rdb, lookout)
 
 
 def _rdb_storage(url: URL, *, create: bool) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sqlite = url.get_backend_name() == "sqlite"
-    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite else {}
-    if not sqlite:
-        options |= {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 2}
     # Optuna sends the URL through str.format, which a brace in a password would break.
     raw = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    options = _engine_options(url, create=create)
     rdb = RDBStorage(raw, engine_kwargs=options, skip_table_creation=not create)
-    if sqlite:
-        event.listen(rdb.engine, "connect", _set_up_sqlite)
-        rdb.engine.dispose()  # connections from before the listener
+    set_up = _set_up_sqlite if url.get_backend_name() == "sqlite" else _set_up_postgresql
+    event.listen(rdb.engine, "connect", set_up)
+    rdb.engine.dispose()  # connections from before the listener
     return rdb
+
+
+def _engine_options(url: URL, *, create: bool) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}}
+        if not create and not url.query:
+            options["creator"] = functools.partial(_connect_to_file, str(url.database))
+        return options
+    vanished = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
+    arguments = {name: value for name, value in vanished.items() if name not in url.query}
+    return {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 2, "connect_args": arguments}
+
+
+def _connect_to_file(path: str) -> sqlite3.Connection:
+    """To a file that exists: one that was removed is never made again, empty, in passing."""
+    return sqlite3.connect(
+        f"file:{quote(path)}?mode=rw", timeout=BUSY_SECONDS, uri=True, check_same_thread=False
+    )
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -224,61 +289,128 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
+def _set_up_postgresql(connection: Any, _record: object) -> None:
+    """Nobody waits for ever for a lock, nor for a process that was stopped while it held one."""
+    limits = {
+        "idle_in_transaction_session_timeout": IDLE_TRANSACTION_SECONDS,
+        "lock_timeout": BUSY_SECONDS,
+    }
+    for name, seconds in limits.items():
+        connection.execute(f"SET {name} = '{seconds}s'").close()
+    connection.commit()
+
+
 def _has_our_tables(url: URL) -> bool:
-    engine = create_engine(url)
-    try:
-        return inspect(engine).has_table(tables.schema.name)
-    finally:
-        engine.dispose()
+    return inspect(_plain_engine(url)).has_table(tables.schema.name)
 
 
-def _check_tables(url: URL, told: str) -> None:
-    engine = create_engine(url)
-    try:
-        if not inspect(engine).has_table(tables.schema.name):
-            raise StorageUnusable(
-                f"storage {told}: holds no studies of this program; `run STUDY.toml` adds them"
-            )
-        with engine.connect() as connection:
-            version = connection.execute(select(tables.schema.c.version)).scalar_one()
-    finally:
-        engine.dispose()
-    if version != tables.SCHEMA_VERSION:
+def _plain_engine(url: URL) -> Engine:
+    """For a look at a database that exists, before anything else is done with it."""
+    arguments = _engine_options(url, create=True)["connect_args"]
+    return create_engine(url, poolclass=NullPool, connect_args=arguments)
+
+
+def _refuse_somebody_elses(url: URL, path: Path | None, told: str) -> None:
+    """A file with tables of another program; an empty one, or Optuna's, may hold ours as well."""
+    names = inspect(_plain_engine(url)).get_table_names()
+    if path is not None and names and "version_info" not in names:
         raise StorageUnusable(
-            f"storage {told}: its tables have version {version}, this program has "
-            f"{tables.SCHEMA_VERSION}; use the program that made them"
+            f"storage {told}: holds tables of another program ({names[0]}); give another file"
         )
 
 
+def _refuse_damaged(url: URL, told: str) -> None:
+    with _plain_engine(url).connect() as connection:
+        found = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
+    if found != "ok":
+        raise StorageUnusable(
+            f"storage {told}: is damaged ({' '.join(found.split())[:100]}); restore it from a copy"
+        )
+
+
+def _refuse_unwritable(url: URL, path: Path | None, told: str) -> None:
+    """Changes nothing, but goes as far as a change that is then taken back."""
+    if path is not None and not os.access(path, os.W_OK):
+        raise StorageUnusable(f"storage {told}: is read-only; make it writable")
+    with _plain_engine(url).connect() as connection:
+        connection.execute(update(tables.schema).values(version=tables.schema.c.version))
+        connection.rollback()
+
+
 def patient(call: Callable[P, R]) -> Callable[P, R]:
-    """Makes a database call ride out a database that is locked, full, restarting or gone.
+    """Makes a call ride out a database or a disk that is locked, full, restarting or gone.
 
     The call must bear repetition: it may have been carried out when its answer was lost.
 
     Raises:
-        StorageLost: the database did not come back within PATIENCE_SECONDS.
+        StorageLost: it did not come back within PATIENCE_SECONDS, or never will.
     """
 
     @functools.wraps(call)
     def tried(*args: P.args, **kwargs: P.kwargs) -> R:
-        started, pause = time.monotonic(), 0.05
+        trouble = Trouble()
         while True:
             try:
-                return call(*args, **kwargs)
-            except (OperationalError, InterfaceError, StorageInternalError) as error:
-                waited = time.monotonic() - started
-                if waited > PATIENCE_SECONDS or not _may_pass(error):
-                    raise StorageLost(f"storage: {told_error(error)}; gave up") from error
-                log.warning("storage: %s; trying again", told_error(error))
-            time.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(2 * pause, 5.0)
+                result = call(*args, **kwargs)
+            except (DatabaseError, InterfaceError, StorageInternalError, OSError) as error:
+                if not _is_trouble(error):
+                    raise
+                trouble.wait(error)
+            else:
+                trouble.end()
+                return result
 
     return tried
 
 
+class Trouble:
+    """A database or a disk that does not answer as it should: said at once, waited for, ended."""
+
+    def __init__(self) -> None:
+        self._started: float | None = None
+        self._told = 0.0
+        self._pause = 0.05
+
+    def wait(self, error: Exception) -> None:
+        """Waits before the next try; raises StorageLost when there must be none."""
+        now = time.monotonic()
+        self._started = self._started or now
+        if now - self._started > PATIENCE_SECONDS or not _may_pass(error):
+            raise StorageLost(f"storage: {told_error(error)}; gave up") from error
+        if now - self._told > SECONDS_BETWEEN_NOTICES or not self._told:
+            self._told = now
+            log.warning("storage: %s; waiting, and trying again", told_error(error))
+        time.sleep(self._pause * random.uniform(0.5, 1.5))
+        self._pause = min(2 * self._pause, 5.0)
+
+    def end(self) -> None:
+        """It answers again."""
+        if self._started is not None:
+            took = time.monotonic() - self._started
+            log.warning("storage: answers again after %.1f s", took)
+            self._started = None
+
+
+def _is_trouble(error: Exception) -> bool:
+    """Whether an error is the storage's, and not a mistake of the call."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    inner = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return not isinstance(inner, (IntegrityError, ProgrammingError, DataError))
+
+
 def _may_pass(error: Exception) -> bool:
-    """Whether a database error may go away by itself."""
-    lasting = ("no such table", "no such column", "readonly", "malformed", "not a database")
+    """Whether the storage's trouble may go away by itself."""
+    lasting = (
+        "no such table",
+        "no such column",
+        "readonly",
+        "read-only",
+        "malformed",
+        "not a database",
+        "authentication failed",
+        "does not exist",
+    )
     return not any(words in _whole(error) for words in lasting)
 
 
@@ -290,6 +422,8 @@ def _whole(error: BaseException) -> str:
 def told_error(error: BaseException) -> str:
     """A database's own words for what is wrong, in one line."""
     inner = error.__cause__ or error
+    if isinstance(inner, OSError):
+        return f"{inner.strerror or inner} ({inner.filename})" if inner.filename else str(inner)
     return str(getattr(inner, "orig", None) or inner).strip().splitlines()[0][:160]
 
 

@@ -34,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.types import BigInteger
 
 SCHEMA_VERSION = 1
+"""Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
 

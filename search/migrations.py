@@ -1,0 +1,44 @@
+"""Brings our tables from an older version to this program's, one step at a time.
+
+Version 1 is what `tables.py` described first. A change of `tables.py` appends a step here that
+makes the same change to tables that exist. Optuna's tables are migrated by Optuna's own tool.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, Engine, select, update
+
+from search import tables
+
+Migration = Callable[[Connection], None]
+
+MIGRATIONS: Sequence[Migration] = ()
+"""The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
+
+
+def migrate(engine: Engine, steps: Sequence[Migration] = MIGRATIONS) -> int:
+    """Takes each step that is missing in a transaction of its own; returns the version then.
+
+    Of several processes at once, each step is taken by one of them, while the others wait. Tables
+    of a newer program are left as they are.
+    """
+    while (version := _version(engine)) <= len(steps):
+        _take(engine, version, steps[version - 1])
+    return version
+
+
+def _version(engine: Engine) -> int:
+    with engine.connect() as connection:
+        version: int = connection.execute(select(tables.schema.c.version)).scalar_one()
+        return version
+
+
+def _take(engine: Engine, version: int, step: Migration) -> None:
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        current = connection.execute(select(tables.schema.c.version).with_for_update()).scalar_one()
+        if current == version:
+            step(connection)
+            connection.execute(update(tables.schema).values(version=version + 1))
+        connection.commit()
