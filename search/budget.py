@@ -94,6 +94,13 @@ def progress(storage: Storage, connection: Connection, study_uid: str) -> Progre
     )
 
 
+@patient
+def progress_of(storage: Storage, study_uid: str) -> Progress:
+    """As `progress`, for whoever has no connection at hand."""
+    with storage.read() as connection:
+        return progress(storage, connection, study_uid)
+
+
 def elapsed_seconds(storage: Storage, connection: Connection, study_uid: str) -> float:
     """How long at least one worker was at work, over all resumes."""
     workers = tables.workers
@@ -122,16 +129,31 @@ def spent(study: StoredStudy, now: Progress) -> bool:
     )
 
 
-@patient
 def claim(
     storage: Storage, study: StoredStudy, worker_id: str, attempt: dict[str, Any]
 ) -> Claim | Standing:
     """Claims a slot for a worker; `attempt` holds the columns that the worker knows."""
+    return _claim_patiently(storage, study, worker_id, attempt, storage.failures)
+
+
+@patient
+def _claim_patiently(
+    storage: Storage,
+    study: StoredStudy,
+    worker_id: str,
+    attempt: dict[str, Any],
+    failures_before: int,
+) -> Claim | Standing:
+    """Tried again, it finds the slot that it claimed when only the answer was lost."""
     with storage.write() as connection:
         flags = locked_flags(storage, connection, study.uid, worker_id)
         if flags is not None:
             return flags
         now = progress(storage, connection, study.uid)
+        if storage.failures != failures_before:
+            held = _held(connection, study, worker_id)
+            if held is not None:
+                return _as_claim(connection, study, now, held)
         if spent(study, now):
             return Standing.DONE
         if now.unclaimed(study) <= 0:
@@ -197,6 +219,18 @@ def neediest(storage: Storage) -> StoredStudy | None:
     return None
 
 
+def _held(connection: Connection, study: StoredStudy, worker_id: str) -> Any | None:
+    """The slot that a worker holds."""
+    slots = tables.slots
+    return connection.execute(
+        select(slots).where(
+            slots.c.study_uid == study.uid,
+            slots.c.state == "claimed",
+            slots.c.worker_id == worker_id,
+        )
+    ).first()
+
+
 def _take(
     storage: Storage,
     connection: Connection,
@@ -208,23 +242,20 @@ def _take(
     """Takes the first waiting slot, or makes the next."""
     slots, attempts = tables.slots, tables.attempts
     waiting = connection.execute(
-        select(slots.c.ordinal, slots.c.attempt_id, slots.c.snapshots)
+        select(slots)
         .where(slots.c.study_uid == study.uid, slots.c.state == "waiting")
         .order_by(slots.c.ordinal)
         .limit(1)
     ).first()
     ordinal = now.claimed_ever if waiting is None else waiting.ordinal
-    lost = None
-    if waiting is not None:
-        lost = connection.execute(select(attempts).where(attempts.c.id == waiting.attempt_id)).one()
-    training_seed = derive_seed(study.spec.study.seed, ordinal, "train")
+    lost = None if waiting is None else _attempt(connection, waiting.attempt_id)
     attempt_id = connection.execute(
         attempts.insert()
         .values(
             study_uid=study.uid,
             ordinal=ordinal,
             worker_id=worker_id,
-            training_seed=training_seed,
+            training_seed=_training_seed(study, ordinal),
             started_at=storage.now(),
             retry_of=_retried(lost),
             **attempt,
@@ -244,15 +275,52 @@ def _take(
             .where(slots.c.study_uid == study.uid, slots.c.ordinal == ordinal)
             .values(**claimed)
         )
+    snapshots = [] if waiting is None else list(waiting.snapshots)
+    return _claim(study, now, attempt_id, ordinal, lost, snapshots)
+
+
+def _as_claim(connection: Connection, study: StoredStudy, now: Progress, slot: Any) -> Claim:
+    """The claim that made this slot a worker's."""
+    attempts = tables.attempts
+    lost = connection.execute(
+        select(attempts)
+        .where(
+            attempts.c.study_uid == study.uid,
+            attempts.c.ordinal == slot.ordinal,
+            attempts.c.id < slot.attempt_id,
+        )
+        .order_by(attempts.c.id.desc())
+        .limit(1)
+    ).first()
+    return _claim(study, now, slot.attempt_id, slot.ordinal, lost, list(slot.snapshots))
+
+
+def _claim(
+    study: StoredStudy,
+    now: Progress,
+    attempt_id: int,
+    ordinal: int,
+    lost: Any | None,
+    snapshots: list[dict[str, Any]],
+) -> Claim:
     timeout = study.spec.budget.timeout
     return Claim(
         attempt_id=attempt_id,
         ordinal=ordinal,
-        training_seed=training_seed,
+        training_seed=_training_seed(study, ordinal),
         lost_attempt=lost,
-        snapshots=[] if waiting is None else list(waiting.snapshots),
+        snapshots=snapshots,
         remaining_seconds=None if timeout is None else timeout - now.elapsed_seconds,
     )
+
+
+def _attempt(connection: Connection, attempt_id: int) -> Any:
+    attempts = tables.attempts
+    return connection.execute(select(attempts).where(attempts.c.id == attempt_id)).one()
+
+
+def _training_seed(study: StoredStudy, ordinal: int) -> int:
+    return derive_seed(study.spec.study.seed, ordinal, "train")
 
 
 def _retried(lost: Any | None) -> int | None:

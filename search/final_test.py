@@ -30,7 +30,7 @@ from search.errors import StorageLost
 from search.intervals import bootstrap
 from search.paths import DataDir
 from search.processes import HOST, is_dead
-from search.storage import Storage
+from search.storage import Storage, patient
 from search.study import StoredStudy, kept_corpus, load_model
 
 CLAIM_SECONDS = 60.0
@@ -53,6 +53,7 @@ class TestResult:
     opened_before: list[dict[str, Any]]
 
 
+@patient
 def recorded(storage: Storage, study: StoredStudy) -> Any | None:
     """The study's opening, if there is one."""
     o = tables.openings
@@ -60,6 +61,7 @@ def recorded(storage: Storage, study: StoredStudy) -> Any | None:
         return connection.execute(select(o).where(o.c.study_uid == study.uid)).first()
 
 
+@patient
 def opened_before(storage: Storage, study: StoredStudy) -> list[dict[str, Any]]:
     """Which other studies opened the same split of the same corpus earlier than this one."""
     o = tables.openings
@@ -162,6 +164,7 @@ def _claim(storage: Storage, study: StoredStudy, won: Winner | None, token: str)
     raise StorageLost(f"study {study.name}: another process holds its test opening; try again")
 
 
+@patient
 def _claim_first(storage: Storage, study: StoredStudy, won: Winner, token: str) -> Any:
     opening = tables.openings.insert().values(
         study_uid=study.uid,
@@ -185,6 +188,7 @@ def _claim_first(storage: Storage, study: StoredStudy, won: Winner, token: str) 
     return recorded(storage, study)
 
 
+@patient
 def _take_over_if_interrupted(storage: Storage, study: StoredStudy, token: str) -> None:
     """Takes over an opening whose process is dead, or has not been seen for a minute."""
     o = tables.openings
@@ -234,6 +238,7 @@ def _loss(nats: NDArray[np.float64], characters: NDArray[np.int64]) -> float:
     return float(nats.sum() / characters.sum())
 
 
+@patient
 def _record(storage: Storage, study: StoredStudy, token: str, result: dict[str, Any]) -> Any:
     """Stores the result, unless another process took the opening over and was first."""
     o = tables.openings

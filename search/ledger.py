@@ -14,7 +14,8 @@ from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from search import tables
 from search.budget import LEASE_SECONDS, Standing, locked_flags
@@ -38,12 +39,18 @@ OPTUNA_STATES = {
 }
 
 
-@patient
 def register_worker(storage: Storage, study: StoredStudy) -> str:
     """Adds this process as a worker of a study; its lease runs from now."""
     worker_id = secrets.token_hex(16)
+    _register(storage, study, worker_id)
+    return worker_id
+
+
+@patient
+def _register(storage: Storage, study: StoredStudy, worker_id: str) -> None:
     now = storage.now()
-    with storage.write() as connection:
+    # IntegrityError: done already, by a try whose answer was lost
+    with contextlib.suppress(IntegrityError), storage.write() as connection:
         connection.execute(
             tables.workers.insert().values(
                 id=worker_id,
@@ -54,7 +61,6 @@ def register_worker(storage: Storage, study: StoredStudy) -> str:
                 seen_at=now,
             )
         )
-    return worker_id
 
 
 @patient
@@ -90,6 +96,7 @@ def attach_trial(storage: Storage, attempt_id: int, trial: int, config: dict[str
     _update_open(storage, attempt_id, trial=trial, config=config)
 
 
+@patient
 def report(storage: Storage, trial_id: int, resource: int, dev_loss: float) -> None:
     """Stores one dev loss; once this returns, it is in the database.
 
@@ -168,8 +175,10 @@ def recover(storage: Storage, study: StoredStudy) -> int:
     lost = _open_attempts_of_lost_workers(storage, study)
     for attempt in lost:
         trial_id = _trial_id(storage, study, attempt)
+        if trial_id is not None:
+            disown_twins(storage, study, attempt.id, trial_id)
         if attempt.outcome is None:
-            outcome, reason = _outcome_of_killed(storage, study, attempt)
+            outcome, reason = _outcome_of_killed(storage, study, attempt, trial_id)
             losses = _reported(storage, trial_id)
             try:
                 record_outcome(
@@ -197,6 +206,36 @@ def recover_all(storage: Storage) -> None:
         found = list(uids)
     for uid in found:
         recover(storage, by_uid(storage, uid))
+
+
+def disown_twins(storage: Storage, study: StoredStudy, attempt_id: int, trial_id: int) -> None:
+    """Fails every trial of an attempt but one.
+
+    A trial is stored twice when the answer of the first time was lost on its way. The twin was
+    never trained: it is recorded as an attempt that was interrupted as it began.
+    """
+    for twin in _trial_ids(storage, study, attempt_id):
+        if twin != trial_id:
+            _tell(storage, twin, "failed", None)
+            _record_twin(storage, attempt_id, storage.optuna.get_trial(twin).number)
+
+
+@patient
+def finished_here(storage: Storage, study_uid: str) -> int:
+    """Trials that workers of this host finished; those that only killed workers do not count."""
+    attempts, workers = tables.attempts, tables.workers
+    with storage.read() as connection:
+        return connection.execute(
+            select(func.count())
+            .select_from(attempts)
+            .join(workers, workers.c.id == attempts.c.worker_id)
+            .where(
+                attempts.c.study_uid == study_uid,
+                attempts.c.outcome.in_(("complete", "pruned")),
+                attempts.c.reason.is_distinct_from(KILLED_WORKERS),
+                workers.c.host == HOST,
+            )
+        ).scalar_one()
 
 
 @patient
@@ -240,8 +279,49 @@ def _update_open(
             )
             .values(**values)
         )
-    if updated.rowcount == 0:
+        done = updated.rowcount or _is_recorded(connection, attempt_id, values)
+    if not done:
         raise TrialLost(KILLED)
+
+
+def _is_recorded(connection: Connection, attempt_id: int, values: dict[str, Any]) -> bool:
+    """Whether an attempt has this outcome already: from a try whose answer was lost."""
+    attempts = tables.attempts
+    found = connection.execute(
+        select(attempts.c.outcome, attempts.c.reason).where(attempts.c.id == attempt_id)
+    ).first()
+    wanted = (values.get("outcome"), values.get("reason"))
+    return found is not None and wanted[0] is not None and wanted == tuple(found)
+
+
+@patient
+def _record_twin(storage: Storage, attempt_id: int, number: int) -> None:
+    attempts = tables.attempts
+    copied = ("study_uid", "ordinal", "worker_id", "training_seed", "threads", "device", "versions")
+    with storage.write() as connection:
+        known = connection.execute(
+            select(attempts.c.id).where(
+                attempts.c.trial == number,
+                attempts.c.study_uid
+                == select(attempts.c.study_uid)
+                .where(attempts.c.id == attempt_id)
+                .scalar_subquery(),
+            )
+        ).first()
+        if known is not None:
+            return
+        own = connection.execute(select(attempts).where(attempts.c.id == attempt_id)).one()
+        connection.execute(
+            attempts.insert().values(
+                trial=number,
+                config=own.config,
+                started_at=own.started_at,
+                ended_at=storage.now(),
+                outcome="failed",
+                reason=INTERRUPTED,
+                **{name: own._mapping[name] for name in copied},
+            )
+        )
 
 
 def _after_loss(losses: int) -> Any:
@@ -252,35 +332,61 @@ def _after_loss(losses: int) -> Any:
 def _tell(storage: Storage, trial_id: int, outcome: str, dev_loss: float | None) -> None:
     """Tells Optuna; a trial that has been told already is left as it is."""
     values = [dev_loss] if outcome in ("complete", "pruned") and dev_loss is not None else None
-    with contextlib.suppress(UpdateFinishedTrialError):
+    # KeyError: the study has been deleted
+    with contextlib.suppress(UpdateFinishedTrialError, KeyError):
         storage.optuna.set_trial_state_values(trial_id, OPTUNA_STATES[outcome], values)
 
 
 def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list[Any]:
     """Attempts not ended, of workers that ended, lost their lease, or are dead on this host."""
-    attempts, workers = tables.attempts, tables.workers
+    attempts, workers, slots = tables.attempts, tables.workers, tables.slots
     with storage.read() as connection:
         rows = connection.execute(
             select(
                 attempts,
                 workers.c.host,
                 workers.c.pid,
-                or_(
-                    workers.c.id.is_(None),
-                    workers.c.ended_at.is_not(None),
-                    workers.c.seen_at < storage.now() - LEASE_SECONDS,
-                ).label("lost"),
+                or_(workers.c.id.is_(None), workers.c.ended_at.is_not(None)).label("gone"),
+                (workers.c.seen_at < storage.now() - LEASE_SECONDS).label("expired"),
             )
-            .join_from(attempts, workers, attempts.c.worker_id == workers.c.id, isouter=True)
-            .where(attempts.c.study_uid == study.uid, attempts.c.ended_at.is_(None))
+            .select_from(slots)
+            .join(attempts, attempts.c.id == slots.c.attempt_id)
+            .join(workers, attempts.c.worker_id == workers.c.id, isouter=True)
+            .where(slots.c.study_uid == study.uid, slots.c.state == "claimed")
         ).all()
-    lost = [row for row in rows if row.lost or (row.host and is_dead(row.host, row.pid))]
-    for worker_id in {row.worker_id for row in lost}:
-        end_worker(storage, worker_id)  # so that its own writes are refused from now on
-    return lost
+    watchful = storage.lookout.look(LEASE_SECONDS)
+    return [row for row in rows if row.gone or _is_lost(storage, row, watchful)]
 
 
-def _outcome_of_killed(storage: Storage, study: StoredStudy, attempt: Any) -> tuple[str, str]:
+def _is_lost(storage: Storage, row: Any, watchful: bool) -> bool:
+    """Ends a worker that is dead or lost its lease: from then on its writes are refused."""
+    if is_dead(row.host, row.pid):
+        end_worker(storage, row.worker_id)
+        return True
+    return bool(row.expired) and watchful and _evict(storage, row.worker_id)
+
+
+def _evict(storage: Storage, worker_id: str) -> bool:
+    """Ends a worker whose lease has run out, unless that may be because nobody could renew one."""
+    workers = tables.workers
+    with storage.write() as connection:
+        if not storage.lookout.look(LEASE_SECONDS):  # it took long to get here
+            return False
+        ended = connection.execute(
+            update(workers)
+            .where(
+                workers.c.id == worker_id,
+                workers.c.ended_at.is_(None),
+                workers.c.seen_at < storage.now() - LEASE_SECONDS,
+            )
+            .values(ended_at=storage.now())
+        )
+    return bool(ended.rowcount)
+
+
+def _outcome_of_killed(
+    storage: Storage, study: StoredStudy, attempt: Any, trial_id: int | None
+) -> tuple[str, str]:
     slots = tables.slots
     with storage.read() as connection:
         losses = connection.execute(
@@ -288,7 +394,7 @@ def _outcome_of_killed(storage: Storage, study: StoredStudy, attempt: Any) -> tu
                 slots.c.study_uid == study.uid, slots.c.ordinal == attempt.ordinal
             )
         ).scalar_one()
-    if losses + 1 >= MOST_LOSSES and attempt.config is not None:
+    if losses + 1 >= MOST_LOSSES and trial_id is not None:
         return "pruned", KILLED_WORKERS
     return "failed", KILLED
 
@@ -299,18 +405,34 @@ def _trial_id(storage: Storage, study: StoredStudy, attempt: Any) -> int | None:
         return storage.optuna.get_trial_id_from_study_id_trial_number(
             study.optuna_id, attempt.trial
         )
-    attributes = tables.optuna_system_attributes
-    trials = tables.optuna_trials
+    found = _trial_ids(storage, study, attempt.id)
+    return found[-1] if found else None
+
+
+def _trial_ids(storage: Storage, study: StoredStudy, attempt_id: int) -> Sequence[int]:
+    """Every trial that was stored for an attempt, the newest last."""
+    attributes, trials = tables.optuna_system_attributes, tables.optuna_trials
     with storage.read() as connection:
-        return connection.execute(
-            select(trials.c.trial_id)
-            .join_from(trials, attributes, trials.c.trial_id == attributes.c.trial_id)
-            .where(
-                trials.c.study_id == study.optuna_id,
-                attributes.c.key == ATTEMPT_ATTRIBUTE,
-                attributes.c.value_json == json.dumps(attempt.id),
+        return (
+            connection.execute(
+                select(trials.c.trial_id)
+                .join_from(
+                    trials,
+                    attributes,
+                    and_(
+                        trials.c.trial_id == attributes.c.trial_id,
+                        attributes.c.key == ATTEMPT_ATTRIBUTE,
+                    ),
+                )
+                .where(
+                    trials.c.study_id == study.optuna_id,
+                    attributes.c.value_json == json.dumps(attempt_id),
+                )
+                .order_by(trials.c.trial_id)
             )
-        ).scalar()
+            .scalars()
+            .all()
+        )
 
 
 def _number(storage: Storage, trial_id: int | None) -> int | None:

@@ -1,5 +1,6 @@
 """The bridge: makes the trial a claim allows, trains it, reports, prunes, records how it ended."""
 
+import contextlib
 import logging
 import os
 import platform
@@ -26,7 +27,7 @@ from search.paths import DataDir
 from search.pruning import Pruner, resource_at
 from search.samplers import derive_seed, sampler_for
 from search.snapshots import Snapshots
-from search.storage import Storage, patient
+from search.storage import Storage, Trouble, patient
 from search.study import StoredStudy
 from search.study_file import StudySpec
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
 KEPT_CHECKPOINTS = 10
+ABANDONED_SECONDS = 600.0
+"""A temporary file that old is nobody's any more."""
 
 VERSIONS = {
     "python": platform.python_version(),
@@ -161,7 +164,7 @@ def _make_trial(bench: Bench, claim: Claim) -> Attempt:
         system_attrs={ledger.ATTEMPT_ATTRIBUTE: claim.attempt_id},
         intermediate_values={_resource(spec, config, e): e.dev_loss for e in curve},
     )
-    trial_id, number = _create_in_storage(bench, template)
+    trial_id, number = _create_in_storage(bench, claim, template)
     ledger.attach_trial(bench.storage, claim.attempt_id, number, asdict(config))
     log.info("trial %d (from step %d): %s", number, resume.state["step"] if resume else 0, config)
     return Attempt(bench, claim, config, trial_id, number, snapshots, resume, curve=curve)
@@ -176,8 +179,17 @@ def _resource(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> i
     return resource_at(spec.budget, _planned(spec, config, evaluation))
 
 
+def _create_in_storage(bench: Bench, claim: Claim, template: FrozenTrial) -> tuple[int, int]:
+    """Stores the trial, once: Optuna itself tries again when it does not hear that it is stored."""
+    failures = bench.storage.failures
+    trial_id, number = _create(bench, template)
+    if bench.storage.failures != failures:
+        ledger.disown_twins(bench.storage, bench.study, claim.attempt_id, trial_id)
+    return trial_id, number
+
+
 @patient
-def _create_in_storage(bench: Bench, template: FrozenTrial) -> tuple[int, int]:
+def _create(bench: Bench, template: FrozenTrial) -> tuple[int, int]:
     trial_id = bench.storage.optuna.create_new_trial(bench.study.optuna_id, template)
     return trial_id, bench.storage.optuna.get_trial_number_from_id(trial_id)
 
@@ -191,6 +203,8 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
         return {name: lost.config[name] for name in names}, TrialConfig(**lost.config)
     known = dict(spec.enqueue[claim.ordinal]) if claim.ordinal < len(spec.enqueue) else {}
     searched = {name: known.pop(name) for name in names if name in known}
+    if lost is not None and lost.trial is not None:  # it died before it noted its configuration
+        searched = results.parameters(bench.storage, bench.study, lost.trial)
     if len(searched) < len(names):
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
         study = bench.storage.optuna_study(bench.study.name, sampler)
@@ -253,7 +267,10 @@ def _train(made: Attempt) -> dict[str, Any]:
             return _measured(made) | {"outcome": "pruned", "reason": "out of memory"}
         log.exception("trial %d: lost by an error", made.number)
         return _measured(made) | {"outcome": "failed", "reason": ledger.ERROR}
-    return _measured(made) | _completed(made, result)
+    try:
+        return _measured(made) | _completed(made, result)
+    except TrialLost as lost:
+        return _measured(made) | {"outcome": "failed", "reason": lost.reason}
 
 
 def _measured(made: Attempt) -> dict[str, Any]:
@@ -287,11 +304,22 @@ def _keep_checkpoint(made: Attempt, result: TrialResult) -> str | None:
     better = results.best_trials(bench.storage, bench.study, KEPT_CHECKPOINTS)
     if len(better) == KEPT_CHECKPOINTS and result.dev_loss >= better[-1].dev_loss:
         return None
-    return checkpoint.save(
-        bench.data_dir.checkpoint(bench.study.uid, made.number),
-        result.model,
-        {"study": bench.study.name, "trial": made.number, "dev_loss": result.dev_loss},
-    )
+    trouble = Trouble()
+    while True:
+        try:
+            sha256 = checkpoint.save(
+                bench.data_dir.checkpoint(bench.study.uid, made.number),
+                result.model,
+                {"study": bench.study.name, "trial": made.number, "dev_loss": result.dev_loss},
+            )
+        except OSError as error:  # the disk is full: the result is held until there is room
+            if bench.interrupted():
+                raise TrialLost(ledger.INTERRUPTED) from None
+            trouble.wait(error)
+            ledger.beat(bench.storage, bench.study, bench.worker_id)
+        else:
+            trouble.end()
+            return sha256
 
 
 def _finish(bench: Bench, claim: Claim, trial_id: int | None, values: dict[str, Any]) -> str:
@@ -315,10 +343,15 @@ def _finish(bench: Bench, claim: Claim, trial_id: int | None, values: dict[str, 
 
 def _drop_old_checkpoints(bench: Bench) -> None:
     """Keeps the checkpoints of the ten best trials, and all that a test opening names."""
+    directory = bench.data_dir.checkpoints(bench.study.uid)
     keep = results.trials_to_keep(bench.storage, bench.study, KEPT_CHECKPOINTS)
-    for path in bench.data_dir.checkpoints(bench.study.uid).glob("trial-*.safetensors"):
+    for path in directory.glob("trial-*.safetensors"):
         if int(path.stem.removeprefix("trial-")) not in keep:
             path.unlink(missing_ok=True)
+    for path in directory.glob("*.tmp"):  # of a worker that was killed while it wrote
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -75,6 +75,7 @@ class RunningView:
     dev_loss: float | None
 
 
+@patient
 def status(storage: Storage, study: StoredStudy) -> StatusView:
     """Counts, budget, best and time of a study."""
     with storage.read() as connection:
@@ -93,6 +94,7 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
     )
 
 
+@patient
 def trials(storage: Storage, study: StoredStudy) -> list[TrialView]:
     """Every trial, by number."""
     t, v, a = tables.optuna_trials, tables.optuna_values, tables.attempts
@@ -186,6 +188,13 @@ def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]
 
 
 @patient
+def parameters(storage: Storage, study: StoredStudy, trial: int) -> dict[str, Any]:
+    """The searched values of a trial."""
+    trial_id = storage.optuna.get_trial_id_from_study_id_trial_number(study.optuna_id, trial)
+    return dict(storage.optuna.get_trial(trial_id).params)
+
+
+@patient
 def losses_at(
     storage: Storage, study: StoredStudy, resource: int, except_trial_id: int
 ) -> list[float]:
@@ -205,6 +214,7 @@ def losses_at(
         return [float(loss) for loss in connection.execute(query).scalars()]
 
 
+@patient
 def running(storage: Storage, study: StoredStudy) -> list[RunningView]:
     """What is being trained now."""
     t, i = tables.optuna_trials, tables.optuna_intermediate_values
@@ -223,6 +233,7 @@ def running(storage: Storage, study: StoredStudy) -> list[RunningView]:
         return [RunningView(*row) for row in connection.execute(query)]
 
 
+@patient
 def all_names(storage: Storage) -> list[str]:
     """The names of the studies in a storage, in the order in which they were created."""
     s = tables.studies
@@ -230,6 +241,7 @@ def all_names(storage: Storage) -> list[str]:
         return list(connection.execute(select(s.c.name).order_by(s.c.created_at)).scalars())
 
 
+@patient
 def recorded_attempt(storage: Storage, study: StoredStudy, trial: int) -> Any:
     """The attempt that became a trial.
 

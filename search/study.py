@@ -18,7 +18,7 @@ from makemore_core.errors import CheckpointError
 from search import tables, toml
 from search.errors import BadInput, Drift, NotFound, StudyClosed
 from search.paths import DataDir
-from search.storage import Storage
+from search.storage import Storage, patient
 from search.study_file import StudySpec, from_document, read
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def refuse_drift(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
         raise Drift(f"study {study.name}: {'; '.join(differing)}; restore it, or rename the study")
 
 
+@patient
 def find(storage: Storage, name: str) -> StoredStudy | None:
     """The stored study of this name."""
     with storage.read() as connection:
@@ -112,6 +113,7 @@ def find(storage: Storage, name: str) -> StoredStudy | None:
     return None if row is None else _stored(row)
 
 
+@patient
 def by_uid(storage: Storage, uid: str) -> StoredStudy:
     """The stored study of this uid.
 
@@ -125,6 +127,7 @@ def by_uid(storage: Storage, uid: str) -> StoredStudy:
     return _stored(row)
 
 
+@patient
 def all_studies(storage: Storage) -> list[StoredStudy]:
     """Every study of the storage, the oldest first."""
     with storage.read() as connection:
@@ -172,6 +175,7 @@ def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
     )
 
 
+@patient
 def request_stop(storage: Storage, study: StoredStudy) -> None:
     """Asks every worker of the study to end as on Ctrl-C; `run` and `submit` lift it again."""
     with storage.write() as connection:
@@ -202,6 +206,7 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
     shutil.rmtree(data_dir.checkpoints(study.uid), ignore_errors=True)
 
 
+@patient
 def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
     """Adds a study to Optuna's tables and to ours; of two at once, the second finds the first's."""
     created = optuna.create_study(
@@ -213,6 +218,9 @@ def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
     if created.direction != optuna.study.StudyDirection.MINIMIZE or created.get_trials(
         deepcopy=False
     ):
+        ours = find(storage, spec.study.name)
+        if ours is not None:  # another process created it meanwhile, and works on it already
+            return ours
         raise Drift(
             f"study {spec.study.name}: the storage holds an Optuna study of this name that this "
             "program did not make; give the study another name"
@@ -234,6 +242,7 @@ def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
     return found
 
 
+@patient
 def _with_budget_of(storage: Storage, study: StoredStudy, spec: StudySpec) -> StoredStudy:
     """Takes over the trials, timeout and target that were asked for now; lifts a `stop`."""
     document: dict[str, Any] = study.spec.as_document()
