@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from search import budget, ledger, study
-from search.errors import Interrupted, WorkersDying
+from search.errors import Interrupted, NotFound, StorageLost, WorkersDying
 from search.job import Job
 from search.paths import DataDir
 from search.storage import Storage
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 TICK_SECONDS = 0.5
 DRAIN_SECONDS = 30.0
+RECOVERY_SECONDS = 2.0
+"""Between two looks for workers, of any host, whose lease ran out."""
+SECONDS_BETWEEN_EQUAL_NOTICES = 20.0
 MOST_DEATHS_IN_A_ROW = 5
 
 Watch = Callable[[], None]
@@ -39,7 +42,10 @@ class Work(Protocol):
         """How many of so many workers there is work for."""
 
     def finished(self) -> int:
-        """How many trials have finished so far."""
+        """How many trials this host has finished so far."""
+
+    def is_open(self) -> bool:
+        """Whether it is still wanted at all: not stopped, closed or deleted."""
 
     def recover(self) -> None:
         """Settles what dead workers left."""
@@ -60,14 +66,19 @@ class OneStudy:
         return min(workers, self._study.spec.budget.trials - now.finished)
 
     def finished(self) -> int:
-        return self._progress().finished
+        return ledger.finished_here(self._storage, self._study.uid)
+
+    def is_open(self) -> bool:
+        try:
+            return study.by_uid(self._storage, self._study.uid).open
+        except NotFound:
+            return False
 
     def recover(self) -> None:
         ledger.recover(self._storage, self._study)
 
     def _progress(self) -> budget.Progress:
-        with self._storage.read() as connection:
-            return budget.progress(self._storage, connection, self._study.uid)
+        return budget.progress_of(self._storage, self._study.uid)
 
 
 class EveryStudy:
@@ -85,6 +96,9 @@ class EveryStudy:
     def finished(self) -> int:
         studies = study.all_studies(self._storage)
         return sum(OneStudy(self._storage, each).finished() for each in studies)
+
+    def is_open(self) -> bool:
+        return True
 
     def recover(self) -> None:
         ledger.recover_all(self._storage)
@@ -110,6 +124,7 @@ class Supervisor:
         self._deaths = 0
         self._finished_at_last_death = -1
         self._stopping = False
+        self._told: dict[str, float] = {}
 
     @property
     def workers(self) -> int:
@@ -137,10 +152,11 @@ class Supervisor:
             raise Interrupted("interrupted")
 
     def _supervise(self, workers: int) -> None:
-        ticked = 0.0
+        ticked = recovered = time.monotonic()
         while self._children and not self._stopping:
             time.sleep(POLL_SECONDS)
             for child in list(self._children):
+                self._pass_on_notices(child)
                 status = child.process.poll()
                 if status is not None:
                     self._children.remove(child)
@@ -149,11 +165,25 @@ class Supervisor:
             if time.monotonic() - ticked > TICK_SECONDS:
                 ticked = time.monotonic()
                 self._watch()
+            if time.monotonic() - recovered > RECOVERY_SECONDS:
+                recovered = time.monotonic()
+                self._work.recover()
+
+    def _pass_on_notices(self, child: _Child) -> None:
+        """Shows what a worker says of the storage's troubles; of many that say the same, one."""
+        assert child.process.stdout is not None
+        for line in child.process.stdout.readlines():
+            now = time.monotonic()
+            if now - self._told.get(line, -1e9) > SECONDS_BETWEEN_EQUAL_NOTICES:
+                self._told[line] = now
+                log.warning("%s", line.rstrip())
 
     def _note_end(self, child: _Child, status: int) -> None:
         """A worker left: because it was done, was told to, or died."""
-        if status == Interrupted.exit_status and self._work.study_uid is not None:
-            self._stopping = True  # `stop`, or the study was closed: the others leave as well
+        if status == Interrupted.exit_status:
+            # `stop`, or the study was closed: the others leave as well. If not, somebody told this
+            # one worker to end.
+            self._stopping = self._stopping or not self._work.is_open()
         elif status != 0:
             for worker_id in ledger.worker_ids_of(self._storage, child.process.pid):
                 ledger.end_worker(self._storage, worker_id)
@@ -180,7 +210,12 @@ class Supervisor:
         self._started += 1
         path = self._data_dir.log(self._work.name, f"{os.getpid()}-{self._started}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as output:
+        try:
+            output = path.open("a")
+        except OSError as error:  # a full disk
+            log.warning("no log of this worker: %s", error)
+            output = open(os.devnull, "w")  # noqa: PTH123, SIM115  closed below
+        with output:
             process = spawn(self._job, output)
         self._children.append(_Child(process, path))
 
@@ -195,10 +230,15 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
+            assert child.process.stdout is not None
+            child.process.stdout.close()
         self._children.clear()
-        self._work.recover()
+        if not isinstance(sys.exception(), StorageLost):
+            self._work.recover()
 
     def _note(self, _number: int, _frame: Any) -> None:
+        if self._stopping:
+            raise Interrupted("interrupted twice: not waiting for anything")
         self._stopping = True
 
 
@@ -209,13 +249,15 @@ def spawn(job: Job, output: IO[str]) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "search.worker"],
         stdin=subprocess.PIPE,
-        stdout=output,
+        stdout=subprocess.PIPE,
         stderr=output,
         text=True,
         start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
     )
     assert process.stdin is not None
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
     process.stdin.write(job.to_json() + "\n")
     process.stdin.close()
     return process
@@ -223,5 +265,7 @@ def spawn(job: Job, output: IO[str]) -> "subprocess.Popen[str]":
 
 def _last_words(path: Path) -> str:
     """The last line of a worker's log."""
+    if not path.is_file():
+        return "it has no log"
     lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1][:160] if lines else "it wrote nothing"

@@ -85,8 +85,8 @@ class Worker:
         while True:
             standing = self._take_one(bench)
             if standing is Standing.WAIT:
-                time.sleep(WAIT_SECONDS)
                 ledger.recover(bench.storage, bench.study)
+                time.sleep(WAIT_SECONDS)
             elif standing is not None:
                 return standing
 
@@ -158,7 +158,7 @@ class Worker:
 def work(job: Job, interrupted: Interruption) -> Standing:
     """Opens the storage and works as the job says; see `Worker`."""
     warm_up()  # before the lease and the working time begin
-    storage = open_storage(job.storage)
+    storage = open_storage(job.storage, wait=job.launcher_pid is not None)
     try:
         worker = Worker(storage, job, interrupted)
         if job.study_uid is None:
@@ -189,6 +189,7 @@ def main() -> int:
     line = sys.stdin.readline()
     if not line:
         return 0  # the launcher changed its mind
+    _tell_the_launcher_of_trouble()
     try:
         run_here(Job.from_json(line))
     except Interrupted as error:
@@ -198,6 +199,15 @@ def main() -> int:
         log.exception("gave up: %s", error)
         return error.exit_status
     return 0
+
+
+def _tell_the_launcher_of_trouble() -> None:
+    """Standard output is for the storage's troubles, which the launcher shows; the rest is log."""
+    os.set_blocking(1, False)  # a launcher that does not read must not hold up its workers
+    lines = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    logging.raiseExceptions = False  # nor does a full disk, when the log cannot be written
+    logging.getLogger("search.storage").addHandler(logging.StreamHandler(lines))
 
 
 if __name__ == "__main__":
