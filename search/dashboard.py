@@ -31,6 +31,7 @@ from search.gate import (
 )
 from search.login import logged_in
 from search.paths import DataDir
+from search.quick_trials import QuickStorage
 from search.storage import Storage
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -91,7 +92,7 @@ def application(storage: Storage, data_dir: DataDir, access: Access) -> Applicat
     if not access.writable:
         refuse_writes(storage)
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
-    board = inert(wsgi(storage.optuna, artifact_store=Pictures(data_dir.artifacts())))
+    board = inert(wsgi(QuickStorage(storage), artifact_store=Pictures(data_dir.artifacts())))
     board = without_migration(board)
     if access.writable:
         board = same_origin(kept_whole(board, storage, data_dir))

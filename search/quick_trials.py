@@ -1,0 +1,200 @@
+"""Optuna's trials, read by SQL in bulk: for a dashboard over ten thousand of them.
+
+Optuna builds an object for each parameter and each report of each trial before it builds the
+trial, which takes it many seconds. Here a study is read in a handful of short queries, and a trial
+that has ended is read once. A test holds the outcome against what Optuna itself reads.
+"""
+
+import copy
+import functools
+import itertools
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Container
+from typing import Any
+
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, DateTime, Float, Integer, String, column, select, table
+from sqlalchemy.sql import ColumnElement
+
+from search import tables
+from search.storage import Storage, patient
+
+TRIALS = table(
+    "trials",
+    *(column(name, kind) for name, kind in (("trial_id", Integer), ("number", Integer))),
+    column("study_id", Integer),
+    column("state", tables.optuna_trials.c.state.type),
+    column("datetime_start", DateTime),
+    column("datetime_complete", DateTime),
+)
+PARAMS = table(
+    "trial_params",
+    column("param_id", Integer),
+    column("trial_id", Integer),
+    column("param_name", String),
+    column("param_value", Float),
+    column("distribution_json", String),
+)
+USER_ATTRIBUTES = table(
+    "trial_user_attributes",
+    column("trial_id", Integer),
+    column("key", String),
+    column("value_json", String),
+)
+Identified = tuple[int, FrozenTrial]
+"""A trial, and Optuna's id of it."""
+
+NOT_FINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
+
+distribution_of: Callable[[str], BaseDistribution] = functools.lru_cache(4096)(json_to_distribution)
+
+
+def read_trials(connection: Connection, study_id: int, first_id: int) -> list[Identified]:
+    """A study's trials from an id on, by number, as Optuna's own storage gives them."""
+    wanted = (TRIALS.c.study_id == study_id) & (TRIALS.c.trial_id >= first_id)
+    trials = connection.execute(select(TRIALS).where(wanted).order_by(TRIALS.c.number)).all()
+    values, reports = tables.optuna_values, tables.optuna_intermediate_values
+    attributes = tables.optuna_system_attributes
+    numbers = _numbers(connection, values.c["objective", "value", "value_type"], wanted)
+    curves = _numbers(
+        connection,
+        reports.c["step", "intermediate_value", "intermediate_value_type"],
+        wanted,
+    )
+    params = _rows(
+        connection, PARAMS.c["param_name", "param_value", "distribution_json", "param_id"], wanted
+    )
+    user = _documents(connection, USER_ATTRIBUTES.c["key", "value_json"], wanted)
+    system = _documents(connection, attributes.c["key", "value_json"], wanted)
+    found = []
+    for row in trials:
+        own = sorted(params[row.trial_id], key=lambda each: each[3])
+        kinds = {name: distribution_of(told) for name, _, told, _ in own}
+        trial = FrozenTrial(
+            number=row.number,
+            state=row.state,
+            value=None,
+            values=[value for _, value in sorted(numbers[row.trial_id].items())] or None,
+            datetime_start=row.datetime_start,
+            datetime_complete=row.datetime_complete,
+            params={name: kinds[name].to_external_repr(value) for name, value, _, _ in own},
+            distributions=kinds,
+            user_attrs=user[row.trial_id],
+            system_attrs=system[row.trial_id],
+            intermediate_values=curves[row.trial_id],
+            trial_id=row.trial_id,
+        )
+        found.append((row.trial_id, trial))
+    return found
+
+
+def _rows(
+    connection: Connection, columns: Any, wanted: ColumnElement[bool]
+) -> dict[int, list[tuple[Any, ...]]]:
+    """The rows of a table that belong to each wanted trial, by its id."""
+    source = next(iter(columns)).table
+    query = (
+        select(source.c.trial_id, *columns)
+        .join_from(source, TRIALS, source.c.trial_id == TRIALS.c.trial_id)
+        .where(wanted)
+    )
+    found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+    for trial_id, *row in connection.execute(query).tuples().all():
+        found[trial_id].append(tuple(row))
+    return found
+
+
+def _numbers(
+    connection: Connection, columns: Any, wanted: ColumnElement[bool]
+) -> dict[int, dict[int, float]]:
+    """(key, number, kind of number) rows as a dictionary for each trial."""
+    found: dict[int, dict[int, float]] = defaultdict(dict)
+    for trial_id, rows in _rows(connection, columns, wanted).items():
+        found[trial_id] = {key: NOT_FINITE.get(kind, value) for key, value, kind in rows}
+    return found
+
+
+def _documents(
+    connection: Connection, columns: Any, wanted: ColumnElement[bool]
+) -> dict[int, dict[str, Any]]:
+    """(key, JSON) rows as a dictionary for each trial."""
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    for trial_id, rows in _rows(connection, columns, wanted).items():
+        found[trial_id] = {key: json.loads(value) for key, value in rows}
+    return found
+
+
+def _passed_on(name: str) -> Any:
+    def call(self: "QuickStorage", *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.inner, name)(*args, **kwargs)
+
+    return call
+
+
+class QuickStorage(BaseStorage):
+    """Optuna's storage, with trials read in bulk; those that have ended are kept."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.inner = storage.optuna
+        self._storage = storage
+        self._kept: dict[int, list[Identified]] = defaultdict(list)
+        self._lock = threading.Lock()
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """As Optuna's; every trial before the first that has not ended is kept."""
+        with self._lock:
+            before, fresh = self._read(study_id)
+            ended = itertools.takewhile(lambda each: each[1].state.is_finished(), fresh)
+            self._kept[study_id] = [*before, *ended]
+        trials = [trial for _, trial in (*before, *fresh)]
+        chosen = [trial for trial in trials if states is None or trial.state in states]
+        return copy.deepcopy(chosen) if deepcopy else chosen
+
+    @patient
+    def _read(self, study_id: int) -> tuple[list[Identified], list[Identified]]:
+        """What is kept of a study, if it is still the same study, and the rest of its trials."""
+        before = self._kept[study_id]
+        with self._storage.read() as connection:
+            if before and not _is_there(connection, study_id, before[-1]):
+                before = []  # it was deleted, and another one has got its number
+            first_id = before[-1][0] + 1 if before else 0
+            return before, read_trials(connection, study_id, first_id)
+
+    create_new_study = _passed_on("create_new_study")
+    create_new_trial = _passed_on("create_new_trial")
+    delete_study = _passed_on("delete_study")
+    get_all_studies = _passed_on("get_all_studies")
+    get_best_trial = _passed_on("get_best_trial")
+    get_study_directions = _passed_on("get_study_directions")
+    get_study_id_from_name = _passed_on("get_study_id_from_name")
+    get_study_name_from_id = _passed_on("get_study_name_from_id")
+    get_study_system_attrs = _passed_on("get_study_system_attrs")
+    get_study_user_attrs = _passed_on("get_study_user_attrs")
+    get_trial = _passed_on("get_trial")
+    remove_session = _passed_on("remove_session")
+    set_study_system_attr = _passed_on("set_study_system_attr")
+    set_study_user_attr = _passed_on("set_study_user_attr")
+    set_trial_intermediate_value = _passed_on("set_trial_intermediate_value")
+    set_trial_param = _passed_on("set_trial_param")
+    set_trial_state_values = _passed_on("set_trial_state_values")
+    set_trial_system_attr = _passed_on("set_trial_system_attr")
+    set_trial_user_attr = _passed_on("set_trial_user_attr")
+
+
+def _is_there(connection: Connection, study_id: int, last: Identified) -> bool:
+    """Whether a study still holds a trial as it was read."""
+    trial_id, trial = last
+    query = select(TRIALS.c.datetime_start, TRIALS.c.datetime_complete).where(
+        TRIALS.c.study_id == study_id, TRIALS.c.trial_id == trial_id
+    )
+    times = connection.execute(query).first()
+    return times is not None and tuple(times) == (trial.datetime_start, trial.datetime_complete)
