@@ -73,7 +73,10 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def called(**options: Any) -> None:
         session = Session.of(**{name: options.pop(name) for name in COMMON})
-        function(session, **options)
+        try:
+            function(session, **options)
+        except BrokenPipeError:  # whoever read the answer has left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     called.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
@@ -338,6 +341,8 @@ def train(
 
     _check_device(device)
     section, config = read_config(file)
+    if save is not None and save.is_dir():
+        raise BadInput(f"--save {save}: is a directory; give a file")
     if save is not None and not (save.parent.is_dir() and os.access(save.parent, os.W_OK)):
         raise BadInput(f"--save {save}: its directory does not exist or cannot be written")
     words = corpora.load(section.corpus, session.data_dir.root, dedupe=section.dedupe)
@@ -552,9 +557,6 @@ def main() -> int:
         return _failed(str(error), BadInput.exit_status)
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", Interrupted.exit_status)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001  the last resort
         return _failed(f"{type(error).__name__}: {error}; --debug shows where", 1)
 
@@ -603,8 +605,11 @@ def _check_device(device: str) -> None:
 
 def _ask(yes: bool, question: str) -> None:
     """Asks when a person is there to answer."""
-    if not yes and sys.stdin.isatty():
-        typer.confirm(question, abort=True, err=True)
+    if yes or not sys.stdin.isatty():
+        return
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Interrupted("nothing was done")
 
 
 def _answer_status(session: Session, storage: Storage, stored: StoredStudy) -> None:
