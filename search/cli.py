@@ -191,11 +191,13 @@ def preview(
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
     from makemore_core.contexts import Data
+    from search import auto_range, show
     from search import preview as costs
-    from search import show
 
     spec = _shaped(read(file), trials, timeout, corpus, seed)
-    data = Data.of(study.load_corpus(spec, session.data_dir), spec.study.split_seed)
+    words = study.load_corpus(spec, session.data_dir)
+    spec = auto_range.resolved(spec, words)
+    data = Data.of(words, spec.study.split_seed)
     view = costs.preview(spec, data, workers or max(1, (os.cpu_count() or 1) // threads), threads)
     session.answer(asdict(view), show.preview(view))
 

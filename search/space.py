@@ -63,6 +63,8 @@ class Interval:
     high: float
     log: bool
     whole: bool
+    auto: bool = False
+    """Whether the range test found it; see `auto_range.py`."""
 
     def holds(self, value: Value) -> bool:
         return isinstance(value, (int, float)) and self.low <= value <= self.high
@@ -73,10 +75,26 @@ class Interval:
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def described(self) -> Any:
-        return {"low": self.low, "high": self.high} | ({"log": True} if self.log else {})
+        flags = {"log": self.log, "auto": self.auto}
+        return {"low": self.low, "high": self.high} | {name: True for name in flags if flags[name]}
 
 
-Dimension = Fixed | Choices | Interval
+@dataclass(frozen=True)
+class Auto:
+    """A learning-rate range that is not known yet; `auto_range.py` puts an Interval in place."""
+
+    def holds(self, value: Value) -> bool:
+        return True  # an enqueued value widens the range
+
+    def distribution(self) -> BaseDistribution:
+        raise LookupError('learning_rate = "auto" has no range before its study is created')
+
+    def described(self) -> str:
+        return AUTO
+
+
+AUTO = "auto"
+Dimension = Fixed | Choices | Interval | Auto
 Space = Mapping[str, Dimension]
 
 DEFAULTS: dict[str, Any] = {
@@ -105,6 +123,8 @@ def read_dimension(name: str, raw: Any) -> tuple[Dimension | None, list[str]]:
         return _read_interval(name, raw)
     if isinstance(raw, list):
         return _read_choices(name, raw)
+    if name == "learning_rate" and raw == AUTO:
+        return Auto(), []
     wrong = problem(name, raw)
     return (None, [wrong]) if wrong else (Fixed(raw), [])
 
@@ -130,9 +150,12 @@ def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, li
         for key in ("low", "high")
         if key in raw and (what := problem(name, raw[key])) and not _is_log_zero(raw, key)
     ]
-    log = raw.get("log", False)
-    if not isinstance(log, bool):
-        wrong.append(f"log: {log!r} is neither true nor false")
+    log, auto = raw.get("log", False), raw.get("auto", False)
+    wrong += [
+        f"{key}: {flag!r} is neither true nor false"
+        for key, flag in (("log", log), ("auto", auto))
+        if not isinstance(flag, bool)
+    ]
     if wrong:
         return None, wrong
     low, high = raw["low"], raw["high"]
@@ -141,10 +164,10 @@ def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, li
     if log and low <= 0:
         return None, [f"log needs low above 0, not {low}"]
     whole = name in INTEGERS
-    return (Fixed(low) if low == high else Interval(low, high, log, whole)), []
+    return (Fixed(low) if low == high else Interval(low, high, log, whole, auto)), []
 
 
-_KEYS = {"low", "high", "log"}
+_KEYS = {"low", "high", "log", "auto"}
 
 
 def _is_log_zero(raw: dict[str, Any], key: str) -> bool:

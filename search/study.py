@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
 from makemore_core.errors import CheckpointError
-from search import tables, toml
+from search import auto_range, tables, toml
 from search.errors import BadInput, Drift, NotFound, StudyClosed
 from search.paths import DataDir
 from search.storage import Storage, patient
@@ -74,7 +74,8 @@ def create_or_resume(
     """
     study = find(storage, spec.study.name)
     if study is None:
-        study = _create(storage, spec, corpus)
+        study = _create(storage, auto_range.resolved(spec, corpus), corpus)
+    spec = auto_range.adopted(spec, study.spec)
     refuse_drift(study, spec, corpus)
     if study.closed:
         raise StudyClosed(

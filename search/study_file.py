@@ -10,9 +10,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from makemore_core.config import FIELDS, HYPERPARAMETERS, RANGES, TrialConfig, problem, problems
+from makemore_core.config import (
+    FIELDS,
+    HYPERPARAMETERS,
+    NO_WAY_THROUGH,
+    RANGES,
+    TrialConfig,
+    problem,
+    problems,
+)
 from search.errors import BadInput, StudyFileError
-from search.space import DEFAULTS, Dimension, Fixed, Value, read_dimension
+from search.space import DEFAULTS, Auto, Choices, Dimension, Fixed, Value, read_dimension
 
 Mistake = tuple[str, str]
 
@@ -262,11 +270,23 @@ def _read_search(raw: Mapping[str, Any]) -> tuple[dict[str, Dimension], list[Mis
         mistakes += [(f"search.{name}", what) for what in wrong]
         if dimension:
             space[name] = dimension
-    if not mistakes and _may_be(space["schedule"], "inverse") and _may_be(space["step_factor"], 0):
+    return space, mistakes or _check_together(space)
+
+
+def _check_together(space: Mapping[str, Dimension]) -> list[Mistake]:
+    """Values that are good alone, but not with others that may come with them."""
+    mistakes = []
+    if _may_be(space["schedule"], "inverse") and _may_be(space["step_factor"], 0):
         mistakes.append(
             ("search.step_factor", "an inverse schedule never reaches 0; give a share above it")
         )
-    return space, mistakes
+    if _may_be(space["hidden_width"], 0) and _may_be(space["direct"], False):
+        mistakes.append(("search.hidden_width", NO_WAY_THROUGH))
+    if isinstance(space["learning_rate"], Auto) and isinstance(space["optimizer"], Choices):
+        mistakes.append(
+            ("search.learning_rate", '"auto" needs one optimizer, since each wants its own range')
+        )
+    return mistakes
 
 
 def _may_be(dimension: Dimension, value: Value) -> bool:
@@ -289,4 +309,7 @@ def _check_enqueue(raw: list[Any], space: Mapping[str, Dimension]) -> list[Mista
                 mistakes.append(
                     (f"{where}.{name}", f"{value!r} is outside {space[name].described()}")
                 )
+        if not any(key.startswith(f"{where}.") for key, _ in mistakes):
+            fixed = {name: kind.value for name, kind in space.items() if isinstance(kind, Fixed)}
+            mistakes += [(f"{where}.{key}", what) for key, what in problems({**fixed, **values})]
     return mistakes

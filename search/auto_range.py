@@ -1,0 +1,77 @@
+"""`learning_rate = "auto"`: a decade about what the range test suggests for the study's own space.
+
+The test (`makemore_core/lr_range.py`) runs once, when the study is created, on the study's training
+split, with its seed, in the middle of its space: the middle of each range (in its exponent where it
+is searched so), the median of numbers to choose from, the first of other choices. Half a decade to
+each side of its suggestion is the range, in two digits; an enqueued learning rate widens it. The
+study keeps it like any other range: going on with the study asks for nothing that could differ.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from makemore_core.config import TrialConfig
+from makemore_core.corpus import Corpus
+from search.space import Auto, Choices, Dimension, Fixed, Interval, Value
+from search.study_file import StudySpec
+
+HALF = math.sqrt(10)
+"""The range reaches from the suggestion divided by this to the suggestion times this."""
+
+KEY = "learning_rate"
+
+
+def resolved(spec: StudySpec, corpus: Corpus) -> StudySpec:
+    """The same study with a plain range where its file says "auto".
+
+    Raises:
+        Diverged: the middle of the space cannot be trained at any learning rate.
+    """
+    if not isinstance(spec.search[KEY], Auto):
+        return spec
+    from makemore_core.contexts import Data  # torch, which a launcher does without
+    from makemore_core.lr_range import lr_range
+
+    data = Data.of(corpus, spec.study.split_seed)
+    suggested = lr_range(middle(spec), data, spec.study.seed).suggested
+    rates = [float(values[KEY]) for values in spec.enqueue if KEY in values]
+    low = min([_rounded(suggested / HALF), *rates])
+    high = max([_rounded(suggested * HALF), *rates])
+    return _with_range(spec, Interval(low, high, log=True, whole=False, auto=True))
+
+
+def adopted(spec: StudySpec, stored: StudySpec) -> StudySpec:
+    """The same study with the range that the stored one got when it was created, if by "auto"."""
+    kept = stored.search[KEY]
+    if isinstance(spec.search[KEY], Auto) and isinstance(kept, Interval) and kept.auto:
+        return _with_range(spec, kept)
+    return spec
+
+
+def middle(spec: StudySpec) -> TrialConfig:
+    """The configuration in the middle of a study's space; its learning rate plays no part."""
+    values: dict[str, Any] = {
+        name: _middle(kind) for name, kind in spec.search.items() if not isinstance(kind, Auto)
+    }
+    return TrialConfig(**values)
+
+
+def _middle(kind: Dimension) -> Value:
+    if isinstance(kind, Fixed):
+        return kind.value
+    if isinstance(kind, Choices):
+        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in kind.values)
+        return sorted(kind.values)[len(kind.values) // 2] if numbers else kind.values[0]
+    assert isinstance(kind, Interval)
+    mean = math.sqrt(kind.low * kind.high) if kind.log else (kind.low + kind.high) / 2
+    return round(mean) if kind.whole else mean
+
+
+def _with_range(spec: StudySpec, interval: Interval) -> StudySpec:
+    return replace(spec, search={**spec.search, KEY: interval})
+
+
+def _rounded(rate: float) -> float:
+    """Two significant digits."""
+    return float(f"{rate:.2g}")
