@@ -5,13 +5,12 @@ from typing import Any
 
 import optuna
 import pytest
-from bed import Bed, InterruptedAfter, tiny
+from bed import Bed, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.errors import Interrupted
 from search.samplers import derive_seed, sampler_for
 from search.space import ask, distributions
 from search.study_file import from_document
@@ -87,23 +86,3 @@ def test_quasi_random_whole_numbers_stay_in_range(
         }
         values = sampler.sample_relative(study, UNBORN, space)
         assert all(low <= value <= low + span for value in values.values())
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_interrupted_study_asks_for_the_same(kind: str, bed: Bed) -> None:
-    """Stopped again and again in the middle of trials, a study asks for what it would have."""
-    sections: dict[str, Any] = {
-        "sampler": {"kind": kind},
-        "pruner": {"kind": "none"},
-        "budget": {"trials": 14, "examples": 1_000, "evaluations": 3},
-    }
-    plain = bed.create(study={"name": "plain"}, **sections)
-    bed.work(plain)
-    broken = bed.create(study={"name": "broken"}, **sections)
-    for looks in (3, 9, 18):
-        with pytest.raises(Interrupted):
-            bed.work(broken, InterruptedAfter(looks))
-    bed.work(broken)
-    assert bed.outcomes(plain) == bed.outcomes(broken)
-    assert 14 == len(bed.outcomes(plain))
-    assert any(trial.reason == "interrupted" for trial in bed.trials(broken))

@@ -99,9 +99,11 @@ def test_left_out_values_have_the_documented_defaults(tmp_path: Path) -> None:
     assert {"kind": "asha", "reduction_factor": 3, "audit": 0.0} == minimal["pruner"]
     assert {"patience": None} == minimal["early_stopping"]
     assert {"seconds": None, "memory": None} == minimal["limits"]
-    assert tuple(
-        minimal["study"][key] for key in ("seed", "split_seed", "dedupe")
-    ) == (1, 42, False)
+    assert tuple(minimal["study"][key] for key in ("seed", "split_seed", "dedupe")) == (
+        1,
+        42,
+        False,
+    )
 
 
 def test_every_mistake_is_told_at_once_with_its_key() -> None:
@@ -158,7 +160,7 @@ def test_every_mistake_is_told_at_once_with_its_key() -> None:
         ("search.embedding_size", tiny(search={"embedding_size": {"low": 2, "high": 4, "by": 1}})),
         ("search.hidden_width", tiny(search={"hidden_width": []})),
         ("search.hidden_width", tiny(search={"hidden_width": [16, 16]})),
-        ("search.hidden_width", tiny(search={"hidden_width": [16, 0]})),
+        ("search.hidden_width", tiny(search={"hidden_width": [16, -1]})),
         ("search.block_size", tiny(search={"block_size": "three"})),
         ("search.block_size", tiny(search={"block_size": True})),
         ("search.learning_rate", tiny(search={"learning_rate": {"low": 0, "high": 1}})),

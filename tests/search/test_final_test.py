@@ -1,0 +1,237 @@
+"""The test split: opened once, for a checkpoint that is known beforehand, and never again."""
+
+import json
+import math
+import os
+import pty
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bed import Bed, ended, some_words, wait_until
+from sqlalchemy import select
+
+from makemore_core import checkpoint
+from search import study, tables
+from search.intervals import bootstrap
+
+KEYS = {
+    "study",
+    "trial",
+    "test_loss",
+    "test_loss_ci95",
+    "test_loss_unseen",
+    "dev_loss",
+    "per_model",
+    "evaluated_at",
+    "first_time",
+    "opened_before",
+}
+
+
+def openings(bed: Bed) -> list[Any]:
+    with bed.storage.read() as connection:
+        return list(connection.execute(select(tables.openings)))
+
+
+def winners_checkpoint(bed: Bed) -> Path:
+    best = bed.json("best", "tiny")
+    uid = study.resolve(bed.storage, "tiny").uid
+    return bed.data_dir.checkpoint(uid, best["trial"])
+
+
+def test_the_first_opening_and_every_later_one(finished: Bed) -> None:
+    """The first answer is recorded; later ones are that record, with its date, exit 0."""
+    first = finished.json("test", "tiny")
+    again = finished.json("test", "tiny", "--yes")
+    assert KEYS == first.keys() == again.keys()
+    assert (True, False) == (first.pop("first_time"), again.pop("first_time"))
+    assert first == again
+    best = finished.json("best", "tiny")
+    assert (best["trial"], best["dev_loss"]) == (first["trial"], first["dev_loss"])
+    (model,) = first["per_model"]
+    assert {"seed", "test_loss", "checkpoint_sha256"} <= model.keys()
+    assert best["checkpoint_sha256"] == model["checkpoint_sha256"]
+    assert 1 == len(openings(finished))
+
+
+def test_the_answer_is_the_mean_over_the_test_words(finished: Bed) -> None:
+    """Word by word, character by character, with the checkpoint's own network: the same loss."""
+    words = some_words()
+    random.Random(42).shuffle(words)
+    model, _ = checkpoint.load(winners_checkpoint(finished))
+    found = finished.json("test", "tiny")
+    nats = [_nats(model, word) for word in words[180:]]
+    characters = [len(word) + 1 for word in words[180:]]
+    assert pytest.approx(sum(nats) / sum(characters), abs=1e-5) == found["test_loss"]
+    unseen = [word not in words[:160] for word in words[180:]]
+    unseen_loss = sum(n for n, new in zip(nats, unseen, strict=True) if new) / sum(
+        c for c, new in zip(characters, unseen, strict=True) if new
+    )
+    assert pytest.approx(unseen_loss, abs=1e-5) == found["test_loss_unseen"]
+    low, high = found["test_loss_ci95"]
+    assert low < found["test_loss"] < high
+
+
+def _nats(model: Any, word: str) -> float:
+    context = [0] * model.config.block_size
+    total = 0.0
+    for letter in f"{word}.":
+        index = model.vocabulary.index(letter)
+        logits = model.logits(torch.tensor([context]))
+        total -= float(torch.log_softmax(logits.double(), 1)[0, index])
+        context = [*context[1:], index]
+    return total
+
+
+def test_the_interval_covers_what_it_should() -> None:
+    """The bootstrap's interval of a mean of equal words is near the normal one, and is the same
+    each time it is asked for."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    nats = rng.normal(10.0, 2.0, size=400)
+    characters = np.full(400, 5)
+    low, high = bootstrap(nats, characters)
+    mean, error = nats.mean() / 5, nats.std() / 5 / math.sqrt(400)
+    assert pytest.approx(mean - 1.96 * error, abs=0.004) == low
+    assert pytest.approx(mean + 1.96 * error, abs=0.004) == high
+    assert (low, high) == bootstrap(nats, characters)
+
+
+def test_a_tested_study_takes_no_further_trials(finished: Bed) -> None:
+    """After its test a study is closed: `run` is refused with 3, in one line, and changes
+    nothing, however many trials are asked for."""
+    finished.json("test", "tiny")
+    assert "closed" == finished.json("status", "tiny")["state"]
+    before = finished.json("trials", "tiny")
+    for options in ((), ("--trials", 50)):
+        answer = finished.cli("run", finished.root / "tiny.toml", *options)
+        assert 3 == answer.status
+        assert "tiny" in answer.complaint
+    assert before == finished.json("trials", "tiny")
+
+
+def test_a_tampered_checkpoint_opens_nothing(finished: Bed) -> None:
+    """A checkpoint with one byte changed is refused with 2 before the split is opened; with the
+    right one in place the study can be tested as if nothing had been."""
+    path = winners_checkpoint(finished)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    answer = finished.cli("test", "tiny", "--yes")
+    assert 2 == answer.status
+    assert str(path) in answer.complaint
+    assert [] == openings(finished)
+    assert "done" == finished.json("status", "tiny")["state"]
+    path.unlink()
+    assert 2 == finished.cli("test", "tiny", "--yes").status
+    assert [] == openings(finished)
+    path.write_bytes(whole)
+    assert finished.json("test", "tiny")["first_time"]
+
+
+def test_a_study_without_a_complete_trial_opens_nothing(bed: Bed) -> None:
+    """There is no winner to test: exit 2, and the study stays open."""
+    bed.create()
+    answer = bed.cli("test", "tiny", "--yes")
+    assert 2 == answer.status
+    assert "tiny" in answer.complaint
+    assert [] == openings(bed)
+
+
+def test_two_tests_at_once_are_one_opening(finished: Bed) -> None:
+    """Of two processes one is the first; both give the same answer."""
+    processes = [finished.start("test", "tiny", "--json") for _ in range(2)]
+    answers = [ended(process) for process in processes]
+    assert [0, 0] == [answer.status for answer in answers], [a.err for a in answers]
+    assert [False, True] == sorted(answer.json["first_time"] for answer in answers)
+    one, other = ({**answer.json, "first_time": None} for answer in answers)
+    assert one == other
+    assert 1 == len(openings(finished))
+
+
+def test_a_test_killed_before_its_result_is_finished_by_the_next(bed: Bed) -> None:
+    """kill -9 after the opening was recorded: the next `test` finishes the same opening of the same
+    checkpoint, though a better one has appeared meanwhile; it is no second opening."""
+    corpus = bed.corpus(some_words(6_000))
+    stored = bed.create(study={"corpus": str(corpus)}, budget={"trials": 2})
+    bed.work(stored)
+    process = bed.start("test", "tiny", "--json")
+    wait_until(lambda: _is_open(bed.data_dir.database), every=0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (opened,) = openings(bed)
+    assert opened.result is None, "the test was faster than its killer"
+    assert 3 == bed.cli("run", bed.root / "tiny.toml", "--trials", 3).status
+    found = bed.json("test", "tiny")
+    (closed,) = openings(bed)
+    assert (opened.claimed_at, opened.trial) == (closed.claimed_at, closed.trial)
+    assert closed.trial == found["trial"]
+    assert found["test_loss"] == bed.json("test", "tiny")["test_loss"]
+
+
+def _is_open(database: Path) -> bool:
+    connection = sqlite3.connect(database, timeout=30)
+    try:
+        return bool(connection.execute("SELECT count(*) FROM makemore_openings").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def test_later_studies_are_told_who_opened_the_split_before(finished: Bed) -> None:
+    """Studies that open the same split of the same corpus later are told, also of a study that has
+    been deleted since; another split is another matter."""
+    assert [] == finished.json("test", "tiny")["opened_before"]
+    first = study.resolve(finished.storage, "tiny")
+    study.delete_study(finished.storage, first, finished.data_dir)
+    for name, seeds in (("second", {}), ("other split", {"split_seed": 7})):
+        stored = finished.create(study={"name": name, **seeds}, budget={"trials": 1})
+        finished.work(stored)
+    told = finished.json("test", "second")["opened_before"]
+    assert ["tiny"] == [each["study"] for each in told]
+    assert [] == finished.json("test", "other split")["opened_before"]
+    assert told == finished.json("test", "second")["opened_before"]
+
+
+def test_the_record_outlives_its_study(finished: Bed) -> None:
+    """`delete` takes trials and checkpoints, never the record of the opening."""
+    answer = finished.json("test", "tiny")
+    finished.json("delete", "tiny", "--yes")
+    (record,) = openings(finished)
+    assert ("tiny", answer["trial"]) == (record.study_name, record.trial)
+    assert answer["test_loss"] == record.result["test_loss"]
+
+
+def test_the_dashboard_sees_nothing_of_the_test(finished: Bed) -> None:
+    """No test loss stands in what Optuna stores, which the dashboard shows."""
+    loss = finished.json("test", "tiny")["test_loss"]
+    shown = finished.storage.optuna.get_all_studies()[0]
+    assert repr(loss)[:8] not in json.dumps([shown.user_attrs, shown.system_attrs])
+    trials = finished.storage.optuna.get_all_trials(shown._study_id)
+    assert repr(loss)[:8] not in repr(trials)
+
+
+def test_a_person_is_asked_first(finished: Bed) -> None:
+    """On a terminal `test` asks, and does nothing when the answer is no."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "search", "test", "tiny", "--data-dir", str(finished.data_dir.root)],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(theirs)
+    os.write(ours, b"n\n")
+    out, err = process.communicate(timeout=60)
+    os.close(ours)
+    assert 130 == process.returncode
+    assert "once and for good" in err
+    assert "" == out
+    assert [] == openings(finished)

@@ -1,0 +1,186 @@
+"""Storage: made whole or not at all, refused in one line, opened by many at once."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from bed import Bed, ended, run_python, tree
+from sqlalchemy import inspect, select, update
+from sqlalchemy.sql.expression import TableClause
+
+from search import tables
+from search.errors import StorageUnusable
+from search.storage import create_storage, open_storage, parse_url
+
+CREATORS = """
+import os, sys
+from search.storage import create_storage
+
+for _ in range(8):
+    if os.fork() == 0:
+        storage = create_storage(sys.argv[1])
+        with storage.read() as connection:
+            found = connection.exec_driver_sql("SELECT count(*) FROM makemore_schema").scalar()
+        os._exit(0 if found == 1 else 1)
+print([os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(8)])
+"""
+"""Imports once, then is eight processes."""
+
+
+def url_of(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def test_a_new_database_holds_both_schemas_and_nothing_beside_it(tmp_path: Path) -> None:
+    """Creating one leaves one file, with Optuna's tables and ours."""
+    path = tmp_path / "deep" / "down" / "studies.db"
+    storage = create_storage(url_of(path))
+    names = set(inspect(storage.engine).get_table_names())
+    storage.close()
+    assert {"studies", "trials", *tables.metadata.tables} <= names
+    assert {"deep", "deep/down", "deep/down/studies.db"} == tree(tmp_path)
+
+
+def test_creating_one_that_exists_changes_nothing(finished: Bed) -> None:
+    """What is there stays there."""
+    before = finished.data_dir.database.read_bytes()
+    create_storage(finished.url).close()
+    assert before == finished.data_dir.database.read_bytes()
+
+
+def test_eight_processes_create_one_database_at_once(tmp_path: Path) -> None:
+    """All succeed, all see one whole schema, and no temporary file is left."""
+    path = tmp_path / "new" / "studies.db"
+    answer = ended(run_python(CREATORS, url_of(path)))
+    assert f"{[0] * 8}\n" == answer.out, answer.err
+    assert {"new", "new/studies.db"} == tree(tmp_path)
+
+
+def test_opening_creates_nothing(tmp_path: Path) -> None:
+    """A database that does not exist is not made by looking at it."""
+    with pytest.raises(StorageUnusable, match="no such database"):
+        open_storage(url_of(tmp_path / "none" / "studies.db"))
+    assert set() == tree(tmp_path)
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"not a database at all, but long enough to be looked at" * 99)
+
+
+def directory(path: Path) -> None:
+    path.mkdir()
+
+
+def somebody_elses(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE moz_places (url TEXT)")
+    connection.close()
+
+
+def newer(path: Path) -> None:
+    storage = create_storage(url_of(path))
+    with storage.write() as connection:
+        connection.execute(update(tables.schema).values(version=tables.SCHEMA_VERSION + 1))
+    storage.close()
+
+
+def newer_optuna(path: Path) -> None:
+    storage = create_storage(url_of(path))
+    storage.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    connection.close()
+
+
+def truncated(path: Path) -> None:
+    create_storage(url_of(path)).close()
+    path.write_bytes(path.read_bytes()[:5_000])
+
+
+@pytest.mark.parametrize(
+    "spoil", [garbage, directory, somebody_elses, newer, newer_optuna, truncated]
+)
+def test_a_database_that_cannot_be_used_is_refused_and_left_alone(
+    spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """Opened or created upon, it is refused in one line that names it, and not a byte changes."""
+    path = tmp_path / "studies.db"
+    spoil(path)
+    before = path.read_bytes() if path.is_file() else b""
+    for attempt in (open_storage, create_storage):
+        with pytest.raises(StorageUnusable) as caught:
+            attempt(url_of(path))
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert before == (path.read_bytes() if path.is_file() else b"")
+    assert {"studies.db"} == tree(tmp_path)
+
+
+def test_our_tables_join_an_optuna_database(tmp_path: Path) -> None:
+    """A database that Optuna made is taken as it is: its studies stay, our tables come beside."""
+    path = tmp_path / "optuna.db"
+    optuna.create_study(study_name="theirs", storage=url_of(path))
+    storage = create_storage(url_of(path))
+    assert ["theirs"] == [each.study_name for each in storage.optuna.get_all_studies()]
+    storage.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("nonsense", "sqlite:///PATH"),
+        ("sqlite://", "memory"),
+        ("sqlite:///:memory:", "memory"),
+        ("mysql+pymysql://u:s3cret@h/d", ""),
+        ("mssql://u:s3cret@h/d", ""),
+        ("postgresql+nosuchdriver://u:s3cret@h/d", ""),
+        ("://u:s3cret@h/d", ""),
+        ("", ""),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str, expected: str) -> None:
+    """One line says what is wrong; a password never stands in it."""
+    with pytest.raises(StorageUnusable) as caught:
+        create_storage(url)
+    assert expected in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreachable_server_is_told_without_the_password() -> None:
+    """A PostgreSQL that does not answer: one line, host and all, but no password."""
+    pytest.importorskip("psycopg")
+    url = "postgresql+psycopg://user:s3cret{}@127.0.0.1:9/none?connect_timeout=2"
+    for attempt in (open_storage, create_storage):
+        with pytest.raises(StorageUnusable) as caught:
+            attempt(url)
+        assert "s3cret" not in str(caught.value)
+        assert "127.0.0.1" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_url_is_told_without_its_password() -> None:
+    """What is shown of a storage hides the password."""
+    url = parse_url("postgresql+psycopg://user:s3cret@host/name")
+    assert "s3cret" not in url.render_as_string(hide_password=True)
+
+
+def test_the_clock_is_the_databases(bed: Bed) -> None:
+    """Times are seconds since 1970, finer than a second, and never run backwards."""
+    with bed.storage.read() as connection:
+        times = [connection.execute(select(bed.storage.now())).scalar_one() for _ in range(9)]
+    assert sorted(times) == times
+    assert 1.7e9 < times[0] < 1e11
+
+
+def test_optunas_schema_is_as_we_read_it(bed: Bed) -> None:
+    """`results` reads these columns by SQL: this breaks when Optuna changes them."""
+    found = inspect(bed.storage.engine)
+    known = [value for value in vars(tables).values() if isinstance(value, TableClause)]
+    read = [table for table in known if not table.name.startswith("makemore")]
+    assert len(read) >= 4
+    for table in read:
+        columns = {column["name"] for column in found.get_columns(table.name)}
+        assert {column.name for column in table.c} <= columns, table.name

@@ -1,0 +1,168 @@
+"""Studies: created once, gone on with, refused when their definition drifted."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from bed import Bed, some_words
+from sqlalchemy import update
+
+from search import study, tables
+from search.errors import BadInput, Drift, NotFound, StudyClosed
+
+
+def test_a_study_is_created_once(bed: Bed) -> None:
+    """Asked for again, the same study is found, with all that it had."""
+    assert bed.create().uid == bed.create().uid
+    assert 1 == len(optuna.get_all_study_names(bed.storage.optuna))
+
+
+@pytest.mark.parametrize(
+    ("field", "sections"),
+    [
+        ("study.seed", {"study": {"seed": 2}}),
+        ("study.split_seed", {"study": {"split_seed": 7}}),
+        ("study.dedupe", {"study": {"dedupe": True}}),
+        ("budget.examples", {"budget": {"examples": 4_001}}),
+        ("budget.evaluations", {"budget": {"evaluations": 8}}),
+        ("search.embedding_size", {"search": {"embedding_size": {"low": 2, "high": 9}}}),
+        ("search.hidden_width", {"search": {"hidden_width": [32, 16]}}),
+        ("search.learning_rate", {"search": {"learning_rate": {"low": 1e-3, "high": 1.0}}}),
+        ("search.dropout", {"search": {"dropout": 0.1}}),
+        ("sampler.kind", {"sampler": {"kind": "random"}}),
+        ("pruner.kind", {"pruner": {"kind": "none"}}),
+        ("pruner.reduction_factor", {"pruner": {"reduction_factor": 4}}),
+        ("pruner.audit", {"pruner": {"audit": 0.5}}),
+        ("early_stopping.patience", {"early_stopping": {"patience": 3}}),
+        ("limits.seconds", {"limits": {"seconds": 9}}),
+        ("limits.memory", {"limits": {"memory": "1GB"}}),
+        ("enqueue", {"enqueue": [{"hidden_width": 16}]}),
+    ],
+)
+def test_drift_names_the_field(field: str, sections: dict[str, Any], bed: Bed) -> None:
+    """A definition that differs is refused with the field, what it was and what it is now."""
+    created = bed.create()
+    with pytest.raises(Drift, match=field) as caught:
+        bed.create(**sections)
+    assert 3 == caught.value.exit_status
+    assert created == study.by_uid(bed.storage, created.uid)
+
+
+def test_drift_names_every_field(bed: Bed) -> None:
+    """All that differs is told at once."""
+    bed.create()
+    with pytest.raises(Drift, match=r"study\.seed.*sampler\.kind"):
+        bed.create(study={"seed": 2}, sampler={"kind": "qmc"})
+
+
+def test_another_corpus_is_drift(bed: Bed) -> None:
+    """The corpus counts by its words, not by its name or place."""
+    bed.create()
+    moved = bed.corpus(name="moved.txt")
+    bed.create(study={"corpus": str(moved)})
+    with pytest.raises(Drift, match=r"study\.corpus"):
+        bed.create(study={"corpus": str(bed.corpus(some_words(seed=1), "other.txt"))})
+
+
+def test_line_endings_are_no_drift(bed: Bed) -> None:
+    """The same words saved with a byte-order mark, CRLF and blank lines are the same corpus."""
+    bed.create()
+    path = bed.root / "windows.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(some_words()).encode())
+    bed.create(study={"corpus": str(path)})
+
+
+@pytest.mark.parametrize("budget", [{"trials": 99}, {"trials": 1}, {"timeout": 9}, {"target": 1}])
+def test_more_or_less_budget_is_no_drift(budget: dict[str, Any], bed: Bed) -> None:
+    """Trials, timeout and target may change; the study takes them over."""
+    bed.create()
+    found = bed.create(budget=budget)
+    for key, value in budget.items():
+        assert value == getattr(found.spec.budget, key)
+
+
+def test_spelling_out_a_default_is_no_drift(bed: Bed) -> None:
+    """A file that says what it left out before defines the same study."""
+    bed.create()
+    bed.create(sampler={"kind": "tpe"}, pruner={"reduction_factor": 3}, search={"dropout": 0.0})
+
+
+def test_a_closed_study_is_refused(bed: Bed) -> None:
+    """Once its test split was opened, a study takes no further trials."""
+    bed.create()
+    with bed.storage.write() as connection:
+        connection.execute(update(tables.studies).values(closed_at=bed.storage.now()))
+    with pytest.raises(StudyClosed) as caught:
+        bed.create()
+    assert 3 == caught.value.exit_status
+
+
+def test_drift_is_told_of_a_closed_study_as_well(bed: Bed) -> None:
+    """Neither refusal hides the other's exit status."""
+    bed.create()
+    with bed.storage.write() as connection:
+        connection.execute(update(tables.studies).values(closed_at=bed.storage.now()))
+    with pytest.raises(Drift):
+        bed.create(study={"seed": 2})
+
+
+def test_a_study_that_optuna_holds_under_that_name_is_not_taken(bed: Bed) -> None:
+    """Somebody's own Optuna study of the same name, with its trials, is left alone."""
+    theirs = optuna.create_study(study_name="tiny", storage=bed.storage.optuna)
+    theirs.add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(Drift, match="tiny"):
+        bed.create()
+    assert 1 == len(theirs.trials)
+    maximised = optuna.create_study(
+        study_name="other", storage=bed.storage.optuna, direction="maximize"
+    )
+    with pytest.raises(Drift, match="other"):
+        bed.create(study={"name": "other"})
+    assert "MAXIMIZE" == maximised.direction.name
+
+
+def test_a_study_argument_is_a_name_or_a_file(finished: Bed) -> None:
+    """Both lead to the same study; anything else names what the storage holds."""
+    by_name = study.resolve(finished.storage, "tiny")
+    assert by_name == study.resolve(finished.storage, str(finished.file()))
+    with pytest.raises(NotFound, match="tiny") as caught:
+        study.resolve(finished.storage, "huge")
+    assert 2 == caught.value.exit_status
+    with pytest.raises(BadInput):
+        study.resolve(finished.storage, str(finished.root / "missing.toml"))
+
+
+def test_the_corpus_is_kept(bed: Bed) -> None:
+    """What becomes of the user's file does not matter to a study that exists."""
+    stored = bed.create()
+    (bed.root / "words.txt").write_text("\n".join(some_words(seed=5)))
+    assert tuple(some_words()) == study.kept_corpus(stored, bed.data_dir).words
+    for kept in Path(bed.data_dir.root / "corpora").iterdir():
+        kept.unlink()
+    with pytest.raises(Drift, match="words"):
+        study.kept_corpus(stored, bed.data_dir)
+
+
+def test_delete_leaves_nothing_of_the_study(finished: Bed) -> None:
+    """Its trials, its rows and its checkpoints go; another study's stay."""
+    other = finished.create(study={"name": "other"}, budget={"trials": 2})
+    finished.work(other)
+    stored = study.resolve(finished.storage, "tiny")
+    study.delete_study(finished.storage, stored, finished.data_dir)
+    assert ["other"] == optuna.get_all_study_names(finished.storage.optuna)
+    assert not finished.data_dir.checkpoints(stored.uid).exists()
+    assert finished.data_dir.checkpoints(other.uid).exists()
+    with finished.storage.read() as connection:
+        for table in (tables.slots, tables.attempts, tables.workers):
+            uids = set(connection.execute(table.select().with_only_columns(table.c.study_uid)))
+            assert {(other.uid,)} == {tuple(row) for row in uids}
+
+
+def test_a_study_of_the_same_name_may_follow_a_deleted_one(finished: Bed) -> None:
+    """After `delete` the name is free again."""
+    stored = study.resolve(finished.storage, "tiny")
+    study.delete_study(finished.storage, stored, finished.data_dir)
+    anew = finished.create(study={"seed": 9})
+    assert stored.uid != anew.uid
+    assert [] == finished.trials(anew)
