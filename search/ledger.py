@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from search import tables
 from search.budget import LEASE_SECONDS, Standing, locked_flags
-from search.errors import TrialLost
+from search.errors import NotFound, TrialLost
 from search.processes import HOST, is_dead
 from search.storage import Storage, patient
 from search.study import StoredStudy, by_uid
@@ -195,17 +195,25 @@ def recover(storage: Storage, study: StoredStudy) -> int:
     return len(lost)
 
 
-@patient
 def recover_all(storage: Storage) -> None:
     """As `recover`, for every study with an attempt under way."""
-    attempts = tables.attempts
+    storage.lookout.look(LEASE_SECONDS)
+    for uid in _studies_under_way(storage):
+        with contextlib.suppress(NotFound):  # deleted meanwhile
+            recover(storage, by_uid(storage, uid))
+
+
+@patient
+def _studies_under_way(storage: Storage) -> Sequence[str]:
+    slots = tables.slots
     with storage.read() as connection:
-        uids = connection.execute(
-            select(attempts.c.study_uid).where(attempts.c.ended_at.is_(None)).distinct()
-        ).scalars()
-        found = list(uids)
-    for uid in found:
-        recover(storage, by_uid(storage, uid))
+        return (
+            connection.execute(
+                select(slots.c.study_uid).where(slots.c.state == "claimed").distinct()
+            )
+            .scalars()
+            .all()
+        )
 
 
 def disown_twins(storage: Storage, study: StoredStudy, attempt_id: int, trial_id: int) -> None:

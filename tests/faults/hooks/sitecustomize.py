@@ -1,0 +1,346 @@
+"""Faults from within: Python runs this in every process that has this directory on PYTHONPATH.
+
+`FAULTS` names a directory with a `plan.json`:
+
+    constants   {"search.budget.LEASE_SECONDS": 3.0, ...}: set right after the module is loaded
+    watch       phases to count; those of the faults are counted anyway
+    limits_pages  whether a file `full` beside the plan lets no SQLite database grow
+    faults      [{"phase", "at", "action", "role", "ordinal"}]: what to do when a phase is reached
+
+A phase is a moment in the life of an attempt, just before or just after one function of the
+program. Every time one is reached it is counted, over all processes, in `hits/PHASE`. A fault
+strikes at the n-th time (`at`; null: every time) within a process of its `role`, once, and only
+for one slot if it has an `ordinal`. What the trainer was told is stored is noted in `events`.
+"""
+
+import fcntl
+import functools
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import signal
+import sys
+import time
+
+PLACE = os.environ.get("FAULTS")
+ROLE = "worker" if "search.worker" in sys.orig_argv else "launcher"
+
+BEFORE = {
+    "claiming": "search.budget:claim",
+    "asking": "search.space:ask",
+    "creating": "search.objective:_create_in_storage",
+    "training": "makemore_core.step:KernelStep.run",
+    "reporting": "search.ledger:report",
+    "telling": "search.ledger:record_outcome",
+    "recovering": "search.ledger:recover",
+    "statement": "sqlalchemy.engine.default:DefaultDialect.do_execute",
+    "commit": "sqlalchemy.engine.default:DefaultDialect.do_commit",
+    "opening": "search.final_test:_claim_first",
+    "recording the test": "search.final_test:_record",
+}
+AFTER = {
+    "claimed": "search.budget:claim",
+    "created": "search.objective:_create_in_storage",
+    "attached": "search.ledger:attach_trial",
+    "reported": "search.ledger:report",
+    "checkpointed": "makemore_core.checkpoint:_write",
+    "snapshot recorded": "search.ledger:record_snapshots",
+    "outcome recorded": "search.ledger:record_outcome",
+    "told": "search.ledger:_tell",
+    "settled": "search.ledger:settle",
+    "committed": "sqlalchemy.engine.default:DefaultDialect.do_commit",
+    "opened": "search.final_test:_claim_first",
+    "test recorded": "search.final_test:_record",
+}
+
+
+class Plan:
+    """What is to happen in this process."""
+
+    def __init__(self, place):
+        self.place = place
+        with open(f"{place}/plan.json") as file:
+            plan = json.load(file)
+        self.constants = plan.get("constants", {})
+        self.faults = [f for f in plan.get("faults", ()) if f.get("role", "worker") == ROLE]
+        self.watched = {fault["phase"] for fault in self.faults} | set(plan.get("watch", ()))
+        self.limits_pages = plan.get("limits_pages", False)
+        self.ordinal = None
+
+    def reach(self, phase, seen=None):
+        """Counts a phase, and does what is planned for it."""
+        if phase not in self.watched:
+            return
+        count = self.count(f"hits/{ROLE} {phase}")
+        for index, fault in enumerate(self.faults):
+            due = fault.get("at") in (None, count)
+            if fault["phase"] != phase or not due:
+                continue
+            if fault.get("ordinal") not in (None, self.ordinal):
+                continue
+            if fault.get("times") and self.count(f"fired/{index}") > fault["times"]:
+                continue
+            self.note("fault", phase=phase, action=fault["action"])
+            ACTIONS[fault["action"]](self, fault, seen)
+
+    def count(self, name):
+        """How often this has been called with a name, over all processes."""
+        with open(f"{self.place}/{name}", "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(b".")
+            file.flush()
+            return file.tell()
+
+    def note(self, event, **values):
+        """Appends one event, whole, to what the harness reads afterwards."""
+        values |= {"event": event, "pid": os.getpid(), "at": time.time()}
+        line = json.dumps(values).encode() + b"\n"
+        file = os.open(f"{self.place}/events", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, line)
+        os.close(file)
+
+
+def die(plan, fault, seen):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tear(plan, fault, file):
+    """Dies with half of a file written."""
+    os.ftruncate(file, os.fstat(file).st_size // 2)
+    die(plan, fault, file)
+
+
+def pause(plan, fault, seen):
+    """Says that it is here, and waits until it may go on."""
+    open(f"{plan.place}/paused", "w").close()
+    while not os.path.exists(f"{plan.place}/go on"):
+        time.sleep(0.02)
+
+
+def fail(plan, fault, seen):
+    raise fault_of_the_database("the connection was lost (a fault)")
+
+
+def fault_of_the_database(words):
+    import sqlite3
+
+    if os.environ.get("FAULTS_DRIVER") == "psycopg":
+        import psycopg
+
+        return psycopg.OperationalError(words)
+    return sqlite3.OperationalError(words)
+
+
+def spoil(how):
+    """Damages the newest snapshot, then dies."""
+
+    def act(plan, fault, seen):
+        snapshots = seen[0][2]
+        newest = next(
+            os.path.join(directory, name)
+            for directory, _, names in os.walk(os.environ["FAULTS_CHECKPOINTS"])
+            for name in names
+            if name.endswith(f"-step-{snapshots[0]['step']}.safetensors")
+        )
+        with open(newest, "rb") as file:
+            content = bytearray(file.read())
+        with open(newest, "wb") as file:
+            file.write(how(plan, content))
+        die(plan, fault, seen)
+
+    return act
+
+
+def cut(plan, content):
+    return content[: len(content) // 2]
+
+
+def flip(plan, content):
+    content[len(content) // 2] ^= 0x10
+    return content
+
+
+def pickled(plan, content):
+    import pickle
+
+    class Bomb:
+        def __reduce__(self):
+            return open, (f"{plan.place}/a pickle ran", "w")
+
+    return pickle.dumps(Bomb())
+
+
+ACTIONS = {
+    "die": die,
+    "tear and die": tear,
+    "pause": pause,
+    "fail": fail,
+    "cut and die": spoil(cut),
+    "flip and die": spoil(flip),
+    "pickle and die": spoil(pickled),
+}
+
+
+def wrapped(plan, function, before, after):
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        for phase in before:
+            plan.reach(phase, (args, kwargs))
+        result = function(*args, **kwargs)
+        for phase in after:
+            plan.reach(phase, (args, kwargs))
+        return result
+
+    return call
+
+
+def wrap(plan, module):
+    """Wraps this module's functions that begin or end a phase."""
+    targets = {}
+    for table, side in ((BEFORE, 0), (AFTER, 1)):
+        for phase, target in table.items():
+            name, _, path = target.partition(":")
+            if name == module.__name__:
+                targets.setdefault(path, ([], []))[side].append(phase)
+    for path, (before, after) in targets.items():
+        *owners, name = path.split(".")
+        owner = functools.reduce(getattr, owners, module)
+        if name in vars(owner):
+            setattr(owner, name, wrapped(plan, vars(owner)[name], before, after))
+    SPECIAL.get(module.__name__, lambda plan, module: None)(plan, module)
+
+
+def watch_ledger(plan, module):
+    """Notes each dev loss that the trainer was told is stored, and each recorded snapshot."""
+    report, record = module.report, module.record_snapshots
+
+    def reported(storage, trial_id, resource, dev_loss):
+        report(storage, trial_id, resource, dev_loss)
+        plan.note("stored", trial_id=trial_id, resource=resource, dev_loss=dev_loss.hex())
+
+    def recorded(storage, attempt_id, entries):
+        record(storage, attempt_id, entries)
+        plan.note("snapshot", attempt=attempt_id, step=entries[0]["step"])
+
+    module.report, module.record_snapshots = reported, recorded
+
+
+def watch_objective(plan, module):
+    """Remembers which slot is being tried."""
+    attempt = module.attempt
+
+    def attempted(bench, claim):
+        plan.ordinal = claim.ordinal
+        return attempt(bench, claim)
+
+    module.attempt = attempted
+
+
+def watch_snapshots(plan, module):
+    """Notes where each attempt goes on from."""
+    newest = module.Snapshots.newest
+
+    def found(self):
+        snapshot = newest(self)
+        step = snapshot.state["step"] if snapshot else 0
+        plan.note("resume", attempt=self._claim.attempt_id, step=step)
+        return snapshot
+
+    module.Snapshots.newest = found
+
+
+def watch_evaluation(plan, module):
+    """Notes each evaluation on the test split."""
+    evaluate = module._evaluate
+
+    def evaluated(*args):
+        result = evaluate(*args)
+        plan.note("test evaluated", test_loss=result["test_loss"].hex())
+        return result
+
+    module._evaluate = evaluated
+
+
+class WatchedOs:
+    """`os`, for the checkpoint module alone: a checkpoint is on its way when it is synced."""
+
+    def __init__(self, plan):
+        self._plan = plan
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def fsync(self, file):
+        if not os.path.isdir(f"/proc/self/fd/{file}"):
+            self._plan.reach("checkpointing", file)
+        os.fsync(file)
+
+
+def cut_writes(plan, module):
+    module.os = WatchedOs(plan)
+
+
+def limit_pages(plan, module):
+    """`PRAGMA max_page_count` on every connection while the file `full` is there."""
+    if not plan.limits_pages:
+        return
+    connect = module.connect
+
+    class Connection(module.Connection):
+        def cursor(self, *args):
+            limit(self, plan.place)
+            return super().cursor(*args)
+
+    def limit(connection, place):
+        full = os.path.exists(f"{place}/full")
+        if full != getattr(connection, "is_full", False):
+            connection.is_full = full
+            raw = module.Connection.cursor(connection)
+            pages = raw.execute("PRAGMA page_count").fetchone()[0]
+            raw.execute(f"PRAGMA max_page_count = {pages if full else 10**9}")
+            raw.close()
+
+    module.connect = module.dbapi2.connect = functools.partial(connect, factory=Connection)
+
+
+SPECIAL = {
+    "search.ledger": watch_ledger,
+    "search.objective": watch_objective,
+    "search.snapshots": watch_snapshots,
+    "search.final_test": watch_evaluation,
+    "makemore_core.checkpoint": cut_writes,
+    "sqlite3": limit_pages,
+}
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds modules as ever, and has them changed once they are loaded."""
+
+    def __init__(self, plan):
+        self.plan = plan
+        names = {target.partition(":")[0] for target in (*BEFORE.values(), *AFTER.values())}
+        self.names = names | set(SPECIAL) | {name.rpartition(".")[0] for name in plan.constants}
+
+    def find_spec(self, name, path, target=None):
+        if name not in self.names:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def exec_module(module):
+                run(module)
+                for constant, value in self.plan.constants.items():
+                    owner, _, attribute = constant.rpartition(".")
+                    if owner == name:
+                        assert hasattr(module, attribute), constant
+                        setattr(module, attribute, value)
+                wrap(self.plan, module)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+if PLACE:
+    sys.meta_path.insert(0, Finder(Plan(PLACE)))

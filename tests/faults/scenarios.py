@@ -1,0 +1,638 @@
+"""What is done to a study: each scenario takes a place and a seeded generator, and checks."""
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from bed import wait_until
+
+from .harness import (
+    SET_ASIDE,
+    SHORT_LEASE,
+    Place,
+    attempts,
+    check,
+    ended,
+    fault,
+    is_alive,
+    kill,
+)
+
+WATCHED = ("claiming", "asking", "training", "reporting", "checkpointing", "telling")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of fault."""
+
+    name: str
+    act: Callable[[Place, random.Random], None]
+    times: int = 1
+    """How often the long suite tries it on each database."""
+    on: tuple[str, ...] = ("sqlite", "postgresql")
+
+
+SCENARIOS: list[Scenario] = []
+
+
+def scenario(
+    name: str, times: int = 1, on: tuple[str, ...] = ("sqlite", "postgresql")
+) -> Callable[[Callable[[Place, random.Random], None]], Callable[[Place, random.Random], None]]:
+    def add(
+        act: Callable[[Place, random.Random], None],
+    ) -> Callable[[Place, random.Random], None]:
+        SCENARIOS.append(Scenario(name, act, times, on))
+        return act
+
+    return add
+
+
+# Kills
+
+
+@scenario("kill -9 of a random worker at a random moment (5 a run)", times=10)
+def kill_random_workers(place: Place, rng: random.Random) -> None:
+    """Whoever is killed, whenever: the budget is met, and every curve is what it would have been.
+
+    Between two kills something has to finish, or the launcher takes the host for a broken one.
+    """
+    place.trials = 10
+    place.write_study()
+    place.plan(watch=WATCHED)
+    run = place.run()
+    for _ in range(5):
+        time.sleep(rng.uniform(0.0, 1.5))
+        workers = place.wait_for_workers()
+        victim = rng.choice(place.live_workers() or workers)
+        kill(victim)
+        place.wait_for("stored", len(place.events("stored")) + 12) if run.poll() is None else None
+    place.finish(run)
+    check(place)
+
+
+PHASES = {
+    "claiming": 2,
+    "claimed": 2,
+    "asking": 2,
+    "creating": 1,
+    "created": 3,
+    "attached": 2,
+    "training": 9,
+    "reporting": 4,
+    "reported": 7,
+    "checkpointing": 2,
+    "checkpointed": 2,
+    "snapshot recorded": 3,
+    "telling": 2,
+    "outcome recorded": 1,
+    "told": 2,
+    "settled": 2,
+}
+"""Where a kill is aimed, and at the how manieth time in the short suite."""
+
+
+def kill_at(place: Place, phase: str, at: int) -> None:
+    """A worker dies in a phase; its trial is tried again, once, and nothing is counted twice."""
+    action = "tear and die" if phase == "checkpointing" else "die"
+    place.plan(fault(phase, at, action))
+    place.finish()
+    assert place.struck() == [phase], place.struck()
+    check(place)
+
+
+for _phase in PHASES:
+
+    @scenario(f"kill in phase: {_phase}", times=3)
+    def _kill_in_phase(place: Place, rng: random.Random, phase: str = _phase) -> None:
+        kill_at(place, phase, rng.randint(1, 4))
+
+
+@scenario("kill of a worker twice in one attempt's life: asked, created, then again", times=2)
+def kill_twice_early(place: Place, rng: random.Random) -> None:
+    """Two deaths of one configuration before its first report, at different moments."""
+    first, second = rng.sample(["claimed", "creating", "created", "attached"], 2)
+    place.plan(
+        fault(first, None, ordinal=1, times=1),
+        fault(second, None, ordinal=1, times=1),
+    )
+    place.finish()
+    assert len(place.struck()) == 2
+    check(place)
+
+
+@scenario("kill of the launcher and its last worker", times=3)
+def kill_launcher_and_worker(place: Place, rng: random.Random) -> None:
+    """Nobody is left to notice; the same command goes on."""
+    run = place.run(workers=1)
+    workers = place.wait_for_workers()
+    place.wait_for("stored", rng.randint(1, 20))
+    kill(run.pid)
+    for pid in workers:
+        kill(pid)
+    ended(run)
+    wait_until(lambda: not any(map(is_alive, workers)))
+    place.finish()
+    check(place)
+    assert {a.reason for a in attempts(place) if a.outcome == "failed"} <= {"killed"}
+
+
+@scenario("kill of the launcher alone", times=3)
+def kill_launcher(place: Place, rng: random.Random) -> None:
+    """Its workers notice, record their trials as interrupted, and leave."""
+    run = place.run()
+    workers = place.wait_for_workers(2)
+    place.wait_for("stored", rng.randint(1, 20))
+    kill(run.pid)
+    ended(run)
+    wait_until(lambda: not any(map(is_alive, workers)))
+    check(place, done=False)
+    place.finish()
+    check(place)
+    assert {a.reason for a in attempts(place) if a.outcome == "failed"} <= {"interrupted"}
+
+
+@scenario("kill of the launcher while it recovers a dead worker's trial", times=2)
+def kill_recovering_launcher(place: Place, rng: random.Random) -> None:
+    """Between the steps of a recovery: the next command goes on from there."""
+    phase = rng.choice(["telling", "outcome recorded", "told", "settled"])
+    place.plan(fault("training", 5), fault(phase, 1, role="launcher"))
+    ended(place.run(workers=1))
+    assert place.struck()[-1] == phase
+    wait_until(lambda: not place.live_workers())
+    place.plan()
+    place.finish()
+    check(place)
+
+
+@scenario("Ctrl-C, three times over one study", times=2)
+def interrupt(place: Place, rng: random.Random) -> None:
+    """Recorded as interrupted, exit 130; interruptions use up nothing."""
+    stored = 0
+    for _ in range(3):
+        run = place.run()
+        stored += rng.randint(3, 12)
+        place.wait_for("stored", stored)
+        run.send_signal(signal.SIGINT)
+        ended(run).expect(130)
+        stored = len(place.events("stored"))
+        check(place, done=False)
+    place.finish()
+    check(place)
+    lost = [a for a in attempts(place) if a.outcome == "failed"]
+    assert {a.reason for a in lost} <= {"interrupted"}, lost
+
+
+@scenario("SIGTERM to one worker")
+def terminate_worker(place: Place, rng: random.Random) -> None:
+    """The worker leaves in good order, and is replaced."""
+    run = place.run()
+    place.wait_for("stored", 2)
+    kill(rng.choice(place.wait_for_workers()), signal.SIGTERM)
+    place.finish(run)
+    check(place)
+    assert {a.reason for a in attempts(place) if a.outcome == "failed"} <= {"interrupted"}
+
+
+@scenario("a configuration that kills every worker that tries it")
+def deadly_configuration(place: Place, rng: random.Random) -> None:
+    """After two it is set aside, and the rest of the study is done."""
+    place.plan(fault("training", None, ordinal=2))
+    place.finish()
+    check(place)
+    aside = [(a.ordinal, a.outcome) for a in attempts(place) if a.reason == SET_ASIDE]
+    assert aside == [(2, "pruned")]
+    assert place.struck() == ["training"] * 2
+
+
+@scenario("a host on which every worker dies")
+def deadly_host(place: Place, rng: random.Random) -> None:
+    """The launcher gives up, exit 1, with next to nothing of the budget eaten."""
+    place.trials = 30
+    place.write_study()
+    place.plan(fault("training", None))
+    found = ended(place.run(), 120).expect(1)
+    assert "workers died in a row" in found.err, found.err
+    check(place, done=False)
+    assert len([a for a in attempts(place) if a.outcome == "pruned"]) <= 2
+
+
+@scenario("SIGSTOP past the lease, then SIGCONT", times=2)
+def stop_past_lease(place: Place, rng: random.Random) -> None:
+    """Others take over what it held; when it comes back its writes are refused."""
+    place.constants = dict(SHORT_LEASE)
+    place.trials, place.examples = 4, 300_000
+    place.write_study()
+    place.plan(fault("training", rng.randint(5, 12), "pause"), watch=WATCHED)
+    run = place.run()
+    place.wait_until_paused()  # outside of every transaction
+    pid = place.events("fault")[0]["pid"]
+    kill(pid, signal.SIGSTOP)
+    place.go_on()
+    wait_until(
+        lambda: place.try_query("SELECT id FROM makemore_attempts WHERE reason = 'killed'"),
+        timeout=60,
+    )
+    kill(pid, signal.SIGCONT)
+    place.finish(run)
+    check(place)
+    assert [a.reason for a in attempts(place) if a.outcome == "failed"] == ["killed"]
+
+
+@scenario("a worker of another host that vanishes, with nobody asking for a trial")
+def vanished_host(place: Place, rng: random.Random) -> None:
+    """Its lease runs out, and an idle worker or the launcher notices."""
+    place.constants = dict(SHORT_LEASE)
+    place.trials = 2
+    place.write_study()
+    place.plan(fault("training", 5, "pause"))
+    run = place.run()
+    place.wait_until_paused()
+    pid = place.events("fault")[0]["pid"]
+    place.execute("UPDATE makemore_workers SET host = 'elsewhere', pid = 1 WHERE pid = :p", p=pid)
+    kill(pid, signal.SIGSTOP)
+    place.go_on()
+    retried = "SELECT id FROM makemore_attempts WHERE retry_of IS NOT NULL AND outcome = 'complete'"
+    wait_until(lambda: place.try_query(retried), timeout=60)
+    kill(pid)
+    place.finish(run)
+    check(place)
+
+
+# Checkpoints
+
+
+def damage(how: str) -> Callable[[Place, random.Random], None]:
+    def act(place: Place, rng: random.Random) -> None:
+        """The one before it is used, the log says so, and no pickle ever runs."""
+        place.trials, place.examples = 2, 300_000
+        place.write_study()
+        place.plan(fault("snapshot recorded", rng.randint(3, 5), f"{how} and die"))
+        place.finish(place.run(workers=1))
+        check(place)
+        assert "falling back" in place.log()
+        assert not (place.faults_dir / "a pickle ran").exists()
+        killed = [e["attempt"] for e in place.events("snapshot")][: rng.randint(1, 1)]
+        steps = [e["step"] for e in place.events("snapshot") if e["attempt"] == killed[0]]
+        resumed = {e["attempt"]: e["step"] for e in place.events("resume")}
+        retry = min(attempt for attempt in resumed if attempt > killed[0])
+        assert resumed[retry] in steps[:-1], (resumed, steps)
+
+    return act
+
+
+for _how in ("cut", "flip", "pickle"):
+    scenario(f"the newest checkpoint: {_how}", times=2)(damage(_how))
+
+
+# Disks and databases
+
+
+@contextlib.contextmanager
+def tmpfs(path: Path, size: str) -> Iterator[None]:
+    """A small disk. Raises CannotMount where one may not."""
+    path.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise CannotMount(made.stderr.strip())
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=False)
+
+
+class CannotMount(Exception):
+    """This user or this container may not mount a disk."""
+
+
+@scenario("a full disk (a small tmpfs), and room again")
+def full_disk(place: Place, rng: random.Random) -> None:
+    """The study pauses with a clear line, and goes on; nothing that was trained is lost."""
+    with tmpfs(place.data_dir, "8m"):
+        run = place.run()
+        place.wait_for("stored", rng.randint(2, 15))
+        filler = place.data_dir / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 1024)
+        place.wait_for("stored", len(place.events("stored")) + (0 if place.is_sqlite else 1))
+        time.sleep(3.0)
+        assert run.poll() is None, ended(run)
+        filler.unlink()
+        found = place.finish(run)
+        if place.is_sqlite:
+            assert "disk is full" in found.err, found.err
+            assert "answers again" in found.err, found.err
+        check(place)
+        lost = [a.reason for a in attempts(place) if a.outcome == "failed"]
+        assert lost == [], lost
+
+
+@scenario("PRAGMA max_page_count, and room again", on=("sqlite",))
+def full_database(place: Place, rng: random.Random) -> None:
+    """As with a full disk."""
+    place.plan(limits_pages=True)
+    run = place.run()
+    place.wait_for("stored", rng.randint(2, 15))
+    (place.faults_dir / "full").touch()
+    time.sleep(4.0)
+    assert run.poll() is None, ended(run)
+    (place.faults_dir / "full").unlink()
+    found = place.finish(run)
+    assert "full" in found.err, found.err
+    check(place)
+    assert [a for a in attempts(place) if a.outcome == "failed"] == []
+
+
+def lock(seconds: float) -> Callable[[Place, random.Random], None]:
+    def act(place: Place, rng: random.Random) -> None:
+        """Everybody waits; nobody is given up on, and nothing is lost."""
+        run = place.run()
+        place.wait_for("stored", rng.randint(2, 15))
+        with locked(place):
+            time.sleep(seconds)
+        found = place.finish(run)
+        check(place)
+        assert [a for a in attempts(place) if a.outcome == "failed"] == [], found.err
+
+    return act
+
+
+@contextlib.contextmanager
+def locked(place: Place) -> Iterator[None]:
+    """Nobody else can write to the database, nor read it."""
+    if place.is_sqlite:
+        connection = sqlite3.connect(place.database, timeout=60, isolation_level=None)
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        connection.execute("COMMIT")
+        connection.close()
+        return
+    with place.connect() as connection:
+        connection.execute(
+            sa.text(
+                "LOCK TABLE makemore_studies, makemore_slots, makemore_attempts, trials, "
+                "makemore_workers, trial_intermediate_values IN ACCESS EXCLUSIVE MODE"
+            )
+        )
+        yield
+        connection.rollback()
+
+
+scenario("the database locked for 3 s", times=2)(lock(3.0))
+scenario("the database locked for 60 s")(lock(61.0))
+
+
+def refused(place: Place, *words: str) -> None:
+    """G: exit 2, one line, and not a byte of the data directory is another one afterwards."""
+    before = place.tree()
+    place.call("run", place.study_file, "--quiet").refused(2, *words)
+    assert place.tree() == before
+
+
+@scenario("a read-only database")
+def read_only(place: Place, rng: random.Random) -> None:
+    place.call("submit", place.study_file).expect(0)
+    if not place.is_sqlite:
+        name = sa.make_url(place.url).database
+        place.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        refused(place, "read-only")
+        return
+    kept = place.root / "kept"
+    shutil.copytree(place.data_dir, kept)
+    with tmpfs(place.data_dir, "8m"):
+        shutil.copytree(kept, place.data_dir, dirs_exist_ok=True)
+        remount = ["mount", "-o", "remount,ro", str(place.data_dir)]
+        subprocess.run(remount, check=True)
+        refused(place, str(place.database), "read-only")
+
+
+@scenario("a corrupted page", times=3, on=("sqlite",))
+def corrupted_page(place: Place, rng: random.Random) -> None:
+    place.finish()
+    content = bytearray(place.database.read_bytes())
+    page = rng.randrange(2, len(content) // 4096)
+    content[page * 4096 : (page + 1) * 4096] = rng.randbytes(4096)
+    place.database.write_bytes(content)
+    refused(place, str(place.database), "damaged")
+
+
+@scenario("tables of a newer program")
+def newer_schema(place: Place, rng: random.Random) -> None:
+    place.call("submit", place.study_file).expect(0)
+    place.execute("UPDATE makemore_schema SET version = 99")
+    refused(place, "99", "newer")
+    for verb in ("status", "best", "worker"):
+        place.call(verb, "faults").refused(2, "newer")
+
+
+@scenario("PostgreSQL restarted during trials", times=3, on=("postgresql",))
+def restart_during_trials(place: Place, rng: random.Random) -> None:
+    run = place.run()
+    place.wait_for("stored", rng.randint(1, 30))
+    restart(place, rng.uniform(0.0, 3.0))
+    place.finish(run)
+    check(place)
+    assert [a for a in attempts(place) if a.outcome == "failed"] == []
+
+
+@scenario("PostgreSQL restarted during the final tell", times=3, on=("postgresql",))
+def restart_during_tell(place: Place, rng: random.Random) -> None:
+    phase = rng.choice(["telling", "outcome recorded", "told"])
+    place.plan(fault(phase, place.trials, "pause"))
+    run = place.run()
+    place.wait_until_paused()
+    place.server.stop()
+    place.go_on()
+    time.sleep(1.0)
+    place.server.ensure_postgres_running()
+    place.finish(run)
+    check(place)
+    assert [a for a in attempts(place) if a.outcome == "failed"] == []
+
+
+def restart(place: Place, pause: float) -> None:
+    place.server.stop()
+    time.sleep(pause)
+    place.server.ensure_postgres_running()
+
+
+@scenario("PostgreSQL down at the start", on=("postgresql",))
+def down_at_the_start(place: Place, rng: random.Random) -> None:
+    """Refused, and the password is in no output."""
+    place.url = "postgresql+psycopg://somebody:Tops3cret{x}@127.0.0.1:1/nothing"
+    for verb in (("run", place.study_file), ("status",), ("worker",), ("best", "faults")):
+        found = place.call(*verb)
+        found.refused(2, "127.0.0.1")
+        assert "Tops3cret" not in found.out + found.err
+    assert place.tree() == {}
+
+
+# Many at once
+
+
+@scenario("two launchers", times=2)
+def two_launchers(place: Place, rng: random.Random) -> None:
+    """Exactly the budget, whoever gets there first."""
+    place.trials = 8
+    place.write_study()
+    runs = [place.run(workers=1) for _ in range(2)]
+    for run in runs:
+        place.finish(run)
+    check(place)
+    assert [a for a in attempts(place) if a.outcome == "failed"] == []
+
+
+@scenario("eight processes creating one database at once", times=3)
+def eight_creators(place: Place, rng: random.Random) -> None:
+    submits = [place.start("submit", place.study_file, "--json") for _ in range(8)]
+    assert [0] * 8 == [ended(each).expect(0).status for each in submits]
+    assert place.query("SELECT COUNT(*) FROM makemore_studies") == [(1,)]
+    assert place.query("SELECT COUNT(*) FROM studies") == [(1,)]
+    if place.is_sqlite:
+        assert {path.name for path in place.database.parent.glob("*.db*")} == {"studies.db"}
+
+
+@scenario("100 enqueued configurations and 8 processes")
+def enqueued(place: Place, rng: random.Random) -> None:
+    """Each is run once, by whoever claims it."""
+    place.trials, place.examples = 100, 3_000
+    rates = [round(0.001 + 0.0001 * index, 6) for index in range(100)]
+    place.write_study(enqueue=[{"learning_rate": rate} for rate in rates])
+    place.finish(place.run(workers=8), timeout=300)
+    check(place)
+    found = [a.config if isinstance(a.config, dict) else _loads(a.config) for a in attempts(place)]
+    assert sorted(config["learning_rate"] for config in found) == rates
+    assert "locked" not in place.log()
+
+
+def _loads(text: str) -> dict[str, float]:
+    import json
+
+    loaded: dict[str, float] = json.loads(text)
+    return loaded
+
+
+# Limits
+
+
+@scenario("out of memory (RLIMIT_AS)")
+def out_of_memory(place: Place, rng: random.Random) -> None:
+    """An outcome of the configuration; the next one goes on in the same worker."""
+    place.trials = 2
+    space = {"embedding_size": 8, "hidden_width": 64, "block_size": 3, "batch_size": [32, 1048576]}
+    space |= {"learning_rate": 0.01, "schedule": "constant", "optimizer": "adamw"}
+    huge = {"batch_size": 1_048_576, "hidden_width": 16_384}
+    place.write_study(search=space, enqueue=[huge, {"batch_size": 32}])
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+    run = place.start(
+        "run", place.study_file, "--workers", 1, "--quiet", "--json", preexec_fn=limit
+    )
+    place.finish(run)
+    found = [(a.outcome, a.reason) for a in attempts(place)]
+    assert found == [("pruned", "out of memory"), ("complete", None)], found
+    check(place)
+
+
+@scenario("over the limit of time, over that of memory")
+def over_limits(place: Place, rng: random.Random) -> None:
+    place.trials, place.examples = 2, 3_000_000
+    limits = {"seconds": 0.5} if rng.random() < 0.5 else {"memory": "50MB"}
+    place.write_study(limits=limits)
+    place.finish()
+    check(place)
+    word = "time" if "seconds" in limits else "memory"
+    found = {(a.outcome, a.reason) for a in attempts(place)}
+    assert found == {("pruned", f"over its {word} limit")}, found
+
+
+# The test split
+
+
+@scenario("two simultaneous tests", times=2)
+def two_tests(place: Place, rng: random.Random) -> None:
+    place.finish()
+    both = [place.start("test", "faults", "--yes", "--json") for _ in range(2)]
+    answers = [ended(each).expect(0).json for each in both]
+    assert [False, True] == sorted(answer["first_time"] for answer in answers)
+    assert answers[0]["test_loss"] == answers[1]["test_loss"]
+    assert len(place.events("test evaluated")) == 1
+    check(place)
+
+
+for _moment in ("opening", "opened", "recording the test", "test recorded"):
+
+    @scenario(f"kill of a test: {_moment}")
+    def _kill_test(place: Place, rng: random.Random, moment: str = _moment) -> None:
+        """Whether it had been opened or not: one opening, one answer."""
+        place.finish()
+        place.plan(fault(moment, 1, role="launcher"))
+        ended(place.start("test", "faults", "--yes", "--json")).expect(-signal.SIGKILL)
+        evaluated = len(place.events("test evaluated"))
+        place.plan()
+        answer = place.call("test", "faults", "--yes", "--json").expect(0).json
+        again = place.call("test", "faults", "--yes", "--json").expect(0).json
+        assert answer["test_loss"] == again["test_loss"]
+        assert not again["first_time"]
+        if moment == "test recorded":
+            assert len(place.events("test evaluated")) == evaluated == 1
+        check(place)
+
+
+# The service
+
+
+@scenario("serve killed and started again while three studies are submitted", times=2)
+def serve_killed(place: Place, rng: random.Random) -> None:
+    """It goes on as if nothing had happened, with every study, each to its own budget."""
+    files = []
+    for index in range(3):
+        path = place.root / f"study{index}.toml"
+        path.write_text(place.study_file.read_text().replace('"faults"', f'"faults{index}"', 1))
+        files.append(path)
+    place.call("submit", files[0]).expect(0)
+    serve = place.start("serve", "--workers", "2", "--port", "0")
+    submits = [place.start("submit", path) for path in files]
+    for each in submits:
+        ended(each).expect(0)
+    for stored in (5, 20):
+        place.wait_for("stored", len(place.events("stored")) + stored)
+        kill(serve.pid)
+        if rng.random() < 0.5:
+            for pid in place.live_workers():
+                kill(pid)
+        ended(serve)
+        serve = place.start("serve", "--workers", "2", "--port", "0")
+    finished = "SELECT COUNT(*) FROM makemore_slots WHERE state = 'finished'"
+    wait_until(lambda: place.try_query(finished) == [(3 * place.trials,)], timeout=120)
+    wait_until(
+        lambda: (
+            place.try_query("SELECT COUNT(*) FROM makemore_attempts WHERE ended_at IS NULL")
+            == [(0,)]
+        )
+    )
+    serve.send_signal(signal.SIGTERM)
+    status = ended(serve).status
+    assert status in (0, 130), status
+    counts = place.query("SELECT state, COUNT(*) FROM trials GROUP BY state ORDER BY state")
+    assert dict(map(tuple, counts))["COMPLETE"] == 3 * place.trials, counts
+    assert "RUNNING" not in dict(map(tuple, counts))
+    for study_id in (1, 2, 3):
+        numbers = place.query(
+            "SELECT number FROM trials WHERE study_id = :s ORDER BY number", s=study_id
+        )
+        assert [row.number for row in numbers] == list(range(len(numbers)))
+    assert os.path.isdir(place.data_dir)
