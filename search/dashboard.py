@@ -18,7 +18,13 @@ import waitress
 from optuna_dashboard import wsgi
 from sqlalchemy import event
 
-from search.dashboard_layers import Pictures, inert, kept_whole, without_migration
+from search.dashboard_layers import (
+    Pictures,
+    inert,
+    kept_whole,
+    without_curves,
+    without_migration,
+)
 from search.errors import BadInput
 from search.gate import (
     Application,
@@ -92,8 +98,9 @@ def application(storage: Storage, data_dir: DataDir, access: Access) -> Applicat
     if not access.writable:
         refuse_writes(storage)
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
-    board = inert(wsgi(QuickStorage(storage), artifact_store=Pictures(data_dir.artifacts())))
-    board = without_migration(board)
+    quick = QuickStorage(storage)
+    board: Application = wsgi(quick, artifact_store=Pictures(data_dir.artifacts()))
+    board = without_migration(inert(without_curves(board, quick.is_large)))
     if access.writable:
         board = same_origin(kept_whole(board, storage, data_dir))
     else:

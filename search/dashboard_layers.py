@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bottle import HTTPError
@@ -100,6 +100,27 @@ def without_migration(application: Application) -> Application:
 
     return answer
 
+
+def without_curves(application: Application, is_large: Callable[[int], bool]) -> Application:
+    """Tells the dashboard's page of a large study that there are no reports to draw.
+
+    The page would draw a curve for each trial, which takes it minutes when there are thousands.
+    Each trial's own page shows its reports all the same.
+    """
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        body = application(environ, start_response)
+        about = re.fullmatch(r"/api/studies/(\d+)/?", environ["PATH_INFO"])
+        if about is None or not is_large(int(about[1])):
+            return body
+        # Both are of the same length, which the headers have told already.
+        return [part.replace(HAS_CURVES, HAS_NONE) for part in body]
+
+    return answer
+
+
+HAS_CURVES = b'"has_intermediate_values": true,'
+HAS_NONE = b'"has_intermediate_values":false,'
 
 NOTES_AND_FILES = re.compile(
     r"/api/studies/\d+(/\d+)?/note|/api/artifacts/\d+(/\d+)?(/[0-9a-fA-F-]+)?"

@@ -48,6 +48,8 @@ USER_ATTRIBUTES = table(
 Identified = tuple[int, FrozenTrial]
 """A trial, and Optuna's id of it."""
 
+MOST_CURVES = 400
+
 NOT_FINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
 
 distribution_of: Callable[[str], BaseDistribution] = functools.lru_cache(4096)(json_to_distribution)
@@ -168,6 +170,11 @@ class QuickStorage(BaseStorage):
                 before = []  # it was deleted, and another one has got its number
             first_id = before[-1][0] + 1 if before else 0
             return before, read_trials(connection, study_id, first_id)
+
+    def is_large(self, study_id: int) -> bool:
+        """Whether a study has more trials than the dashboard can draw curves of."""
+        with self._lock:
+            return len(self._kept[study_id]) > MOST_CURVES
 
     create_new_study = _passed_on("create_new_study")
     create_new_trial = _passed_on("create_new_trial")
