@@ -53,23 +53,12 @@ def folded_nats(
     """By way of the folded table; see `step.py`."""
     views = layout.views(layout.pack(model.tensors))
     table = torch.matmul(views["embedding"], views["first"])  # (T, V, W)
-    table_numpy, b1 = table.numpy(), views["hidden_bias"].numpy()
-    b2 = views["output_bias"].numpy()[: layout.symbols]
     prefix = np.empty((model.config.block_size + 1, layout.width), np.float32)
-    rows = np.arange(len(counted.contexts), dtype=np.int32)
-    first = np.empty((CHUNK, layout.hidden + layout.output), np.float32)
-    logits = np.empty((CHUNK, layout.output), np.float32)
-    no_keys, none, one = np.zeros(CHUNK, np.uint32), np.uint32(0), np.float32(1)
-    for start in range(0, len(rows), CHUNK):
-        here = rows[start : start + CHUNK]
-        kernels.gather(
-            counted.contexts, counted.padding, here, table_numpy, b1, prefix,
-            no_keys, no_keys, none, one, first,
-        )  # fmt: skip
-        kernels.cross_entropy(
-            len(here), start, counted.offsets, counted.next_character, views["output"].numpy(), b2,
-            model.config.direct, first, logits, nats,
-        )  # fmt: skip
+    kernels.cross_entropy(
+        counted.contexts, counted.padding, counted.offsets, counted.next_character, table.numpy(),
+        prefix, views["hidden_bias"].numpy(), views["output"].numpy(),
+        views["output_bias"].numpy()[: layout.symbols], model.config.direct, nats,
+    )  # fmt: skip
 
 
 def plain_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float64]) -> None:

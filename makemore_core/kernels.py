@@ -26,6 +26,10 @@ FAST = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may assume. Not that there is no NaN or infinity: those must be found."""
 
 
+ROWS = 16
+"""Rows that go from the gather to the loss together, while they are in the nearest cache."""
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compiles at the first call; keeps the result on disk where some directory can be written."""
     options: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy", "nogil": True}
@@ -169,15 +173,16 @@ def draw_sampled(
     """
     steps, size = rows.shape[0], next_character.size // rows.shape[0]
     share = np.float32(1.0 / size)
+    reached = np.empty(size + 1)
     for s in range(steps):
         base = (first_step + np.uint64(s)) << np.uint64(21)
         total = 0.0
         for i in range(size + 1):
             total -= math.log(_uniform(key, base + np.uint64(i)))
-        reached, u, entry, before = 0.0, -1, s * size - 1, -1
+            reached[i] = total
+        u, entry, before = -1, s * size - 1, -1
         for i in range(size):
-            reached -= math.log(_uniform(key, base + np.uint64(i)))
-            pair = _find(cumulative, guide, reached / total)
+            pair = _find(cumulative, guide, reached[i] / total)
             row = row_of_pair[pair]
             if u < 0 or row != rows[s, u]:
                 u += 1
@@ -230,26 +235,23 @@ def _deactivate(h, d, hidden, scale):
 
 
 @kernel
-def gather(
-    contexts, padding, rows, table, bias, prefix, row_keys, column_keys, threshold, scale, first
-):
-    """Folded: sums each context's rows of the table, then tanh and dropout.
-
-    Args:
-        contexts: (all, T) characters; padding: (all,) how many of them are leading boundaries.
-        rows: (U,) the contexts of this batch.
-        table: (T, V, W); bias: (H,); prefix: (T + 1, W) scratch: what so many boundaries add up to.
-        row_keys: (U,), column_keys: (H,) of the dropout; threshold: 0 for none; scale: 1 / kept.
-        first: (U, H + P) gets the hidden units, and after them the direct connections' logits.
-    """
+def _pad_sums(table, bias, prefix):
+    """prefix[k] = the bias and what k leading boundaries add. table (T, V, W), prefix (T + 1, W)"""
     positions, _, width = table.shape
-    hidden = bias.size
     for j in range(width):
-        prefix[0, j] = bias[j] if j < hidden else np.float32(0.0)
+        prefix[0, j] = bias[j] if j < bias.size else np.float32(0.0)
     for position in range(positions):
         before, after, pad = prefix[position], prefix[position + 1], table[position, 0]
         for j in range(width):
             after[j] = before[j] + pad[j]
+
+
+@kernel
+def _gather(
+    contexts, padding, rows, table, prefix, hidden, row_keys, column_keys, threshold, scale, first
+):
+    """Sums each context's rows of the table, then tanh and dropout."""
+    positions, _, width = table.shape
     for u in range(rows.size):
         context, position = rows[u], padding[rows[u]]
         out, start = first[u], prefix[position]
@@ -283,16 +285,6 @@ def features(contexts, rows, embedding, out):
 
 
 @kernel
-def activate(bias, row_keys, column_keys, threshold, scale, first):
-    """Plain: adds the bias to the hidden columns, then tanh and dropout."""
-    for u in range(row_keys.size):
-        out = first[u]
-        for j in range(bias.size):
-            out[j] += bias[j]
-        _activate(out, bias.size, row_keys[u], column_keys, threshold, scale)
-
-
-@kernel
 def deactivate(rows, scale, first, back, bias_gradient):
     """Plain: gradients back through dropout and tanh, in place, and the bias's gradient."""
     hidden = bias_gradient.size
@@ -321,84 +313,142 @@ def spread(contexts, rows, feature_gradient, embedding_gradient):
 
 
 @kernel
-def _add_products(x, y, z, w, a, b, c, d, sums):
-    """Adds the 16 products of four rows with four rows; sixteen running sums stay in registers."""
-    s = np.float32(0.0)
-    xa = xb = xc = xd = ya = yb = yc = yd = za = zb = zc = zd = wa = wb = wc = wd = s
-    for j in range(a.size):
-        xa += x[j] * a[j]
-        xb += x[j] * b[j]
-        xc += x[j] * c[j]
-        xd += x[j] * d[j]
-        ya += y[j] * a[j]
-        yb += y[j] * b[j]
-        yc += y[j] * c[j]
-        yd += y[j] * d[j]
-        za += z[j] * a[j]
-        zb += z[j] * b[j]
-        zc += z[j] * c[j]
-        zd += z[j] * d[j]
-        wa += w[j] * a[j]
-        wb += w[j] * b[j]
-        wc += w[j] * c[j]
-        wd += w[j] * d[j]
-    sums[0, 0], sums[0, 1], sums[0, 2], sums[0, 3] = (
-        sums[0, 0] + xa,
-        sums[0, 1] + xb,
-        sums[0, 2] + xc,
-        sums[0, 3] + xd,
-    )
-    sums[1, 0], sums[1, 1], sums[1, 2], sums[1, 3] = (
-        sums[1, 0] + ya,
-        sums[1, 1] + yb,
-        sums[1, 2] + yc,
-        sums[1, 3] + yd,
-    )
-    sums[2, 0], sums[2, 1], sums[2, 2], sums[2, 3] = (
-        sums[2, 0] + za,
-        sums[2, 1] + zb,
-        sums[2, 2] + zc,
-        sums[2, 3] + zd,
-    )
-    sums[3, 0], sums[3, 1], sums[3, 2], sums[3, 3] = (
-        sums[3, 0] + wa,
-        sums[3, 1] + wb,
-        sums[3, 2] + wc,
-        sums[3, 3] + wd,
-    )
+def _fours(count):
+    """A count up to a multiple of four."""
+    return (count + 3) // 4 * 4
 
 
 @kernel
-def _put_logits(count, start, first, weights, bias, direct, symbols, logits, column, sums):
+def _products(x, y, z, w, matrix, out, add):
+    """out (4, count) = the products of four rows with each row of a matrix, or += them.
+
+    Four rows by four at a time: sixteen running sums stay in registers, and no torch call is needed
+    (340 x 512 by 28: 101 us, torch.mm 137). Missing rows of the last four are the last row again.
+    """
+    count, last = out.shape[1], matrix.shape[0] - 1
+    for v in range(0, count, 4):
+        a, b = matrix[min(v, last)], matrix[min(v + 1, last)]
+        c, d = matrix[min(v + 2, last)], matrix[min(v + 3, last)]
+        s = np.float32(0.0)
+        xa = xb = xc = xd = ya = yb = yc = yd = za = zb = zc = zd = wa = wb = wc = wd = s
+        for j in range(matrix.shape[1]):
+            xa += x[j] * a[j]
+            xb += x[j] * b[j]
+            xc += x[j] * c[j]
+            xd += x[j] * d[j]
+            ya += y[j] * a[j]
+            yb += y[j] * b[j]
+            yc += y[j] * c[j]
+            yd += y[j] * d[j]
+            za += z[j] * a[j]
+            zb += z[j] * b[j]
+            zc += z[j] * c[j]
+            zd += z[j] * d[j]
+            wa += w[j] * a[j]
+            wb += w[j] * b[j]
+            wc += w[j] * c[j]
+            wd += w[j] * d[j]
+        if not add:
+            for i in range(4):
+                for k in range(4):
+                    out[i, v + k] = 0.0
+        out[0, v] += xa
+        out[0, v + 1] += xb
+        out[0, v + 2] += xc
+        out[0, v + 3] += xd
+        out[1, v] += ya
+        out[1, v + 1] += yb
+        out[1, v + 2] += yc
+        out[1, v + 3] += yd
+        out[2, v] += za
+        out[2, v + 1] += zb
+        out[2, v + 2] += zc
+        out[2, v + 3] += zd
+        out[3, v] += wa
+        out[3, v + 1] += wb
+        out[3, v + 2] += wc
+        out[3, v + 3] += wd
+
+
+@kernel
+def _put_logits(start, first, weights, bias, direct, back, column, sums):
     """The logits of four rows from `start` on (the last again where there are fewer).
 
-    They go to the V columns of `logits` from `column` on; first (U, H + P); weights (P, H).
+    first (U, H + P); weights (P, H); bias (V,); sums (4, V up to a multiple of 4). The logits are
+    the columns of `back` from `column` on; those beyond V become -1e30.
     """
-    hidden, last = weights.shape[1], count - 1
-    r0, r1, r2, r3 = start, min(start + 1, last), min(start + 2, last), min(start + 3, last)
-    x, y, z, w = first[r0], first[r1], first[r2], first[r3]
-    for v in range(0, symbols, 4):
-        for i in range(4):
-            for k in range(4):
-                sums[i, k] = 0.0
-        _add_products(x, y, z, w, weights[v], weights[v + 1], weights[v + 2], weights[v + 3], sums)
-        for k in range(min(4, symbols - v)):
-            logits[r3, column + v + k] = sums[3, k]
-            logits[r2, column + v + k] = sums[2, k]
-            logits[r1, column + v + k] = sums[1, k]
-            logits[r0, column + v + k] = sums[0, k]
-    for r in range(r0, r3 + 1):
-        out, extra = logits[r, column:], first[r, hidden:]
+    hidden, symbols, last = weights.shape[1], bias.size, first.shape[0] - 1
+    r1, r2, r3 = min(start + 1, last), min(start + 2, last), min(start + 3, last)
+    _products(first[start], first[r1], first[r2], first[r3], weights, sums, False)
+    for r in range(start, r3 + 1):
+        out, extra, found = back[r, column:], first[r, hidden:], sums[r - start]
+        for v in range(symbols):
+            out[v] = found[v] + bias[v]
         if direct:
             for v in range(symbols):
-                out[v] += bias[v] + extra[v]
-        else:
-            for v in range(symbols):
-                out[v] += bias[v]
+                out[v] += extra[v]
+        for v in range(symbols, out.size):
+            out[v] = np.float32(-1e30)
 
 
 @kernel
-def output_layer(
+def _output_layer(
+    weight,
+    pair_start,
+    pair_end,
+    next_character,
+    pair_weight,
+    weighted,
+    weights,
+    bias,
+    direct,
+    first,
+    back,
+    bias_gradient,
+    sums,
+):
+    """Logits, softmax and cross-entropy. The logits' gradients replace them; returns the loss."""
+    symbols, hidden, total = bias.size, weights.shape[1], 0.0
+    for u in range(weight.size):
+        if u % 4 == 0:
+            _put_logits(u, first, weights, bias, direct, back, hidden, sums)
+        z, w = back[u, hidden:], weight[u]
+        high = z[0]
+        for v in range(z.size):
+            high = max(high, z[v])
+        scale = w if weighted else np.float32(1.0)
+        for p in range(pair_start[u], pair_end[u]):
+            total -= scale * pair_weight[p] * (z[next_character[p]] - high)
+        s = np.float32(0.0)
+        for v in range(z.size):
+            e = exp(z[v] - high)
+            z[v] = e
+            s += e
+        total += w * math.log(s)
+        factor = w / s
+        for v in range(z.size):
+            z[v] *= factor
+        for v in range(symbols, z.size):
+            z[v] = 0.0
+        for p in range(pair_start[u], pair_end[u]):
+            z[next_character[p]] -= scale * pair_weight[p]
+        for v in range(symbols):
+            bias_gradient[v] += z[v]
+    return total
+
+
+@kernel
+def forward_folded(
+    contexts,
+    padding,
+    rows,
+    row_keys,
+    table,
+    prefix,
+    first_bias,
+    column_keys,
+    threshold,
+    scale,
     weight,
     pair_start,
     pair_end,
@@ -413,104 +463,179 @@ def output_layer(
     bias_gradient,
     loss,
 ):
-    """Forward and loss: the gradients of the logits, in the last columns of `back`.
+    """From the folded table to the gradients of the logits, a few rows at a time.
 
     Args:
+        contexts: (all, T) characters; padding: (all,) how many of them are leading boundaries.
+        rows: (U,) the contexts of this batch; row_keys: (U,) of its dropout.
+        table: (T, V, W); prefix: (T + 1, W) scratch; first_bias: (H,).
+        column_keys: (H,) of the dropout; threshold: 0 for none; scale: 1 / kept.
         weight: (U,) of the rows; a row's pairs are next_character[pair_start:pair_end] with
             pair_weight, to be multiplied by the row's weight if `weighted`.
         weights: (P, H) of the output; bias, bias_gradient: (V,).
-        direct: whether the last columns of `first` are to be added to the logits.
-        first: (U, H + P) as `gather` leaves it; back: (U, H + P); loss: (1,) float64, added to.
+        direct: whether there are direct connections.
+        first: (U, H + P) gets the hidden units, and after them the direct connections' logits.
+        back: (U, H + P) gets the gradients of the logits in its last columns.
+        loss: (1,) float64, added to.
     """
-    symbols, hidden = bias.size, weights.shape[1]
-    sums = np.empty((4, 4), np.float32)
-    for v in range(symbols):
+    sums = np.empty((4, _fours(bias.size)), np.float32)
+    _pad_sums(table, first_bias, prefix)
+    for v in range(bias_gradient.size):
         bias_gradient[v] = 0.0
-    total = 0.0
-    for u in range(weight.size):
-        if u % 4 == 0:
-            _put_logits(weight.size, u, first, weights, bias, direct, symbols, back, hidden, sums)
-        z = back[u, hidden:]
-        w = weight[u]
-        high = z[0]
-        for v in range(symbols):
-            high = max(high, z[v])
-        scale = w if weighted else np.float32(1.0)
-        for p in range(pair_start[u], pair_end[u]):
-            total -= scale * pair_weight[p] * (z[next_character[p]] - high)
-        s = np.float32(0.0)
-        for v in range(symbols):
-            z[v] = exp(z[v] - high)
-            s += z[v]
-        total += w * math.log(s)
-        factor = w / s
-        for v in range(symbols):
-            z[v] *= factor
-        for p in range(pair_start[u], pair_end[u]):
-            z[next_character[p]] -= scale * pair_weight[p]
-        for v in range(symbols):
-            bias_gradient[v] += z[v]
-    loss[0] += total
+    for a in range(0, rows.size, ROWS):
+        b = min(a + ROWS, rows.size)
+        _gather(
+            contexts,
+            padding,
+            rows[a:b],
+            table,
+            prefix,
+            first_bias.size,
+            row_keys[a:b],
+            column_keys,
+            threshold,
+            scale,
+            first[a:b],
+        )
+        loss[0] += _output_layer(
+            weight[a:b],
+            pair_start[a:b],
+            pair_end[a:b],
+            next_character,
+            pair_weight,
+            weighted,
+            weights,
+            bias,
+            direct,
+            first[a:b],
+            back[a:b],
+            bias_gradient,
+            sums,
+        )
+
+
+@kernel
+def forward_plain(
+    row_keys,
+    first_bias,
+    column_keys,
+    threshold,
+    scale,
+    weight,
+    pair_start,
+    pair_end,
+    next_character,
+    pair_weight,
+    weighted,
+    weights,
+    bias,
+    direct,
+    first,
+    back,
+    bias_gradient,
+    loss,
+):
+    """From the first layer's sums, in `first`, to the gradients of the logits: see above."""
+    sums = np.empty((4, _fours(bias.size)), np.float32)
+    for v in range(bias_gradient.size):
+        bias_gradient[v] = 0.0
+    for u in range(row_keys.size):
+        out = first[u]
+        for j in range(first_bias.size):
+            out[j] += first_bias[j]
+        _activate(out, first_bias.size, row_keys[u], column_keys, threshold, scale)
+    loss[0] += _output_layer(
+        weight,
+        pair_start,
+        pair_end,
+        next_character,
+        pair_weight,
+        weighted,
+        weights,
+        bias,
+        direct,
+        first,
+        back,
+        bias_gradient,
+        sums,
+    )
 
 
 @kernel
 def cross_entropy(
-    count, first_row, offsets, next_character, weights, bias, direct, first, logits, nats
+    contexts,
+    padding,
+    offsets,
+    next_character,
+    table,
+    prefix,
+    first_bias,
+    weights,
+    bias,
+    direct,
+    nats,
 ):
-    """Negative log-likelihood of every pair of `count` consecutive contexts, into `nats`.
-
-    Args:
-        first_row: the first of the contexts; offsets, next_character, nats: of the whole split.
-        weights: (P, H) and bias: (V,) of the output; first: (U, H + P) as `gather` leaves it;
-        logits: (U, P) scratch.
-    """
-    symbols = bias.size
-    sums = np.empty((4, 4), np.float32)
-    for u in range(count):
-        if u % 4 == 0:
-            _put_logits(count, u, first, weights, bias, direct, symbols, logits, 0, sums)
-        z = logits[u]
-        high = z[0]
-        for v in range(symbols):
-            high = max(high, z[v])
-        start, end = offsets[first_row + u], offsets[first_row + u + 1]
-        for p in range(start, end):
-            nats[p] = high - z[next_character[p]]
-        s = np.float32(0.0)
-        for v in range(symbols):
-            s += exp(z[v] - high)
-        log_sum = math.log(s)
-        for p in range(start, end):
-            nats[p] += log_sum
+    """Negative log-likelihood of every pair of a split, into `nats` (P,); arguments as above."""
+    hidden = first_bias.size
+    first = np.empty((ROWS, hidden + weights.shape[0]), np.float32)
+    logits = np.empty((ROWS, weights.shape[0]), np.float32)
+    sums = np.empty((4, _fours(bias.size)), np.float32)
+    no_keys = np.zeros(ROWS, np.uint32)
+    _pad_sums(table, first_bias, prefix)
+    for a in range(0, padding.size, ROWS):
+        count = min(ROWS, padding.size - a)
+        rows = np.arange(a, a + count).astype(np.int32)
+        _gather(
+            contexts,
+            padding,
+            rows,
+            table,
+            prefix,
+            hidden,
+            no_keys,
+            no_keys,
+            np.uint32(0),
+            np.float32(1.0),
+            first,
+        )
+        for u in range(count):
+            if u % 4 == 0:
+                _put_logits(u, first[:count], weights, bias, direct, logits, 0, sums)
+            z = logits[u]
+            high = z[0]
+            for v in range(z.size):
+                high = max(high, z[v])
+            for p in range(offsets[a + u], offsets[a + u + 1]):
+                nats[p] = high - z[next_character[p]]
+            s = np.float32(0.0)
+            for v in range(z.size):
+                s += exp(z[v] - high)
+            log_sum = math.log(s)
+            for p in range(offsets[a + u], offsets[a + u + 1]):
+                nats[p] += log_sum
 
 
 @kernel
 def embedding_gradient_of(table_gradient, weights, embedding_gradient):
     """Folded: dC = sum_j dT_j W1_j^T. table_gradient (T, V, W), weights (T, E, W), dC (V, E)."""
     symbols, size = embedding_gradient.shape
-    sums = np.empty((4, 4), np.float32)
-    v3, e3 = symbols - 1, size - 1
+    sums = np.empty((4, _fours(size)), np.float32)
+    last = symbols - 1
     for v in range(0, symbols, 4):
-        for e in range(0, size, 4):
-            for i in range(4):
-                for k in range(4):
-                    sums[i, k] = 0.0
-            for position in range(weights.shape[0]):
-                d, w = table_gradient[position], weights[position]
-                _add_products(
-                    d[v],
-                    d[min(v + 1, v3)],
-                    d[min(v + 2, v3)],
-                    d[min(v + 3, v3)],
-                    w[e],
-                    w[min(e + 1, e3)],
-                    w[min(e + 2, e3)],
-                    w[min(e + 3, e3)],
-                    sums,
-                )
-            for i in range(min(4, symbols - v)):
-                for k in range(min(4, size - e)):
-                    embedding_gradient[v + i, e + k] = sums[i, k]
+        for position in range(weights.shape[0]):
+            d = table_gradient[position]
+            _products(
+                d[v],
+                d[min(v + 1, last)],
+                d[min(v + 2, last)],
+                d[min(v + 3, last)],
+                weights[position],
+                sums,
+                position > 0,
+            )
+        for i in range(min(4, symbols - v)):
+            for e in range(size):
+                embedding_gradient[v + i, e] = sums[i, e]
 
 
 @kernel

@@ -132,13 +132,15 @@ class KernelStep:
     def _folded_pass(self, batch: Batch) -> None:
         """The gradient of a batch, by way of the tables."""
         draws = self._draws
-        hidden, logits, d_hidden = self._views_of(len(batch.rows))[:3]
         torch.bmm(self._spread, self._w1, out=self._table)  # (T, V, W)
-        kernels.gather(
-            self._contexts, self._padding, batch.rows, self._table_numpy, self._b1, self._prefix,
-            batch.row_keys, draws.column_keys, draws.threshold, draws.scale, self._first_numpy,
+        kernels.forward_folded(
+            self._contexts, self._padding, batch.rows, batch.row_keys, self._table_numpy,
+            self._prefix, self._b1, draws.column_keys, draws.threshold, draws.scale, batch.weight,
+            batch.pair_start, batch.pair_end, draws.next_character, draws.pair_weight,
+            draws.weighted, self._w2_numpy, self._b2, self._config.direct, self._first_numpy,
+            self._back_numpy, self._b2_gradient, self._loss,
         )  # fmt: skip
-        self._output_layer(batch, hidden, logits, d_hidden)
+        self._output_gradients(*self._views_of(len(batch.rows))[:3])
         kernels.scatter(
             self._contexts, self._padding, batch.rows, draws.scale, self._first_numpy,
             self._back_numpy, self._table_gradient_numpy, self._b1_gradient, self._prefix,
@@ -153,15 +155,15 @@ class KernelStep:
         """The gradient of a batch, by way of every row's feature vectors."""
         draws = self._draws
         hidden, logits, d_hidden, first, d_first, x, d_x = self._views_of(len(batch.rows))
-        kernels.features(
-            self._contexts, batch.rows, self._embedding_numpy, self._features_numpy
-        )
+        kernels.features(self._contexts, batch.rows, self._embedding_numpy, self._features_numpy)
         torch.mm(x, self._w1_flat, out=first)  # (U, W)
-        kernels.activate(
-            self._b1, batch.row_keys, draws.column_keys, draws.threshold, draws.scale,
-            self._first_numpy,
+        kernels.forward_plain(
+            batch.row_keys, self._b1, draws.column_keys, draws.threshold, draws.scale,
+            batch.weight, batch.pair_start, batch.pair_end, draws.next_character,
+            draws.pair_weight, draws.weighted, self._w2_numpy, self._b2, self._config.direct,
+            self._first_numpy, self._back_numpy, self._b2_gradient, self._loss,
         )  # fmt: skip
-        self._output_layer(batch, hidden, logits, d_hidden)
+        self._output_gradients(hidden, logits, d_hidden)
         kernels.deactivate(
             batch.rows, draws.scale, self._first_numpy, self._back_numpy, self._b1_gradient
         )
@@ -172,16 +174,10 @@ class KernelStep:
             self._embedding_gradient_numpy,
         )  # fmt: skip
 
-    def _output_layer(self, batch: Batch, hidden: Tensor, logits: Tensor, d_hidden: Tensor) -> None:
-        """Forward and back through the output layer and the loss."""
-        draws = self._draws
-        kernels.output_layer(
-            batch.weight, batch.pair_start, batch.pair_end, draws.next_character,
-            draws.pair_weight, draws.weighted, self._w2_numpy, self._b2, self._config.direct,
-            self._first_numpy, self._back_numpy, self._b2_gradient, self._loss,
-        )  # fmt: skip
-        torch.mm(logits.T, hidden, out=self._w2_gradient)
-        torch.mm(logits, self._w2, out=d_hidden)  # (U, H)
+    def _output_gradients(self, hidden: Tensor, d_logits: Tensor, d_hidden: Tensor) -> None:
+        """From the gradients of the logits to those of the output layer and the hidden units."""
+        torch.mm(d_logits.T, hidden, out=self._w2_gradient)  # (P, H)
+        torch.mm(d_logits, self._w2, out=d_hidden)  # (U, H)
 
     def _views_of(self, rows: int) -> tuple[Tensor, ...]:
         """The buffers' parts for a batch of that many rows."""
