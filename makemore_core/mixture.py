@@ -62,10 +62,11 @@ def mix(model: Model, ngram: NgramModel, data: Data, weight: float | None = None
     """
     if weight is not None and not 0 <= weight <= 1:
         raise ConfigError(f"weight: {weight} is not from 0 to 1")
-    network = np.exp(-example_nats(model, data.dev_words))  # (N,)
-    counted = np.exp(-ngram_nats(ngram, data.dev_words))  # (N,)
-    share = fitted_weight(network, counted) if weight is None else weight
-    nats = -np.log(share * network + (1 - share) * counted)
+    network = example_nats(model, data.dev_words)  # (N,)
+    counted = ngram_nats(ngram, data.dev_words)  # (N,)
+    share = fitted_weight(np.exp(-network), np.exp(-counted)) if weight is None else weight
+    with np.errstate(divide="ignore"):  # the log of a share of 0
+        nats = -np.logaddexp(np.log(share) - network, np.log(1 - share) - counted)
     seen = set(data.train_words)
     unseen = np.repeat(
         [word not in seen for word in data.dev_words], [len(word) + 1 for word in data.dev_words]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from makemore_core.errors import CoreError
-from search import results, study
+from search import lessons, results, study
 from search.display import farewell, one_line
 from search.errors import BadInput, Interrupted, SearchError
 from search.progress import LEAVES, Progress
@@ -395,24 +395,39 @@ def sample(
     checkpoint: Annotated[Path | None, typer.Option(help="A model that `train` saved.")] = None,
     number: Annotated[int, typer.Option("-n", "--number", min=1, max=1_000_000)] = 20,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: a new one each time.")] = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 tamer, above 1 wilder.")] = 1.0,
+    prefix: Annotated[str, typer.Option(help="What every word begins with.")] = "",
+    new: Annotated[bool, typer.Option("--new", help="Only words that the corpus lacks.")] = False,
+    corpus: Annotated[
+        str | None, typer.Option(help="For --checkpoint with --new: by name or path.")
+    ] = None,
 ) -> None:
     """New words from a study's best model, or from a saved one."""
     from makemore_core import checkpoint as checkpoints
+    from makemore_core import corpus as corpora
     from makemore_core import sampling
 
     if (name is None) == (checkpoint is None):
         raise BadInput("sample: give either a STUDY or --checkpoint FILE")
+    if (corpus is not None) != (checkpoint is not None and new):
+        raise BadInput("sample: --checkpoint FILE with --new needs --corpus, and nothing else does")
+    words: tuple[str, ...] = ()
     if checkpoint is not None:
         model, _ = checkpoints.load(checkpoint)
+        if corpus is not None:
+            words = corpora.load(corpus, session.data_dir.root).words
     else:
         storage = session.open()
         stored = study.resolve(storage, str(name))
         winner = results.require_best(storage, stored)
         path = session.data_dir.checkpoint(stored.uid, winner.trial)
         model = study.load_model(path, winner.checkpoint_sha256)
+        words = study.kept_corpus(stored, session.data_dir).words if new else ()
     chosen = int.from_bytes(os.urandom(4), "big") if seed is None else seed
-    words = sampling.sample(model, number, chosen)
-    session.answer(words, "\n".join(words))
+    drawn = sampling.sample(
+        model, number, chosen, temperature=temperature, prefix=prefix, exclude=frozenset(words)
+    )
+    session.answer(drawn, "\n".join(drawn))
 
 
 @verb
@@ -544,6 +559,10 @@ def _access(
 
     token = None if token_file is None else boards.read_token(token_file)
     return boards.Access(host, port, writable, token, tuple(allow_host or ()))
+
+
+for lesson in lessons.VERBS:
+    verb(lesson)
 
 
 def main() -> int:

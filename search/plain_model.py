@@ -7,6 +7,7 @@ this against the core.
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class PlainModel:
     def _flat(self, name: str) -> Floats:
         """(block, E, X) as (block * E, X)."""
         tensor = self.tensors[name]
-        return tensor.reshape(-1, tensor.shape[-1])
+        return tensor.reshape(math.prod(tensor.shape[:-1]), tensor.shape[-1])  # X may be 0
 
 
 def load(path: Path, sha256: str) -> PlainModel:

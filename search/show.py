@@ -13,6 +13,7 @@ from makemore_core.trainer import TrialResult
 from search.confirmation import Confirmation
 from search.display import told_config, told_seconds
 from search.final_test import TestResult
+from search.mixing import MixTable
 from search.preview import Preview
 from search.results import BestView, TrialView
 
@@ -219,3 +220,33 @@ def confirmation(view: Confirmation) -> str:
             f"{view.ensemble['dev_loss']:.4f} (chosen on dev, so it flatters itself; no interval)"
         )
     return "\n".join(lines)
+
+
+def mixtures(view: MixTable) -> str:
+    """The paper's table: networks, and the same ones mixed with an n-gram."""
+    rows = table(
+        ("", "n", "hidden", "features", "direct", "mix", "share", "dev loss", "perplexity"),
+        (
+            (
+                row.name,
+                row.n,
+                row.hidden_width,
+                row.embedding_size,
+                _yes(row.direct),
+                _yes(row.mixed),
+                f"{row.weight:.2f}" if row.mixed else "",
+                row.dev_loss,
+                f"{row.dev_perplexity:.3f}",
+            )
+            for row in view.rows
+        ),
+    )
+    how = "fitted on dev for each network" if view.weight_fitted else "given"
+    return (
+        f"{view.study}: networks, and mixed with an interpolated {view.order}-gram (alone: dev "
+        f"{view.ngram_dev_loss:.4f}); their share {how}; one seed each\n{rows}"
+    )
+
+
+def _yes(true: bool) -> str:
+    return "yes" if true else "no"

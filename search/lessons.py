@@ -1,0 +1,155 @@
+"""Verbs that follow the lecture and the paper: `lr-range`, `capacity` and `mix`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search import study
+from search.errors import BadInput
+from search.session import Session
+from search.study_file import StudySection, read_config
+
+if TYPE_CHECKING:
+    from makemore_core.config import TrialConfig
+    from makemore_core.contexts import Data
+
+ConfigFile = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG.toml]", help="As `train` takes it.")
+]
+CorpusName = Annotated[str | None, typer.Option("--corpus", help="Replaces the file's corpus.")]
+Seed = Annotated[int, typer.Option(min=0)]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="The picture. Default: in the data dir.")
+]
+
+
+def lr_range(
+    session: Session,
+    file: ConfigFile = None,
+    corpus: CorpusName = None,
+    seed: Seed = 1,
+    output: Output = None,
+) -> None:
+    """The learning-rate range test, with its plot; without a file, of the lecture's network."""
+    from makemore_core.config import LECTURE
+    from makemore_core.lr_range import VALLEY
+    from makemore_core.lr_range import lr_range as test
+    from search import lecture_pictures
+
+    target = _target(session, output, "lr-range.svg")
+    config, data = _config_and_data(session, file, corpus, LECTURE)
+    found = test(config, data, seed)
+    _write(target, lecture_pictures.lr_range(found))
+    document = {
+        "suggested": found.suggested,
+        "valley": list(found.valley),
+        "learning_rates": found.learning_rates.tolist(),
+        "losses": found.losses.tolist(),
+        "smoothed": found.smoothed.tolist(),
+        "picture": str(target),
+    }
+    low, high = found.valley
+    text = (
+        f"suggested learning rate {found.suggested:.2g}: the middle, in the exponent, of the "
+        f"valley from {low:.2g} to {high:.2g},\nwhere the smoothed loss is within {VALLEY:g} nats "
+        f"of its lowest ({found.smoothed.min():.4f}; one seed)\n{target}"
+    )
+    session.answer(document, text)
+
+
+def capacity(
+    session: Session,
+    file: ConfigFile = None,
+    corpus: CorpusName = None,
+    seed: Seed = 1,
+    widths: Annotated[str | None, typer.Option(help="Hidden widths, such as 4,16,64,256.")] = None,
+    output: Output = None,
+) -> None:
+    """Under- and overfitting: train and dev loss against model size, over a grid, with its plot."""
+    from makemore_core.capacity import CONFIG, WIDTHS, CapacityPoint
+    from makemore_core.capacity import capacity as grid
+    from search import lecture_pictures
+
+    sizes = WIDTHS if widths is None else _whole_numbers(widths)
+    target = _target(session, output, "capacity.svg")
+    config, data = _config_and_data(session, file, corpus, CONFIG)
+    console = session.console
+
+    def tell(point: CapacityPoint) -> None:
+        if not session.quiet:
+            console.print(
+                f"{point.hidden_width:6,} hidden units  {point.parameters:9,} parameters  "
+                f"train {point.train_loss:.4f}  dev {point.dev_loss:.4f}  ({point.seconds:.1f}s)"
+            )
+
+    points = grid(config, data, seed, sizes, on_point=tell)
+    _write(target, lecture_pictures.capacity(points))
+    best = min(points, key=lambda point: point.dev_loss)
+    text = (
+        f"lowest dev loss {best.dev_loss:.4f} at {best.hidden_width} hidden units (one seed): "
+        f"smaller ones underfit, larger ones overfit\n{target}"
+    )
+    session.answer({"points": [asdict(p) for p in points], "picture": str(target)}, text)
+
+
+def mix(
+    session: Session,
+    name: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its file.")
+    ],
+    order: Annotated[int, typer.Option(min=1, help="Characters of the n-gram.")] = 3,
+    weight: Annotated[
+        float | None, typer.Option(help="The network's share. Default: fitted on dev.")
+    ] = None,
+) -> None:
+    """A study's models, alone and mixed with an interpolated n-gram: the table of the paper."""
+    from search import mixing, show
+
+    storage = session.open()
+    stored = study.resolve(storage, name)
+    view = mixing.table(storage, stored, session.data_dir, order, weight)
+    session.answer(asdict(view), show.mixtures(view))
+
+
+VERBS = (lr_range, capacity, mix)
+
+
+def _config_and_data(
+    session: Session, file: Path | None, corpus: str | None, default: "TrialConfig"
+) -> "tuple[TrialConfig, Data]":
+    """The configuration of a file, or a known one on the corpus that needs no download."""
+    from makemore_core import corpus as corpora
+    from makemore_core.contexts import Data
+
+    section, config = (StudySection(name="config"), default) if file is None else read_config(file)
+    words = corpora.load(corpus or section.corpus, session.data_dir.root, dedupe=section.dedupe)
+    return config, Data.of(words, section.split_seed)
+
+
+def _target(session: Session, output: Path | None, name: str) -> Path:
+    """Where a picture goes; a directory that is not there is said before the work."""
+    if output is None:
+        session.data_dir.root.mkdir(parents=True, exist_ok=True)
+        return session.data_dir.root / name
+    if not output.parent.is_dir():
+        raise BadInput(f"--output {output}: its directory does not exist")
+    return output
+
+
+def _write(target: Path, picture: str) -> None:
+    try:
+        target.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"--output {target}: cannot be written ({error.strerror})") from None
+
+
+def _whole_numbers(told: str) -> list[int]:
+    try:
+        found: list[Any] = [int(part) for part in told.split(",")]
+    except ValueError:
+        found = [0]
+    if min(found) < 1:
+        raise BadInput(f"--widths {told}: give whole numbers from 1 up, such as 4,16,64")
+    return found
