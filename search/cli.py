@@ -171,7 +171,7 @@ def worker(
     from search.job import Job
 
     _check_device(device)
-    storage = session.open()
+    storage = session.open(writing=True)
     uid = None if name is None else study.resolve(storage, name).uid
     storage.close()
     root = str(session.data_dir.root.resolve())
@@ -272,7 +272,7 @@ def confirm(
     from search import confirmation, show
     from search.artifacts import Illustrator
 
-    storage = session.open()
+    storage = session.open(writing=True)
     stored = study.resolve(storage, name)
     at_once = workers or max(1, (os.cpu_count() or 1) // threads)
     tell = (lambda line: None) if session.quiet else session.console.print
@@ -297,6 +297,7 @@ def test(
     storage = session.open()
     stored = study.resolve(storage, name)
     if final_test.recorded(storage, stored) is None:
+        storage = session.open(writing=True)
         winner = results.require_best(storage, stored)
         _ask(
             yes,
@@ -450,7 +451,7 @@ def corpus(
 @verb
 def stop(session: Session, name: StudyName) -> None:
     """Ask a study's workers, wherever they are, to finish as on Ctrl-C."""
-    storage = session.open()
+    storage = session.open(writing=True)
     stored = study.resolve(storage, name)
     study.request_stop(storage, stored)
     _answer_status(session, storage, stored)
@@ -465,7 +466,7 @@ def delete(
     """Delete a study with its trials and checkpoints; the record of its test opening stays."""
     from search import artifacts
 
-    storage = session.open()
+    storage = session.open(writing=True)
     stored = study.resolve(storage, name)
     if not yes and not sys.stdin.isatty():
         raise BadInput(f"delete {stored.name}: give --yes to delete it for good")

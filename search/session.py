@@ -30,9 +30,9 @@ class Session:
         place = DataDir(data_dir)
         return cls(place, storage or place.default_storage, json, quiet, debug)
 
-    def open(self) -> Storage:
-        """The storage, which must exist."""
-        return open_storage(self.storage_url)
+    def open(self, *, writing: bool = False) -> Storage:
+        """The storage, which must exist; and bear writing, where that is what follows."""
+        return open_storage(self.storage_url, writing=writing)
 
     def create(self) -> Storage:
         """The storage, made if it does not exist."""

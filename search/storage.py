@@ -153,12 +153,13 @@ def parse_url(raw: str) -> URL:
     return url
 
 
-def open_storage(raw_url: str, *, wait: bool = False) -> Storage:
+def open_storage(raw_url: str, *, wait: bool = False, writing: bool = False) -> Storage:
     """Opens a database that exists and holds our tables; creates nothing.
 
     Args:
         wait: whether to ride out a database that is locked or gone, as `patient` does. A launcher
             fails at once when it cannot start; a worker that it replaces must not.
+        writing: whether one that cannot be written is of no use.
 
     Raises:
         StorageUnusable: one line that says what, where and what would be right.
@@ -170,6 +171,8 @@ def open_storage(raw_url: str, *, wait: bool = False) -> Storage:
         what = "is a directory" if path.is_dir() else "no such database"
         raise StorageUnusable(f"storage {told}: {what}; `run STUDY.toml` creates one")
     with _domain_errors(told):
+        if writing:
+            _refuse_unwritable(url, path, told)
         return patient(_open)(url, told) if wait else _open(url, told)
 
 
