@@ -603,6 +603,8 @@ def _shaped(
             timeout = parse_duration(timeout)
         except ValueError as error:
             raise BadInput(f"--timeout: {error}") from None
+    if corpus is not None and Path(corpus).is_file():
+        corpus = str(Path(corpus).absolute())
     spec = spec.with_values("budget", trials=trials, timeout=timeout)
     return spec.with_values("study", corpus=corpus, seed=seed)
 

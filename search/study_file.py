@@ -162,7 +162,7 @@ MAY_CHANGE = ("budget.trials", "budget.timeout", "budget.target")
 def read(path: Path) -> StudySpec:
     """Reads a study file; a relative corpus path is taken from the file's directory."""
     spec = from_document(_toml(path), path)
-    beside = path.parent / spec.study.corpus
+    beside = path.parent.absolute() / spec.study.corpus
     return spec.with_values("study", corpus=str(beside)) if beside.is_file() else spec
 
 
@@ -212,7 +212,7 @@ def read_config(path: Path) -> tuple[StudySection, TrialConfig]:
     mistakes += [(f"config.{key}", what) for key, what in problems(values)]
     if mistakes:
         raise StudyFileError(path, mistakes)
-    beside = path.parent / data.corpus
+    beside = path.parent.absolute() / data.corpus
     if beside.is_file():
         data = data.model_copy(update={"corpus": str(beside)})
     return data, TrialConfig(**values)
