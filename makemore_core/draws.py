@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from makemore_core.config import TrialConfig
 from makemore_core.contexts import CountedContexts
-from makemore_core.kernels import draw_expected, draw_sampled
+from makemore_core.draw_kernels import draw_expected, draw_sampled
 from makemore_core.randomness import generator, key
 
 FREQUENCY_POWER = 0.75

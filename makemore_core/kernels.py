@@ -2,7 +2,8 @@
 
 Matrix products stay with torch; these kernels are what lies between them: gathering rows of the
 folded table, tanh, softmax, scattering gradients back, and the update. `reference.py` is the same
-in plain torch. Every kernel is compiled once and cached on disk; see `warm_up.py`.
+in plain torch. Every kernel is compiled once and cached on disk; see `warm_up.py`. One file on
+purpose: numba's cache notices that a kernel's own file has changed, not that of one it calls.
 
 Shapes: U rows (unique contexts) in a batch, T positions in a context, V symbols, P output columns
 (V rounded up, see `layout.py`), H hidden units, W = H columns of the first layer, or H + P with
@@ -10,7 +11,8 @@ direct connections, whose columns follow the hidden ones.
 """
 
 # mypy: allow-untyped-defs
-# numba infers the types of its kernels.
+# (numba infers the types of its kernels; long lists of arguments read better filled)
+# fmt: off
 
 import math
 from collections.abc import Callable
@@ -88,115 +90,6 @@ def exp(x):
     p = p * r + f(1.6666665459e-1)
     p = p * r + f(5.0000001201e-1)
     return (p * r * r + r + f(1.0)) * _as_float((n + np.int32(127)) << np.int32(23))
-
-
-@kernel
-def _mix(key, counter):
-    """64 random bits for each key and counter (the finaliser of SplitMix64; Steele et al. 2014)."""
-    z = key + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@kernel
-def _uniform(key, counter):
-    """A uniform number in (0, 1)."""
-    return (np.float64(_mix(key, counter) >> np.uint64(12)) + 0.5) * 2.0**-52
-
-
-@kernel
-def _find(cumulative, guide, position):
-    """The item of a cumulative measure that holds a position in (0, 1)."""
-    item = guide[int(position * guide.size)]
-    while item < guide.size - 1 and cumulative[item + 1] <= position:
-        item += 1
-    return item
-
-
-@kernel
-def draw_expected(
-    key,
-    mask_key,
-    first_step,
-    certain,
-    certain_weight,
-    uncertain,
-    uncertain_weight,
-    cumulative,
-    guide,
-    offsets,
-    rows,
-    weight,
-    pair_start,
-    pair_end,
-    row_keys,
-):
-    """Fills a block of steps: the certain contexts, then one of each stratum of the others."""
-    fixed, strata = certain.size, rows.shape[1] - certain.size
-    for s in range(rows.shape[0]):
-        base = (first_step + np.uint64(s)) << np.uint64(21)
-        for u in range(rows.shape[1]):
-            if u < fixed:
-                rows[s, u], weight[s, u] = certain[u], certain_weight[u]
-            else:
-                position = (u - fixed + _uniform(key, base + np.uint64(u))) / strata
-                item = _find(cumulative, guide, position)
-                rows[s, u], weight[s, u] = uncertain[item], uncertain_weight[item]
-            pair_start[s, u] = offsets[rows[s, u]]
-            pair_end[s, u] = offsets[rows[s, u] + 1]
-            row_keys[s, u] = np.uint32(_mix(mask_key, base + np.uint64(u)) >> np.uint64(32))
-
-
-@kernel
-def draw_sampled(
-    key,
-    mask_key,
-    first_step,
-    cumulative,
-    guide,
-    row_of_pair,
-    next_of_pair,
-    next_character,
-    pair_weight,
-    used,
-    rows,
-    weight,
-    pair_start,
-    pair_end,
-    row_keys,
-):
-    """Fills a block of steps: pairs drawn with replacement, merged by context.
-
-    Sorted uniform numbers come from exponential spacings (Devroye 1986, chapter V), so equal
-    contexts are neighbours.
-    """
-    steps, size = rows.shape[0], next_character.size // rows.shape[0]
-    share = np.float32(1.0 / size)
-    reached = np.empty(size + 1)
-    for s in range(steps):
-        base = (first_step + np.uint64(s)) << np.uint64(21)
-        total = 0.0
-        for i in range(size + 1):
-            total -= math.log(_uniform(key, base + np.uint64(i)))
-            reached[i] = total
-        u, entry, before = -1, s * size - 1, -1
-        for i in range(size):
-            pair = _find(cumulative, guide, reached[i] / total)
-            row = row_of_pair[pair]
-            if u < 0 or row != rows[s, u]:
-                u += 1
-                rows[s, u], weight[s, u] = row, 0.0
-                pair_start[s, u] = entry + 1
-                row_keys[s, u] = np.uint32(_mix(mask_key, base + np.uint64(u)) >> np.uint64(32))
-            if pair != before:
-                entry += 1
-                next_character[entry], pair_weight[entry] = next_of_pair[pair], 0.0
-                before = pair
-            pair_end[s, u] = entry + 1
-            weight[s, u] += share
-            pair_weight[entry] += share
-        used[s] = u + 1
 
 
 @kernel
@@ -393,19 +286,8 @@ def _put_logits(start, first, weights, bias, direct, back, column, sums):
 
 @kernel
 def _output_layer(
-    weight,
-    pair_start,
-    pair_end,
-    next_character,
-    pair_weight,
-    weighted,
-    weights,
-    bias,
-    direct,
-    first,
-    back,
-    bias_gradient,
-    sums,
+    weight, pair_start, pair_end, next_character, pair_weight, weighted, weights, bias, direct,
+    first, back, bias_gradient, sums
 ):
     """Logits, softmax and cross-entropy. The logits' gradients replace them; returns the loss."""
     symbols, hidden, total = bias.size, weights.shape[1], 0.0
@@ -439,29 +321,9 @@ def _output_layer(
 
 @kernel
 def forward_folded(
-    contexts,
-    padding,
-    rows,
-    row_keys,
-    table,
-    prefix,
-    first_bias,
-    column_keys,
-    threshold,
-    scale,
-    weight,
-    pair_start,
-    pair_end,
-    next_character,
-    pair_weight,
-    weighted,
-    weights,
-    bias,
-    direct,
-    first,
-    back,
-    bias_gradient,
-    loss,
+    contexts, padding, rows, row_keys, table, prefix, first_bias, column_keys, threshold, scale,
+    weight, pair_start, pair_end, next_character, pair_weight, weighted, weights, bias, direct,
+    first, back, bias_gradient, loss
 ):
     """From the folded table to the gradients of the logits, a few rows at a time.
 
@@ -485,55 +347,19 @@ def forward_folded(
     for a in range(0, rows.size, ROWS):
         b = min(a + ROWS, rows.size)
         _gather(
-            contexts,
-            padding,
-            rows[a:b],
-            table,
-            prefix,
-            first_bias.size,
-            row_keys[a:b],
-            column_keys,
-            threshold,
-            scale,
-            first[a:b],
+            contexts, padding, rows[a:b], table, prefix, first_bias.size, row_keys[a:b],
+            column_keys, threshold, scale, first[a:b]
         )
         loss[0] += _output_layer(
-            weight[a:b],
-            pair_start[a:b],
-            pair_end[a:b],
-            next_character,
-            pair_weight,
-            weighted,
-            weights,
-            bias,
-            direct,
-            first[a:b],
-            back[a:b],
-            bias_gradient,
-            sums,
+            weight[a:b], pair_start[a:b], pair_end[a:b], next_character, pair_weight, weighted,
+            weights, bias, direct, first[a:b], back[a:b], bias_gradient, sums
         )
 
 
 @kernel
 def forward_plain(
-    row_keys,
-    first_bias,
-    column_keys,
-    threshold,
-    scale,
-    weight,
-    pair_start,
-    pair_end,
-    next_character,
-    pair_weight,
-    weighted,
-    weights,
-    bias,
-    direct,
-    first,
-    back,
-    bias_gradient,
-    loss,
+    row_keys, first_bias, column_keys, threshold, scale, weight, pair_start, pair_end,
+    next_character, pair_weight, weighted, weights, bias, direct, first, back, bias_gradient, loss
 ):
     """From the first layer's sums, in `first`, to the gradients of the logits: see above."""
     sums = np.empty((4, _fours(bias.size)), np.float32)
@@ -545,35 +371,15 @@ def forward_plain(
             out[j] += first_bias[j]
         _activate(out, first_bias.size, row_keys[u], column_keys, threshold, scale)
     loss[0] += _output_layer(
-        weight,
-        pair_start,
-        pair_end,
-        next_character,
-        pair_weight,
-        weighted,
-        weights,
-        bias,
-        direct,
-        first,
-        back,
-        bias_gradient,
-        sums,
+        weight, pair_start, pair_end, next_character, pair_weight, weighted, weights, bias, direct,
+        first, back, bias_gradient, sums
     )
 
 
 @kernel
 def cross_entropy(
-    contexts,
-    padding,
-    offsets,
-    next_character,
-    table,
-    prefix,
-    first_bias,
-    weights,
-    bias,
-    direct,
-    nats,
+    contexts, padding, offsets, next_character, table, prefix, first_bias, weights, bias, direct,
+    nats
 ):
     """Negative log-likelihood of every pair of a split, into `nats` (P,); arguments as above."""
     hidden = first_bias.size
@@ -586,17 +392,8 @@ def cross_entropy(
         count = min(ROWS, padding.size - a)
         rows = np.arange(a, a + count).astype(np.int32)
         _gather(
-            contexts,
-            padding,
-            rows,
-            table,
-            prefix,
-            hidden,
-            no_keys,
-            no_keys,
-            np.uint32(0),
-            np.float32(1.0),
-            first,
+            contexts, padding, rows, table, prefix, hidden, no_keys, no_keys, np.uint32(0),
+            np.float32(1.0), first
         )
         for u in range(count):
             if u % 4 == 0:
@@ -625,13 +422,8 @@ def embedding_gradient_of(table_gradient, weights, embedding_gradient):
         for position in range(weights.shape[0]):
             d = table_gradient[position]
             _products(
-                d[v],
-                d[min(v + 1, last)],
-                d[min(v + 2, last)],
-                d[min(v + 3, last)],
-                weights[position],
-                sums,
-                position > 0,
+                d[v], d[min(v + 1, last)], d[min(v + 2, last)], d[min(v + 3, last)],
+                weights[position], sums, position > 0
             )
         for i in range(min(4, symbols - v)):
             for e in range(size):
@@ -698,17 +490,8 @@ def _list_rows(contexts, padding, rows, symbols, starts, listed):
 
 @kernel
 def scatter(
-    contexts,
-    padding,
-    rows,
-    scale,
-    first,
-    back,
-    table_gradient,
-    bias_gradient,
-    prefix,
-    starts,
-    listed,
+    contexts, padding, rows, scale, first, back, table_gradient, bias_gradient, prefix, starts,
+    listed
 ):
     """Folded: gradients through dropout and tanh, then summed into the rows of the table.
 

@@ -1,0 +1,94 @@
+"""The kernels that make batches; see `draws.py`."""
+
+# mypy: allow-untyped-defs
+# (numba infers the types of its kernels; long lists of arguments read better filled)
+# fmt: off
+
+import math
+
+import numpy as np
+
+from makemore_core.kernels import kernel
+
+
+@kernel
+def _mix(key, counter):
+    """64 random bits for each key and counter (the finaliser of SplitMix64; Steele et al. 2014)."""
+    z = key + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@kernel
+def _uniform(key, counter):
+    """A uniform number in (0, 1)."""
+    return (np.float64(_mix(key, counter) >> np.uint64(12)) + 0.5) * 2.0**-52
+
+
+@kernel
+def _find(cumulative, guide, position):
+    """The item of a cumulative measure that holds a position in (0, 1)."""
+    item = guide[int(position * guide.size)]
+    while item < guide.size - 1 and cumulative[item + 1] <= position:
+        item += 1
+    return item
+
+
+@kernel
+def draw_expected(
+    key, mask_key, first_step, certain, certain_weight, uncertain, uncertain_weight, cumulative,
+    guide, offsets, rows, weight, pair_start, pair_end, row_keys
+):
+    """Fills a block of steps: the certain contexts, then one of each stratum of the others."""
+    fixed, strata = certain.size, rows.shape[1] - certain.size
+    for s in range(rows.shape[0]):
+        base = (first_step + np.uint64(s)) << np.uint64(21)
+        for u in range(rows.shape[1]):
+            if u < fixed:
+                rows[s, u], weight[s, u] = certain[u], certain_weight[u]
+            else:
+                position = (u - fixed + _uniform(key, base + np.uint64(u))) / strata
+                item = _find(cumulative, guide, position)
+                rows[s, u], weight[s, u] = uncertain[item], uncertain_weight[item]
+            pair_start[s, u] = offsets[rows[s, u]]
+            pair_end[s, u] = offsets[rows[s, u] + 1]
+            row_keys[s, u] = np.uint32(_mix(mask_key, base + np.uint64(u)) >> np.uint64(32))
+
+
+@kernel
+def draw_sampled(
+    key, mask_key, first_step, cumulative, guide, row_of_pair, next_of_pair, next_character,
+    pair_weight, used, rows, weight, pair_start, pair_end, row_keys
+):
+    """Fills a block of steps: pairs drawn with replacement, merged by context.
+
+    Sorted uniform numbers come from exponential spacings (Devroye 1986, chapter V), so equal
+    contexts are neighbours.
+    """
+    steps, size = rows.shape[0], next_character.size // rows.shape[0]
+    share = np.float32(1.0 / size)
+    reached = np.empty(size + 1)
+    for s in range(steps):
+        base = (first_step + np.uint64(s)) << np.uint64(21)
+        total = 0.0
+        for i in range(size + 1):
+            total -= math.log(_uniform(key, base + np.uint64(i)))
+            reached[i] = total
+        u, entry, before = -1, s * size - 1, -1
+        for i in range(size):
+            pair = _find(cumulative, guide, reached[i] / total)
+            row = row_of_pair[pair]
+            if u < 0 or row != rows[s, u]:
+                u += 1
+                rows[s, u], weight[s, u] = row, 0.0
+                pair_start[s, u] = entry + 1
+                row_keys[s, u] = np.uint32(_mix(mask_key, base + np.uint64(u)) >> np.uint64(32))
+            if pair != before:
+                entry += 1
+                next_character[entry], pair_weight[entry] = next_of_pair[pair], 0.0
+                before = pair
+            pair_end[s, u] = entry + 1
+            weight[s, u] += share
+            pair_weight[entry] += share
+        used[s] = u + 1
