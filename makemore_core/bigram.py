@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from makemore_core.batch_losses import Floats
 from makemore_core.contexts import count_contexts
-from makemore_core.randomness import generator
 from makemore_core.sampling import LONGEST, draw_words
 
 LEARNING_RATE, STEPS = 50.0, 5_000
@@ -74,7 +73,7 @@ class BigramNetwork:
 
 def train_network(
     counts: Counts,
-    seed: int,
+    rng: torch.Generator,
     *,
     learning_rate: float = LEARNING_RATE,
     steps: int = STEPS,
@@ -86,10 +85,11 @@ def train_network(
 
     Args:
         counts: (V, V) from `count_pairs`.
+        rng: of the weights to start from; seed 2147483647 gives the lecture's.
         decay: adds decay * mean(weights ** 2) to the loss (lecture: 0.01), which pulls the
             probabilities towards uniform as fake counts do.
     """
-    weights = torch.randn(*counts.shape, generator=generator(seed, "bigram")).double().numpy()
+    weights = torch.randn(*counts.shape, generator=rng).double().numpy()
     share = counts / counts.sum()  # (V, V) of all pairs
     of_row = share.sum(1, keepdims=True)  # (V, 1)
     losses = np.empty(steps)
