@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -524,3 +525,41 @@ def test_a_config_file_with_mistakes(bed: Bed) -> None:
     file.write_text(toml({"config": {"corpus": str(bed.corpus())}}))
     refused(bed, 2, "train", file, "--save", bed.root / "none" / "model.safetensors")
     refused(bed, 2, "train", file, "--save", bed.root)
+
+
+def test_a_relative_corpus_is_the_same_from_any_directory(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `best --toml` writes can be trained from elsewhere, however the study was begun."""
+    bed.corpus()
+    bed.file(study={"corpus": "words.txt"}, budget={"trials": 1})
+    (bed.root / "elsewhere").mkdir()
+    for command in (("tiny.toml",), ("tiny.toml", "--corpus", "words.txt")):
+        monkeypatch.chdir(bed.root)
+        bed.json("submit", *command)
+        bed.work(study.resolve(bed.storage, "tiny"))
+        monkeypatch.chdir("elsewhere")
+        config = Path("best.toml")
+        config.write_text(bed.cli("best", "tiny", "--toml").out)
+        assert bed.json("train", config, "--quiet")["dev_loss"] > 0
+
+
+@pytest.fixture
+def unwritable(finished: Bed) -> Iterator[Bed]:
+    """The finished study in a database that not even root can write."""
+    finished.close()
+    database = finished.data_dir.database
+    database.chmod(0o400)
+    if os.access(database, os.W_OK) and subprocess.run(["chattr", "+i", database]).returncode:
+        pytest.skip("root may write anything here")
+    yield finished
+    subprocess.run(["chattr", "-i", database], check=False, stderr=subprocess.DEVNULL)
+
+
+def test_a_storage_that_cannot_be_written(unwritable: Bed) -> None:
+    """Looking works; whatever would write is refused with 2, and nothing is lost."""
+    for command in (("status",), ("best", "tiny"), ("trials", "tiny")):
+        unwritable.json(*command)
+    for command in (("stop", "tiny"), ("delete", "tiny", "--yes"), ("test", "tiny")):
+        assert "read-only" in refused(unwritable, 2, *command)
+    assert "read-only" in refused(unwritable, 2, "run", unwritable.root / "tiny.toml")
