@@ -44,7 +44,7 @@ KINDS = {
     "schedule.svg": "image/svg+xml",
     "config.toml": "text/plain",
 }
-"""In the order in which the dashboard shows them: it sorts by id, which begins with the place."""
+"""In the order in which the dashboard shows them, whether it sorts by id or not."""
 
 
 def artifact_store(data_dir: DataDir) -> FileSystemArtifactStore:
@@ -176,7 +176,6 @@ def _drawings(
 ) -> Iterator[tuple[str, str]]:
     name = f"trial {attempt.trial}"
     yield "learning-curve.svg", pictures.learning_curve(name, attempt.curve)
-    yield "schedule.svg", pictures.schedule(name, TrialConfig(**attempt.config))
     try:
         path = data_dir.checkpoint(study.uid, attempt.trial)
         model = plain_model.load(path, attempt.checkpoint_sha256 or "")
@@ -186,4 +185,5 @@ def _drawings(
         yield "embedding.svg", pictures.embedding(name, model)
         words = plain_model.sample(model, SAMPLES, SAMPLES_SEED)
         yield "samples.svg", pictures.samples(name, words)
+    yield "schedule.svg", pictures.schedule(name, TrialConfig(**attempt.config))
     yield "config.toml", config_file(study, attempt.config) + "\n"

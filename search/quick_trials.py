@@ -105,7 +105,7 @@ def _rows(
         .where(wanted)
     )
     found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-    for trial_id, *row in connection.execute(query).tuples().all():
+    for trial_id, *row in connection.execute(query).all():
         found[trial_id].append(tuple(row))
     return found
 
