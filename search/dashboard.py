@@ -117,21 +117,21 @@ def make_server(storage: Storage, data_dir: DataDir, access: Access) -> Any:
     Raises:
         BadInput: the address is taken, or is not this machine's.
     """
+    family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
     try:
-        return waitress.create_server(
-            application(storage, data_dir, access),
-            host=access.host,
-            port=access.port,
-            threads=THREADS,
-            ident=None,
-            max_request_body_size=LARGEST_UPLOAD,
-        )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        listening = socket.create_server((access.host, access.port), family=family)
+    except OSError as error:
         raise BadInput(
-            f"dashboard: cannot listen on {access.host}:{access.port} ({reason}); "
-            "choose another --port, or --host"
+            f"dashboard: cannot listen on {access.host}:{access.port} "
+            f"({error.strerror or error}); choose another --port, or --host"
         ) from None
+    return waitress.create_server(
+        application(storage, data_dir, access),
+        sockets=[listening],
+        threads=THREADS,
+        ident=None,
+        max_request_body_size=LARGEST_UPLOAD,
+    )
 
 
 def address(server: Any, access: Access) -> str:
