@@ -164,8 +164,11 @@ def _make_trial(bench: Bench, claim: Claim) -> Attempt:
         system_attrs={ledger.ATTEMPT_ATTRIBUTE: claim.attempt_id},
         intermediate_values={_resource(spec, config, e): e.dev_loss for e in curve},
     )
-    trial_id, number = _create_in_storage(bench, claim, template)
+    failures = bench.storage.failures
+    trial_id, number = _create_in_storage(bench, template)
     ledger.attach_trial(bench.storage, claim.attempt_id, number, asdict(config))
+    if bench.storage.failures != failures:  # Optuna tries again when it hears no answer
+        ledger.disown_twins(bench.storage, bench.study, claim.attempt_id, trial_id)
     log.info("trial %d (from step %d): %s", number, resume.state["step"] if resume else 0, config)
     return Attempt(bench, claim, config, trial_id, number, snapshots, resume, curve=curve)
 
@@ -179,17 +182,8 @@ def _resource(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> i
     return resource_at(spec.budget, _planned(spec, config, evaluation))
 
 
-def _create_in_storage(bench: Bench, claim: Claim, template: FrozenTrial) -> tuple[int, int]:
-    """Stores the trial, once: Optuna itself tries again when it does not hear that it is stored."""
-    failures = bench.storage.failures
-    trial_id, number = _create(bench, template)
-    if bench.storage.failures != failures:
-        ledger.disown_twins(bench.storage, bench.study, claim.attempt_id, trial_id)
-    return trial_id, number
-
-
 @patient
-def _create(bench: Bench, template: FrozenTrial) -> tuple[int, int]:
+def _create_in_storage(bench: Bench, template: FrozenTrial) -> tuple[int, int]:
     trial_id = bench.storage.optuna.create_new_trial(bench.study.optuna_id, template)
     return trial_id, bench.storage.optuna.get_trial_number_from_id(trial_id)
 

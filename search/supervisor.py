@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 TICK_SECONDS = 0.5
 DRAIN_SECONDS = 30.0
+LINGER_SECONDS = 10.0
+"""A worker that is still there so long after the study is over hangs."""
 RECOVERY_SECONDS = 2.0
 """Between two looks for workers, of any host, whose lease ran out."""
 SECONDS_BETWEEN_EQUAL_NOTICES = 20.0
@@ -46,6 +48,9 @@ class Work(Protocol):
 
     def is_open(self) -> bool:
         """Whether it is still wanted at all: not stopped, closed or deleted."""
+
+    def is_over(self) -> bool:
+        """Whether there is nothing left to do, nor anything under way."""
 
     def recover(self) -> None:
         """Settles what dead workers left."""
@@ -74,6 +79,10 @@ class OneStudy:
         except NotFound:
             return False
 
+    def is_over(self) -> bool:
+        now = self._progress()
+        return budget.spent(self._study, now) and now.claimed == 0
+
     def recover(self) -> None:
         ledger.recover(self._storage, self._study)
 
@@ -99,6 +108,9 @@ class EveryStudy:
 
     def is_open(self) -> bool:
         return True
+
+    def is_over(self) -> bool:
+        return False
 
     def recover(self) -> None:
         ledger.recover_all(self._storage)
@@ -152,8 +164,8 @@ class Supervisor:
             raise Interrupted("interrupted")
 
     def _supervise(self, workers: int) -> None:
-        ticked = recovered = time.monotonic()
-        while self._children and not self._stopping:
+        ticked = recovered = busy = time.monotonic()
+        while self._children and not self._stopping and time.monotonic() - busy < LINGER_SECONDS:
             time.sleep(POLL_SECONDS)
             for child in list(self._children):
                 self._pass_on_notices(child)
@@ -168,6 +180,8 @@ class Supervisor:
             if time.monotonic() - recovered > RECOVERY_SECONDS:
                 recovered = time.monotonic()
                 self._work.recover()
+                if not self._work.is_over():
+                    busy = time.monotonic()
 
     def _pass_on_notices(self, child: _Child) -> None:
         """Shows what a worker says of the storage's troubles; of many that say the same, one."""

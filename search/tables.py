@@ -85,7 +85,7 @@ attempts = Table(
     Column("threads", Integer, nullable=False),
     Column("device", String(32), nullable=False),
     Column("versions", JSON, nullable=False),
-    Column("config", JSON),
+    Column("config", JSON(none_as_null=True)),  # unknown until it has been asked for
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),
     Column("outcome", String(16)),  # complete, pruned, failed

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ CALM = {
     "search.objective.BEAT_SECONDS": 0.3,
 }
 """Snapshots come often enough for a trial of half a second to have some."""
-SHORT_LEASE = {"search.budget.LEASE_SECONDS": 3.0}
+SHORT_LEASE = {"search.budget.LEASE_SECONDS": 4.0, "search.supervisor.RECOVERY_SECONDS": 0.3}
 
 FAILED = {"killed", "interrupted", "error"}
 PRUNED = {"pruner", "diverged", "out of memory", "over its time limit", "over its memory limit"}
@@ -140,7 +139,7 @@ class Place:
     def start(self, *arguments: Any, **options: Any) -> "subprocess.Popen[str]":
         """The program in a process of its own, with the faults that are planned."""
         environment = os.environ | {
-            "PYTHONPATH": str(HERE / "hooks"),
+            "PYTHONPATH": os.pathsep.join([str(HERE / "hooks"), os.environ.get("PYTHONPATH", "")]),
             "FAULTS": str(self.faults_dir),
             "FAULTS_DRIVER": "sqlite" if self.is_sqlite else "psycopg",
             "FAULTS_CHECKPOINTS": str(self.data_dir / "checkpoints"),
@@ -426,7 +425,8 @@ def undisturbed(place: Place, ordinal: int) -> dict[int, float]:
 def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
     from makemore_core.contexts import Data
     from makemore_core.trainer import train
-    from search import space, study, study_file as files
+    from search import space, study
+    from search import study_file as files
     from search.paths import DataDir
     from search.pruning import resource_at
     from search.samplers import derive_seed, sampler_for

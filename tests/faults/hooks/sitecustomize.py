@@ -22,6 +22,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 PLACE = os.environ.get("FAULTS")
 ROLE = "worker" if "search.worker" in sys.orig_argv else "launcher"
@@ -59,9 +60,8 @@ class Plan:
     """What is to happen in this process."""
 
     def __init__(self, place):
-        self.place = place
-        with open(f"{place}/plan.json") as file:
-            plan = json.load(file)
+        self.place = Path(place)
+        plan = json.loads((self.place / "plan.json").read_text())
         self.constants = plan.get("constants", {})
         self.faults = [f for f in plan.get("faults", ()) if f.get("role", "worker") == ROLE]
         self.watched = {fault["phase"] for fault in self.faults} | set(plan.get("watch", ()))
@@ -72,6 +72,8 @@ class Plan:
         """Counts a phase, and does what is planned for it."""
         if phase not in self.watched:
             return
+        if phase == "training" and self.ordinal is None:
+            return  # the kernels are being warmed up
         count = self.count(f"hits/{ROLE} {phase}")
         for index, fault in enumerate(self.faults):
             due = fault.get("at") in (None, count)
@@ -86,7 +88,7 @@ class Plan:
 
     def count(self, name):
         """How often this has been called with a name, over all processes."""
-        with open(f"{self.place}/{name}", "ab") as file:
+        with (self.place / name).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(b".")
             file.flush()
@@ -113,8 +115,8 @@ def tear(plan, fault, file):
 
 def pause(plan, fault, seen):
     """Says that it is here, and waits until it may go on."""
-    open(f"{plan.place}/paused", "w").close()
-    while not os.path.exists(f"{plan.place}/go on"):
+    (plan.place / "paused").touch()
+    while not (plan.place / "go on").exists():
         time.sleep(0.02)
 
 
@@ -137,16 +139,9 @@ def spoil(how):
 
     def act(plan, fault, seen):
         snapshots = seen[0][2]
-        newest = next(
-            os.path.join(directory, name)
-            for directory, _, names in os.walk(os.environ["FAULTS_CHECKPOINTS"])
-            for name in names
-            if name.endswith(f"-step-{snapshots[0]['step']}.safetensors")
-        )
-        with open(newest, "rb") as file:
-            content = bytearray(file.read())
-        with open(newest, "wb") as file:
-            file.write(how(plan, content))
+        name = f"*/*-step-{snapshots[0]['step']}.safetensors"
+        (newest,) = Path(os.environ["FAULTS_CHECKPOINTS"]).glob(name)
+        newest.write_bytes(how(plan, bytearray(newest.read_bytes())))
         die(plan, fault, seen)
 
     return act
@@ -166,7 +161,7 @@ def pickled(plan, content):
 
     class Bomb:
         def __reduce__(self):
-            return open, (f"{plan.place}/a pickle ran", "w")
+            return open, (str(plan.place / "a pickle ran"), "w")
 
     return pickle.dumps(Bomb())
 
@@ -272,7 +267,7 @@ class WatchedOs:
         return getattr(os, name)
 
     def fsync(self, file):
-        if not os.path.isdir(f"/proc/self/fd/{file}"):
+        if not Path(f"/proc/self/fd/{file}").is_dir():
             self._plan.reach("checkpointing", file)
         os.fsync(file)
 
@@ -293,7 +288,7 @@ def limit_pages(plan, module):
             return super().cursor(*args)
 
     def limit(connection, place):
-        full = os.path.exists(f"{place}/full")
+        full = (place / "full").exists()
         if full != getattr(connection, "is_full", False):
             connection.is_full = full
             raw = module.Connection.cursor(connection)

@@ -1,0 +1,63 @@
+"""Kills aimed at the phases of an attempt; the long suite (`python -m tests.faults`) has them all.
+
+Kills that leave the same thing behind share one study: a worker of a study of its own costs seconds.
+"""
+
+import random
+from collections.abc import Callable
+
+from . import scenarios
+from .harness import Place, attempts, check, fault
+
+Act = Callable[[Callable[[Place, random.Random], None]], None]
+
+
+def in_every_phase(place: Place, rng: random.Random) -> None:
+    """One study; a worker dies in each phase, each time at another slot."""
+    phases = ["claimed", "created", "training", "reported", "checkpointing", "outcome recorded"]
+    phases += ["claiming", "asking", "told"]
+    place.trials = len(phases)
+    place.write_study()
+    faults = []
+    for ordinal, phase in enumerate(phases):
+        slot = {} if phase.startswith("claim") else {"ordinal": ordinal}
+        action = "tear and die" if phase == "checkpointing" else "die"
+        at = ordinal + 1 if phase.startswith("claim") else None
+        faults.append(fault(phase, at, action, times=1, **slot))
+    place.plan(*faults)
+    place.finish()
+    assert sorted(place.struck()) == sorted(phases)
+    check(place)
+    lost = {a.reason for a in attempts(place) if a.outcome == "failed"}
+    assert lost == {"killed"}
+
+
+def test_a_worker_may_die_in_any_phase(act: Act) -> None:
+    """Claiming, asking, creating, training, reporting, checkpointing, telling: each trial is tried
+    again once, from its newest snapshot, and the study ends as if nothing had happened."""
+    act(in_every_phase)
+
+
+def test_a_worker_may_die_in_any_phase_on_postgresql(act_on_postgresql: Act) -> None:
+    """As on SQLite."""
+    act_on_postgresql(in_every_phase)
+
+
+def test_the_launcher_and_its_last_worker_may_die_together(act: Act) -> None:
+    """Nobody is left to notice; the same command goes on."""
+    act(scenarios.kill_launcher_and_worker)
+
+
+def test_a_configuration_that_kills_its_workers_is_set_aside(act: Act) -> None:
+    """After two."""
+    act(scenarios.deadly_configuration)
+
+
+def test_a_host_on_which_everything_dies_stops(act: Act) -> None:
+    """Exit 1, with the budget left."""
+    act(scenarios.deadly_host)
+
+
+def test_a_worker_stopped_past_its_lease_is_refused(act: Act) -> None:
+    """When it comes back, others have its trial."""
+    act(scenarios.stop_past_lease)

@@ -1,0 +1,44 @@
+"""Databases and disks that fail; the long suite (`python -m tests.faults`) has more."""
+
+import random
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from . import kth_call, scenarios
+from .harness import Place
+
+Act = Callable[[Callable[[Place, random.Random], None]], None]
+
+
+def test_a_full_disk_pauses_the_study(act: Act) -> None:
+    """It says so, loses nothing, and goes on when there is room."""
+    act(scenarios.full_disk)
+
+
+def test_a_damaged_snapshot_falls_back(act: Act) -> None:
+    """A pickle in the place of the newest never runs; the one before it is used."""
+    act(scenarios.damage("pickle"))
+
+
+def test_postgresql_restarted_during_the_last_tell(act_on_postgresql: Act) -> None:
+    """The finished result is held until it is stored."""
+    act_on_postgresql(scenarios.restart_during_tell)
+
+
+def test_postgresql_down_at_the_start(act_on_postgresql: Act) -> None:
+    """Refused in a line without the password."""
+    act_on_postgresql(scenarios.down_at_the_start)
+
+
+@pytest.mark.parametrize("kind", kth_call.KINDS)
+def test_the_kth_call_fails(act: Act, kind: str) -> None:
+    """A few of the calls, once each; the long suite tries every one."""
+    act(partial(some_calls, kind=kind))
+
+
+def some_calls(place: Place, rng: random.Random, kind: str) -> None:
+    """A third or so of the calls, spread over a study's life."""
+    steps = {"statement": 37, "commit": 11, "answer": 7}
+    assert kth_call.sweep(place, kind, False, steps[kind], rng.randint(3, 9)) > 1
