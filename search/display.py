@@ -58,6 +58,8 @@ def _best(view: StatusView) -> list[Text]:
 
 def _workers(workers: Sequence[WorkerView], examples: int) -> Table:
     grid = Table.grid(padding=(0, 2))
+    for _ in range(5):
+        grid.add_column(no_wrap=True)
     for number, worker in enumerate(workers, start=1):
         place = "" if worker.host == HOST else f" on {worker.host}"
         if worker.trial is None:
