@@ -145,12 +145,6 @@ def our_loop(config: TrialConfig, data: Data) -> tuple[KernelStep, Draws]:
     return KernelStep(config, model, counted, draws), draws
 
 
-def seconds_of(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def repeated(step: Callable[[float], None], times: int, rate: float = 0.01) -> None:
     for _ in range(times):
         step(rate)
@@ -301,7 +295,7 @@ def bench_targets(data: Data) -> list[dict[str, Any]]:
         started = time.thread_time()
         result = train(config, data, 1)
         processor = time.thread_time() - started
-        evaluating = evaluation_share(result.train_seconds, config, data, result.model)
+        evaluating = evaluation_share(processor, config, data, result.model)
         found.append(
             {"target": target, "limit_seconds": limit, "dev_loss": round(result.dev_loss, 4),
              "train_seconds": round(result.train_seconds, 2),
@@ -315,9 +309,8 @@ def bench_targets(data: Data) -> list[dict[str, Any]]:
 def evaluation_share(seconds: float, config: TrialConfig, data: Data, model: Model) -> float:
     """What part of a trial its dev evaluations took."""
     block = data.at_block_size(config.block_size)
-    one = statistics.median(
-        seconds_of(lambda: split_loss(model, block.dev, block.dev_unseen_count)) for _ in range(5)
-    )
+    work = partial(split_loss, model, block.dev, block.dev_unseen_count)
+    one = statistics.median(processor_us(work, 1) for _ in range(5)) / 1e6
     return round(one * config.evaluations / seconds, 4)
 
 
@@ -369,10 +362,10 @@ def enlarged(data: Data, times: int) -> Data:
 def bench_start() -> dict[str, Any]:
     """A fresh process: import, first trial ready to step, its peak memory after some training."""
     code = (
-        "import time; t = time.perf_counter()\n"
+        "import resource, time; t = time.perf_counter()\n"
         "from tests.benchmarks.trainer import *\n"
         "torch.set_num_threads(1); data = names(); step, draws = our_loop(BASE, data)\n"
-        "step.run(0, 1); print(time.perf_counter() - t)\n"
+        "step.run(0, 1); print(time.perf_counter() - t, time.process_time())\n"
         "train(replace(BASE, hidden_width=1024, batch_size=1024, block_size=12), data, 1)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
     )
@@ -383,7 +376,8 @@ def bench_start() -> dict[str, Any]:
     each = [[float(line) for line in done.stdout.split()] for done in out]
     found = {
         "ready_seconds": round(statistics.median(e[0] for e in each), 2),
-        "peak_megabytes": round(max(e[1] for e in each)),
+        "ready_processor_seconds": round(statistics.median(e[1] for e in each), 2),
+        "peak_megabytes": round(max(e[2] for e in each)),
     }
     say(found)
     return found
