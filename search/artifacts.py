@@ -44,7 +44,6 @@ KINDS = {
     "schedule.svg": "image/svg+xml",
     "config.toml": "text/plain",
 }
-"""In the order in which the dashboard shows them, whether it sorts by id or not."""
 
 
 def artifact_store(data_dir: DataDir) -> FileSystemArtifactStore:
@@ -149,8 +148,7 @@ def illustrate(storage: Storage, study: StoredStudy, data_dir: DataDir, trial: i
 
 def artifact_id_of(study: StoredStudy, trial: int, filename: str) -> str:
     """The same for the same study, trial and kind of picture."""
-    place = list(KINDS).index(filename)
-    return f"{place}{uuid.uuid5(uuid.UUID(study.uid), f'{trial}/{filename}')}"
+    return str(uuid.uuid5(uuid.UUID(study.uid), f"{trial}/{filename}"))
 
 
 def named_in(storage: Storage, study: StoredStudy) -> list[str]:

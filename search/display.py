@@ -69,7 +69,7 @@ def _workers(workers: Sequence[WorkerView], examples: int) -> Table:
         grid.add_row(
             f"worker {number}{place}",
             f"trial {worker.trial}",
-            ProgressBar(examples, seen, width=16),
+            ProgressBar(examples, seen, width=10),
             f"{seen:,} examples",
             "" if worker.dev_loss is None else f"dev {worker.dev_loss:.4f}",
         )
