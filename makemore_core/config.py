@@ -21,6 +21,7 @@ class Range:
     above: bool = False
 
     def holds(self, value: float) -> bool:
+        """Whether the value is one of them; NaN is not."""
         return (self.low < value if self.above else self.low <= value) and value <= self.high
 
     def __str__(self) -> str:

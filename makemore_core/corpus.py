@@ -69,7 +69,11 @@ def load(name_or_path: str, data_dir: Path, *, dedupe: bool = False) -> Corpus:
 
 
 def read_file(path: Path) -> Corpus:
-    """Reads a UTF-8 text file with one word per line; the corpus is named after the file."""
+    """Reads a UTF-8 text file with one word per line; the corpus is named after the file.
+
+    Raises:
+        CorpusError: there is no such file, or it cannot be read or used.
+    """
     if path.is_dir():
         raise CorpusError(f"corpus {path}: is a directory; give a text file with one word per line")
     try:
@@ -84,7 +88,11 @@ def read_file(path: Path) -> Corpus:
 
 
 def parse(raw: bytes, name: str, where: str) -> Corpus:
-    """Bytes to words: a byte-order mark, CRLF and blank lines are accepted."""
+    """Bytes to words: a byte-order mark, CRLF and blank lines are accepted.
+
+    Raises:
+        CorpusError: they are not UTF-8, or a line cannot be a word; the message says which.
+    """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -111,7 +119,11 @@ def parse(raw: bytes, name: str, where: str) -> Corpus:
 
 
 def check(corpus: Corpus, where: str | None = None) -> Corpus:
-    """Returns the corpus if it has enough words to be split."""
+    """Returns the corpus.
+
+    Raises:
+        CorpusError: it has too few words to be split.
+    """
     if len(corpus.words) < FEWEST_WORDS:
         found = f"{len(corpus.words)} words" if corpus.words else "no words"
         raise CorpusError(

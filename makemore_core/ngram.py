@@ -91,7 +91,8 @@ class NgramModel:
     def log_probabilities(self, counted: CountedContexts) -> Floats:
         """The log-probability of each (context, next character) pair, in nats. (P,)
 
-        The contexts need at least `order - 1` characters.
+        Raises:
+            ConfigError: the contexts have fewer than `order - 1` characters.
         """
         if counted.contexts.shape[1] < self.order - 1:
             raise ConfigError(

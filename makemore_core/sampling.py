@@ -73,7 +73,11 @@ def draw_words(
     prefix: str = "",
     exclude: Container[str] = (),
 ) -> list[str]:
-    """As `sample`, from whatever gives logits (N, V) for contexts (N, block_size)."""
+    """As `sample`, from whatever gives logits (N, V) for contexts (N, block_size).
+
+    Raises:
+        ConfigError: as `sample`.
+    """
     unknown = [character for character in prefix if character not in vocabulary[1:]]
     if unknown:
         raise ConfigError(f"prefix: {unknown[0]!r} is not in the alphabet {vocabulary[1:]!r}")
