@@ -190,6 +190,11 @@ class Place:
         """The phases in which a fault struck."""
         return [event["phase"] for event in self.events("fault")]
 
+    def note_kill(self) -> None:
+        """A kill from without, for the table."""
+        with (self.faults_dir / "events").open("a") as file:
+            file.write('{"event": "fault", "phase": "a random moment", "action": "die"}\n')
+
     def query(self, sql: str, **values: Any) -> list[Any]:
         """What the database says, past the program."""
         with self.connect() as connection:
@@ -221,7 +226,7 @@ class Place:
         return [row.pid for row in rows if is_alive(row.pid)]
 
     def wait_for_workers(self, count: int = 1) -> list[int]:
-        return wait_until(lambda: self.live_workers()[:count] or None, timeout=60)
+        return wait_until(lambda: self.live_workers()[:count] or None, timeout=120)
 
     def wait_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
         """Waits for that many events of a kind."""
@@ -230,10 +235,10 @@ class Place:
             found = self.events(event)
             return found if len(found) >= count else None
 
-        return wait_until(there, timeout=60)
+        return wait_until(there, timeout=120)
 
     def wait_until_paused(self) -> None:
-        wait_until(lambda: (self.faults_dir / "paused").exists(), timeout=60)
+        wait_until(lambda: (self.faults_dir / "paused").exists(), timeout=120)
 
     def go_on(self) -> None:
         (self.faults_dir / "go on").touch()

@@ -1,6 +1,6 @@
 """Kills aimed at the phases of an attempt; the long suite (`python -m tests.faults`) has them all.
 
-Kills that leave the same thing behind share one study: a worker of a study of its own costs seconds.
+Kills share one study where they can: to start a worker costs seconds.
 """
 
 import random
