@@ -27,7 +27,8 @@ def display(
         _bar(view),
         *_best(view),
         _workers(workers, study.spec.budget.examples),
-        _line((_counts(view), ""), (f"  {hint}", "dim")),
+        _line((_counts(view), "")),
+        _line((hint, "dim")),
     )
 
 

@@ -44,8 +44,8 @@ def test_list_history_and_trial_with_its_pictures(
         "[...document.images].filter(i => i.src.includes('/artifacts/') && i.naturalWidth > 300)"
         ".length == 4"
     )
-    page.get_by_text("Artifacts").scroll_into_view_if_needed()
-    keep(page, "trial", whole=True)
+    page.get_by_role("img", name="samples.svg").scroll_into_view_if_needed()
+    keep(page, "trial")
     page.goto(f"{address}/dashboard/studies/1/note")
     expect(page.get_by_text("Test split").first).to_be_visible()
     keep(page, "note")
