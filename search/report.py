@@ -14,6 +14,7 @@ from typing import Any
 
 from search import plots, plots_space, toml
 from search import report_sections as sections
+from search import report_verdict as verdict
 from search.errors import BadInput
 from search.paths import DataDir
 from search.plot_pieces import Figure
@@ -62,9 +63,9 @@ def page(facts: Facts) -> str:
         sections.course(facts),
         sections.findings(facts, shares),
         sections.winner(facts),
-        sections.confirmation(facts),
-        sections.test_split(facts),
-        sections.reproduce(facts, definition(study.spec), config),
+        verdict.confirmation(facts),
+        verdict.test_split(facts),
+        verdict.reproduce(facts, definition(study.spec), config),
     ]
     text = "\n".join(body)
     links = [f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in LINKS]
@@ -104,7 +105,7 @@ def figures(facts: Facts, shares: dict[str, float], text: str) -> dict[str, Figu
                     f"trial {c.trial}",
                     c.searched_dev_loss,
                     c.dev_loss_mean,
-                    sections.half_interval(c),
+                    verdict.half_interval(c),
                 )
                 for c in facts.confirmed
             ]
