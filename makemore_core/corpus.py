@@ -1,5 +1,6 @@
 """Words in: a built-in corpus, the lecture's, or a file; its vocabulary and fingerprint."""
 
+import contextlib
 import hashlib
 import importlib
 import os
@@ -188,10 +189,14 @@ def _checked(path: Path) -> Path:
 def _downloaded(path: Path) -> Path:
     import pooch
 
+    made = [each for each in (path.parent, path.parent.parent) if not each.exists()]
     pooch.get_logger().setLevel("WARNING")
     try:
         pooch.retrieve(NAMES_URL, f"sha256:{NAMES_SHA256}", path.name, path.parent)
     except Exception as error:  # noqa: BLE001  pooch passes on whatever its transport raises
+        for directory in made:  # a refusal leaves nothing behind
+            with contextlib.suppress(OSError):
+                directory.rmdir()
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CorpusError(
             f"corpus names: could not be downloaded from {NAMES_URL} ({reason[:120]}); "

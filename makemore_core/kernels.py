@@ -33,8 +33,14 @@ ROWS = 16
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compiles at the first call; keeps the result on disk where some directory can be written."""
-    options: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy", "nogil": True}
+    """Compiles at the first call; keeps the result on disk where some directory can be written.
+
+    Kernels that call each other are inlined by force: otherwise the process that compiles them and
+    those that load them may call differently compiled copies, and train to different bits.
+    """
+    options: dict[str, Any] = {
+        "fastmath": FAST, "error_model": "numpy", "nogil": True, "forceinline": True,
+    }  # fmt: skip
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no place for its cache

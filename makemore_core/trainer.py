@@ -137,7 +137,7 @@ class TrainingRun:
         config = self.config
         if config.patience is None or self.best is None:
             return False
-        if config.schedule == "step" and self.step <= config.step_at * config.steps:
+        if config.schedule == "step" and self.step - 0.5 < config.step_at * config.steps:
             return False
         return len(self.curve) - 1 - self.curve.index(self.best) >= config.patience
 

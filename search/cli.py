@@ -134,6 +134,7 @@ def run(
         except Interrupted:
             if session.json:
                 _answer_status(session, storage, stored)
+            study.refuse_closed(study.by_uid(storage, stored.uid))
             raise Interrupted(
                 f"study {stored.name}: interrupted; the same command goes on where it stopped"
             ) from None
@@ -172,10 +173,17 @@ def worker(
 
     _check_device(device)
     storage = session.open(writing=True)
-    uid = None if name is None else study.resolve(storage, name).uid
-    storage.close()
+    stored = None if name is None else study.resolve(storage, name)
+    if stored is not None:
+        study.refuse_closed(stored)
+    uid = None if stored is None else stored.uid
     root = str(session.data_dir.root.resolve())
-    workers.run_here(Job(session.storage_url, root, uid, threads, device))
+    try:
+        workers.run_here(Job(session.storage_url, root, uid, threads, device))
+    except Interrupted:
+        if stored is not None:
+            study.refuse_closed(study.by_uid(storage, stored.uid))
+        raise
 
 
 @verb

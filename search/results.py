@@ -81,12 +81,12 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
     with storage.read() as connection:
         now = progress(storage, connection, study.uid)
         counts = _counts(connection, study)
-    enqueued_ahead = max(0, len(study.spec.enqueue) - now.claimed_ever)
+    ahead = 0 if study.closed else _ahead(study, now)
     budget = study.spec.budget
     return StatusView(
         study=study.name,
         state="closed" if study.closed else "done" if spent(study, now) else "open",
-        trials=counts | {"waiting": counts["waiting"] + now.waiting + enqueued_ahead},
+        trials=counts | {"waiting": counts["waiting"] + ahead},
         budget={"trials": budget.trials, "finished": now.finished},
         best=best(storage, study),
         elapsed_seconds=now.elapsed_seconds,
@@ -258,6 +258,11 @@ def recorded_attempt(storage: Storage, study: StoredStudy, trial: int) -> Any:
             f"study {study.name}: has no trial {trial}; `trials {study.name}` lists them"
         )
     return row
+
+
+def _ahead(study: StoredStudy, now: Progress) -> int:
+    """Known configurations that are still to be tried: lost ones, and enqueued ones."""
+    return now.waiting + max(0, len(study.spec.enqueue) - now.claimed_ever)
 
 
 def _counts(connection: Connection, study: StoredStudy) -> dict[str, int]:

@@ -18,6 +18,7 @@ from makemore_core.errors import CheckpointError
 from search import auto_range, tables, toml
 from search.errors import BadInput, Drift, NotFound, StudyClosed
 from search.paths import DataDir
+from search.processes import is_dead
 from search.storage import Storage, patient
 from search.study_file import StudySpec, from_document, read
 
@@ -63,6 +64,15 @@ def kept_corpus(study: StoredStudy, data_dir: DataDir) -> Corpus:
     return found
 
 
+def refuse_closed(study: StoredStudy) -> None:
+    """Raises StudyClosed once the study's test split has been opened."""
+    if study.closed:
+        raise StudyClosed(
+            f"study {study.name}: its test split has been opened, which closed it to further "
+            "trials; give the study another name to search on"
+        )
+
+
 def create_or_resume(
     storage: Storage, spec: StudySpec, corpus: Corpus, data_dir: DataDir
 ) -> StoredStudy:
@@ -77,11 +87,7 @@ def create_or_resume(
         study = _create(storage, auto_range.resolved(spec, corpus), corpus)
     spec = auto_range.adopted(spec, study.spec)
     refuse_drift(study, spec, corpus)
-    if study.closed:
-        raise StudyClosed(
-            f"study {study.name}: its test split has been opened, which closed it to further "
-            "trials; give the study another name to search on"
-        )
+    refuse_closed(study)
     if not data_dir.corpus(corpus.fingerprint).is_file():
         corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
     return _with_budget_of(storage, study, spec)
@@ -191,13 +197,13 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
     """Removes a study with its trials and checkpoints; the record of its test opening stays."""
     with storage.read() as connection:
         working = connection.execute(
-            select(tables.workers.c.pid).where(
+            select(tables.workers.c.host, tables.workers.c.pid).where(
                 tables.workers.c.study_uid == study.uid,
                 tables.workers.c.ended_at.is_(None),
                 tables.workers.c.seen_at > storage.now() - 30,
             )
-        ).first()
-    if working:
+        ).all()
+    if any(not is_dead(row.host, row.pid) for row in working):
         raise BadInput(f"study {study.name}: workers are running; `stop {study.name}` first")
     optuna.delete_study(study_name=study.name, storage=storage.optuna)
     with storage.write() as connection:
