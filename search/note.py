@@ -8,6 +8,7 @@ opened.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from optuna import Study
 from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
@@ -35,7 +36,7 @@ def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
     if attributes.get(METRIC_NAMES) != METRIC:
         storage.optuna.set_study_system_attr(study.optuna_id, METRIC_NAMES, METRIC)
-    optuna_study = storage.optuna_study(study.name, RandomSampler())
+    optuna_study = Study(study.name, storage.optuna, sampler=RandomSampler())
     if get_note(optuna_study) != body:
         save_note(optuna_study, body)
 
