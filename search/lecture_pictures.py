@@ -60,7 +60,9 @@ def batch_losses(losses: Floats, *, log10: bool = False, window: int = 1_000) ->
     chart.axes("step")
     chart.line(_points(steps, each), "b")
     chart.line(_points(middles, np.log10(means) if log10 else means), "a")
-    chart.legend([(f"mean of {window:,}", "a"), ("steps" if thin == 1 else f"of {thin}", "b")])
+    chart.legend(
+        [(f"mean of {window:,}", "a"), ("each step" if thin == 1 else f"mean of {thin}", "b")]
+    )
     what = "log10 of " * log10 + "nats per character of each batch"
     return document("Loss while training", what, chart.body)
 

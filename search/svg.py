@@ -145,7 +145,7 @@ class Chart:
         at = float(WIDTH - RIGHT)
         for name, kind in reversed(entries):
             self.body.append(text(at, 27, name, "ink end"))
-            at -= 6.6 * len(name) + 8
+            at -= 7.3 * len(name) + 8
             self.body.append(_segment(at - 22, 23, at, 23, f"{kind} line"))
             at -= 40
 
