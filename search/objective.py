@@ -25,6 +25,7 @@ from search.budget import Claim, Standing
 from search.errors import SearchError, TrialEnded, TrialLost, TrialPruned
 from search.paths import DataDir
 from search.pruning import Pruner, resource_at
+from search.quick_trials import QuickStorage
 from search.samplers import derive_seed, sampler_for
 from search.snapshots import Snapshots
 from search.storage import Storage, Trouble, patient
@@ -59,6 +60,8 @@ class Bench:
     device: str
     interrupted: Callable[[], bool]
     """Whether a signal came, or the launcher has gone."""
+    trials: QuickStorage
+    """What a sampler learns from; for as long as the worker lives it reads each trial once."""
 
     def attempt_columns(self) -> dict[str, Any]:
         """What a claim records of this worker."""
@@ -201,7 +204,7 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
         searched = results.parameters(bench.storage, bench.study, lost.trial)
     if len(searched) < len(names):
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
-        study = bench.storage.optuna_study(bench.study.name, sampler)
+        study = bench.storage.optuna_study(bench.study.name, sampler, bench.trials)
         searched = space.ask(sampler, study, _unborn(), spec.search) | searched
     config = space.configuration(
         spec.search,

@@ -80,9 +80,18 @@ class Storage:
         """The URL for people: without a password."""
         return self.url.render_as_string(hide_password=True)
 
-    def optuna_study(self, name: str, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-        """A study to ask a sampler with, for a trial that is not stored yet."""
-        storage: Any = _Deaf(self.optuna)
+    def optuna_study(
+        self,
+        name: str,
+        sampler: optuna.samplers.BaseSampler,
+        trials: BaseStorage | None = None,
+    ) -> optuna.Study:
+        """A study to ask a sampler with, for a trial that is not stored yet.
+
+        Args:
+            trials: what reads its trials, if not Optuna, which is slow over many of them.
+        """
+        storage: Any = _Deaf(trials or self.optuna)
         return optuna.Study(study_name=name, storage=storage, sampler=sampler)
 
     @contextmanager

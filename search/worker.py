@@ -24,6 +24,7 @@ from search.errors import Interrupted, SearchError
 from search.job import Job
 from search.objective import Bench
 from search.paths import DataDir
+from search.quick_trials import QuickStorage
 from search.storage import Storage, open_storage
 from search.study import StoredStudy
 
@@ -64,6 +65,7 @@ class Worker:
         self._storage, self._job, self._interrupted = storage, job, interrupted
         self._data_dir = DataDir(Path(job.data_dir))
         self._data: dict[str, Data] = {}
+        self._trials = QuickStorage(storage)
         self._errors_in_a_row = 0
         self._recovered = 0.0
 
@@ -131,6 +133,7 @@ class Worker:
             threads=self._job.threads,
             device=self._job.device,
             interrupted=self._interrupted,
+            trials=self._trials,
         )
         try:
             yield bench
