@@ -25,7 +25,7 @@ from search.study import StoredStudy
 from search.study_file import StudySpec, parse_duration, read, read_config
 
 if TYPE_CHECKING:
-    from search.dashboard import Access
+    from search.web.dashboard import Access
 
 app = typer.Typer(
     name="makemore-search",
@@ -112,7 +112,7 @@ def run(
     device: Device = "cpu",
 ) -> None:
     """Create a study, or go on with it, on N local workers until its budget is met."""
-    from search.artifacts import Illustrator
+    from search.illustration.artifacts import Illustrator
     from search.job import Job
     from search.supervisor import OneStudy, Supervisor
 
@@ -278,7 +278,7 @@ def confirm(
 ) -> None:
     """Retrain the best configurations on fresh seeds, and name the winner by mean dev loss."""
     from search import confirmation, show
-    from search.artifacts import Illustrator
+    from search.illustration.artifacts import Illustrator
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
@@ -300,7 +300,7 @@ def test(
 ) -> None:
     """Open the test split, once, for a study's winner; ever after show the recorded answer."""
     from search import final_test, show
-    from search.artifacts import Illustrator
+    from search.illustration.artifacts import Illustrator
 
     storage = session.open()
     stored = study.resolve(storage, name)
@@ -472,7 +472,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete a study with its trials and checkpoints; the record of its test opening stays."""
-    from search import artifacts
+    from search.illustration import artifacts
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
@@ -532,7 +532,7 @@ def report(
     ] = None,
 ) -> None:
     """One self-contained page with everything that a study found."""
-    from search import report as reports
+    from search.reporting import report as reports
 
     storage = session.open()
     path = reports.report(storage, study.resolve(storage, name), session.data_dir, output)
@@ -549,7 +549,7 @@ def dashboard(
     allow_host: AllowHost = None,
 ) -> None:
     """The Optuna dashboard over the storage."""
-    from search import dashboard as boards
+    from search.web import dashboard as boards
 
     access = _access(host, port, writable, token_file, allow_host)
     storage = session.open()
@@ -564,7 +564,7 @@ def dashboard(
 def _access(
     host: str, port: int, writable: bool, token_file: Path | None, allow_host: list[str] | None
 ) -> "Access":
-    from search import dashboard as boards
+    from search.web import dashboard as boards
 
     token = None if token_file is None else boards.read_token(token_file)
     return boards.Access(host, port, writable, token, tuple(allow_host or ()))

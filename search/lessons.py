@@ -36,7 +36,7 @@ def lr_range(
     from makemore_core.config import LECTURE
     from makemore_core.lr_range import VALLEY
     from makemore_core.lr_range import lr_range as test
-    from search import lecture_pictures
+    from search.illustration import lecture_pictures
 
     target = _target(session, output, "lr-range.svg")
     config, data = _config_and_data(session, file, corpus, LECTURE)
@@ -70,7 +70,7 @@ def capacity(
     """Under- and overfitting: train and dev loss against model size, over a grid, with its plot."""
     from makemore_core.capacity import CONFIG, WIDTHS, CapacityPoint
     from makemore_core.capacity import capacity as grid
-    from search import lecture_pictures
+    from search.illustration import lecture_pictures
 
     sizes = WIDTHS if widths is None else _whole_numbers(widths)
     target = _target(session, output, "capacity.svg")

@@ -8,14 +8,15 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from search import dashboard, tables
-from search.dashboard import Access
+from search import tables
 from search.errors import Interrupted
-from search.gate import Environ, StartResponse, plain
 from search.job import Job
 from search.paths import DataDir
 from search.storage import Storage, open_storage, told_error
 from search.supervisor import EveryStudy, Supervisor
+from search.web import dashboard
+from search.web.dashboard import Access
+from search.web.gate import Environ, StartResponse, plain
 
 
 def serve(

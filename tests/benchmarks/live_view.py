@@ -16,7 +16,8 @@ import time
 
 COUNTED = """
 import json, os, sys, time
-from search import artifacts, cli, progress
+from search.illustration import artifacts
+from search import cli, progress
 spent = {"view": 0.0, "pictures": 0.0}
 def counted(kind, method):
     def call(*args, **kwargs):

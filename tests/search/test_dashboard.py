@@ -18,12 +18,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from wsgi import Client
 
-from search import artifacts, dashboard, study
-from search.artifacts import Illustrator
-from search.dashboard import Access
+from search import study
 from search.errors import BadInput
+from search.illustration import artifacts
+from search.illustration.artifacts import Illustrator
 from search.quick_trials import QuickStorage
 from search.storage import Storage, open_storage
+from search.web import dashboard
+from search.web.dashboard import Access
 
 TOKEN = "correct-horse-battery-staple"
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")

@@ -17,7 +17,8 @@ from makemore_core.contexts import Data
 from makemore_core.corpus import Corpus
 from makemore_core.lr_range import lr_range
 from makemore_core.trainer import train
-from search import lecture_pictures, lessons
+from search import lessons
+from search.illustration import lecture_pictures
 
 CONFIG = TrialConfig(
     hidden_width=12, embedding_size=3, batch_size=16, examples=16 * 60, evaluations=3

@@ -14,9 +14,11 @@ from bed import Bed
 
 from makemore_core import checkpoint
 from makemore_core.errors import CheckpointError
-from search import history, pictures, plain_model, report, report_facts, results, study, study_file
-from search.plot_pieces import focus, thin
-from search.report_facts import Facts
+from search import history, results, study, study_file
+from search.illustration import pictures, plain_model
+from search.reporting import report, report_facts
+from search.reporting.plot_pieces import focus, thin
+from search.reporting.report_facts import Facts
 from search.study import StoredStudy
 
 

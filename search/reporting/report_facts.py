@@ -9,13 +9,14 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from makemore_core.errors import CheckpointError
-from search import confirm, history, plain_model, results, space
+from search import confirm, history, results, space
 from search.baselines import Baselines, baselines
 from search.confirm import Candidate
 from search.history import AttemptView, OpeningView, WorkingTime
+from search.illustration import plain_model
+from search.illustration.plain_model import PlainModel
 from search.paths import DataDir
-from search.plain_model import PlainModel
-from search.plot_pieces import thin
+from search.reporting.plot_pieces import thin
 from search.results import StatusView
 from search.storage import Storage
 from search.study import StoredStudy

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from makemore_core.config import TrialConfig
 from makemore_core.schedule import learning_rate_at
 from search.history import Curve
-from search.plain_model import PlainModel, plane
-from search.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, document, text
+from search.illustration.plain_model import PlainModel, plane
+from search.illustration.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, document, text
 
 SCHEDULE_POINTS = 201
 COLUMNS = 4

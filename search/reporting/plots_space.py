@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from search.history import AttemptView
-from search.plot_pieces import (
+from search.reporting.plot_pieces import (
     ACCENT,
     GOOD,
     MOST_POINTS,

@@ -12,8 +12,8 @@ from makemore_core.config import TrialConfig
 from makemore_core.schedule import learning_rate_at
 from search.baselines import Baselines
 from search.history import AttemptView, WorkingTime
-from search.plain_model import PlainModel, plane
-from search.plot_pieces import (
+from search.illustration.plain_model import PlainModel, plane
+from search.reporting.plot_pieces import (
     ACCENT,
     BAD,
     GOOD,

@@ -10,9 +10,12 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from sqlalchemy import select
 
-from search import artifacts, study, tables
+from search import study, tables
 from search.errors import SearchError
-from search.gate import (
+from search.illustration import artifacts
+from search.paths import DataDir
+from search.storage import Storage
+from search.web.gate import (
     SAFE_METHODS,
     Application,
     Environ,
@@ -21,8 +24,6 @@ from search.gate import (
     changed_headers,
     plain,
 )
-from search.paths import DataDir
-from search.storage import Storage
 
 SCHEMA_MIGRATION = "/incompatible-rdb-schema"
 POLICY = "Content-Security-Policy"

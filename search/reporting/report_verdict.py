@@ -9,8 +9,8 @@ from scipy.special import stdtrit
 
 from search.confirm import Candidate
 from search.history import OpeningView
-from search.html import block, paragraph, plot, section, table, text, tiles
-from search.report_facts import Facts
+from search.reporting.html import block, paragraph, plot, section, table, text, tiles
+from search.reporting.report_facts import Facts
 
 
 def confirmation(facts: Facts) -> str:

@@ -23,9 +23,10 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
-from search import history, pictures, plain_model
+from search import history
 from search.history import AttemptView
-from search.note import write_note
+from search.illustration import pictures, plain_model
+from search.illustration.note import write_note
 from search.paths import DataDir
 from search.results import status
 from search.storage import Storage, patient

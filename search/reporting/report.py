@@ -12,13 +12,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from search import plots, plots_space, toml
-from search import report_sections as sections
-from search import report_verdict as verdict
+from search import toml
 from search.errors import BadInput
 from search.paths import DataDir
-from search.plot_pieces import Figure
-from search.report_facts import Facts, gather, importances
+from search.reporting import plots, plots_space
+from search.reporting import report_sections as sections
+from search.reporting import report_verdict as verdict
+from search.reporting.plot_pieces import Figure
+from search.reporting.report_facts import Facts, gather, importances
 from search.storage import Storage
 from search.study import StoredStudy, config_file
 from search.study_file import StudySpec
@@ -149,4 +150,4 @@ def _safe(name: str) -> str:
 
 
 def _piece(name: str) -> str:
-    return (files("search") / "page" / name).read_text(encoding="utf-8")
+    return (files("search.reporting") / "page" / name).read_text(encoding="utf-8")

@@ -18,15 +18,18 @@ import waitress
 from optuna_dashboard import wsgi
 from sqlalchemy import event
 
-from search.dashboard_layers import (
+from search.errors import BadInput
+from search.paths import DataDir
+from search.quick_trials import QuickStorage
+from search.storage import Storage
+from search.web.dashboard_layers import (
     Pictures,
     inert,
     kept_whole,
     without_curves,
     without_migration,
 )
-from search.errors import BadInput
-from search.gate import (
+from search.web.gate import (
     Application,
     Environ,
     StartResponse,
@@ -35,10 +38,7 @@ from search.gate import (
     read_only,
     same_origin,
 )
-from search.login import logged_in
-from search.paths import DataDir
-from search.quick_trials import QuickStorage
-from search.storage import Storage
+from search.web.login import logged_in
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANY_ADDRESS = ("0.0.0.0", "::")

@@ -10,9 +10,20 @@ from makemore_core.capacity import CapacityPoint
 from makemore_core.lr_range import VALLEY, LrRange
 from makemore_core.model import Model
 from makemore_core.trainer import TrialResult
-from search import pictures
-from search.plain_model import PlainModel
-from search.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Scale, document, told
+from search.illustration import pictures
+from search.illustration.plain_model import PlainModel
+from search.illustration.svg import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Chart,
+    Scale,
+    document,
+    told,
+)
 
 Floats = NDArray[np.float64]
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 
 from search.display import told_seconds
-from search.html import listing, paragraph, plot, section, table, text, tiles
-from search.plots import MOST_CURVES
-from search.plots_space import MOST_LINES
-from search.report_facts import Facts
+from search.reporting.html import listing, paragraph, plot, section, table, text, tiles
+from search.reporting.plots import MOST_CURVES
+from search.reporting.plots_space import MOST_LINES
+from search.reporting.report_facts import Facts
 
 TOP = 10
 

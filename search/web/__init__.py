@@ -1,0 +1,1 @@
+"""The Optuna dashboard, and what stands between it and the network."""
