@@ -128,7 +128,7 @@ def run(
 
     with _progress(session, storage, stored) as shown:
         work = OneStudy(storage, stored)
-        supervisor = Supervisor(storage, work, session.data_dir, job, watch)
+        supervisor = Supervisor(storage, work, session.data_dir, job, watch, shown.stopping)
         try:
             supervisor.run(workers or max(1, (os.cpu_count() or 1) // threads))
         except Interrupted:

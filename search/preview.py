@@ -65,6 +65,7 @@ def expected_share(spec: StudySpec) -> float:
 
 def _probes(spec: StudySpec) -> list[TrialConfig]:
     """Configurations drawn at random from the space."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs = []
     for ordinal in range(PROBES):

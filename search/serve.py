@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search import tables
 from search.errors import Interrupted
+from search.illustration.artifacts import Gallery
 from search.job import Job
 from search.paths import DataDir
 from search.storage import Storage, open_storage, told_error
@@ -34,7 +35,9 @@ def serve(
         BadInput: the dashboard's address is taken.
         WorkersDying: workers die one after another and no trial finishes.
     """
-    supervisor = Supervisor(storage, EveryStudy(storage), data_dir, job, lambda: None)
+    supervisor = Supervisor(
+        storage, EveryStudy(storage), data_dir, job, Gallery(storage, data_dir).update
+    )
     health = _health(storage, supervisor, workers)
     access = replace(access, public={**access.public, "/healthz": health})
     # A storage of its own: the dashboard's connections refuse to write.

@@ -119,6 +119,21 @@ class Storage:
             return (func.julianday("now", type_=Float) - 2440587.5) * 86400.0
         return cast(extract("epoch", func.clock_timestamp()), Float)
 
+    def refuse_writes(self) -> None:
+        """From now on the database itself refuses to be written over this storage's connections.
+
+        SQLite: not `mode=ro`, which cannot roll back what a killed writer left behind.
+        """
+        sqlite = self.engine.dialect.name == "sqlite"
+        statement = "PRAGMA query_only = ON" if sqlite else "SET default_transaction_read_only = on"
+
+        def set_up(connection: Any, _record: object) -> None:
+            connection.execute(statement).close()
+            connection.commit()
+
+        event.listen(self.engine, "connect", set_up)
+        self.engine.dispose()  # connections from before the listener
+
     def _count_failure(self, _context: object) -> None:
         self.failures += 1
 

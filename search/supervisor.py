@@ -126,11 +126,18 @@ class Supervisor:
     """The launcher's side of N local workers."""
 
     def __init__(
-        self, storage: Storage, work: Work, data_dir: DataDir, job: Job, watch: Watch
+        self,
+        storage: Storage,
+        work: Work,
+        data_dir: DataDir,
+        job: Job,
+        watch: Watch,
+        on_stop: Watch = lambda: None,
     ) -> None:
+        """`watch` is called now and then, `on_stop` once when a signal or `stop` ends the work."""
         self._storage, self._work, self._data_dir = storage, work, data_dir
         self._job = replace(job, study_uid=work.study_uid, launcher_pid=os.getpid())
-        self._watch = watch
+        self._watch, self._on_stop = watch, on_stop
         self._children: list[_Child] = []
         self._started = 0
         self._deaths = 0
@@ -235,6 +242,8 @@ class Supervisor:
 
     def _end_all(self) -> None:
         """Asks the workers to end, then insists; what they could not record is recovered."""
+        if self._stopping:
+            self._on_stop()
         for child in self._children:
             child.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + DRAIN_SECONDS

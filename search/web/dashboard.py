@@ -16,7 +16,6 @@ from typing import Any
 
 import waitress
 from optuna_dashboard import wsgi
-from sqlalchemy import event
 
 from search.errors import BadInput
 from search.paths import DataDir
@@ -96,7 +95,7 @@ def read_token(path: Path) -> str:
 def application(storage: Storage, data_dir: DataDir, access: Access) -> Application:
     """The dashboard with every layer of protection; any WSGI server can serve it."""
     if not access.writable:
-        refuse_writes(storage)
+        storage.refuse_writes()
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
     quick = QuickStorage(storage)
     board: Application = wsgi(quick, artifact_store=Pictures(data_dir.artifacts()))
@@ -139,22 +138,6 @@ def address(server: Any, access: Access) -> str:
     port = getattr(server, "effective_port", None) or access.port
     host = socket.gethostname() if access.host in ANY_ADDRESS else access.host
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-
-
-def refuse_writes(storage: Storage) -> None:
-    """From now on the database itself refuses to be written over this storage's connections.
-
-    SQLite: not `mode=ro`, which cannot roll back what a killed writer left behind.
-    """
-    sqlite = storage.engine.dialect.name == "sqlite"
-    statement = "PRAGMA query_only = ON" if sqlite else "SET default_transaction_read_only = on"
-
-    def set_up(connection: Any, _record: object) -> None:
-        connection.execute(statement).close()
-        connection.commit()
-
-    event.listen(storage.engine, "connect", set_up)
-    storage.engine.dispose()  # connections from before the listener
 
 
 def _routed(application: Application, routes: Mapping[str, Application]) -> Application:
