@@ -339,11 +339,18 @@ def _finish(bench: Bench, claim: Claim, trial_id: int | None, values: dict[str, 
 
 
 def _drop_old_checkpoints(bench: Bench) -> None:
-    """Keeps the checkpoints of the ten best trials, and all that a test opening names."""
+    """Keeps the checkpoints of the ten best trials, all that a test opening names, and snapshots
+    of trials under way or to be tried again. What is written after this look is left alone."""
     directory = bench.data_dir.checkpoints(bench.study.uid)
+    models = list(directory.glob("trial-*.safetensors"))
+    snapshots = list(directory.glob("slot-*-step-*.safetensors"))
     keep = results.trials_to_keep(bench.storage, bench.study, KEPT_CHECKPOINTS)
-    for path in directory.glob("trial-*.safetensors"):
+    for path in models:
         if int(path.stem.removeprefix("trial-")) not in keep:
+            path.unlink(missing_ok=True)
+    unfinished = results.unfinished_slots(bench.storage, bench.study) if snapshots else set()
+    for path in snapshots:
+        if int(path.name.split("-")[1]) not in unfinished:
             path.unlink(missing_ok=True)
     for path in directory.glob("*.tmp"):  # of a worker that was killed while it wrote
         with contextlib.suppress(FileNotFoundError):

@@ -175,6 +175,20 @@ def best_trials(storage: Storage, study: StoredStudy, count: int) -> list[BestVi
 
 
 @patient
+def unfinished_slots(storage: Storage, study: StoredStudy) -> set[int]:
+    """The ordinals of configurations that are being tried, or are to be tried again."""
+    s = tables.slots
+    with storage.read() as connection:
+        return set(
+            connection.execute(
+                select(s.c.ordinal).where(
+                    s.c.study_uid == study.uid, s.c.state.in_(("claimed", "waiting"))
+                )
+            ).scalars()
+        )
+
+
+@patient
 def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]:
     """Trials whose checkpoints stay: the best, those not settled yet, and what a test opened."""
     a, o = tables.attempts, tables.openings

@@ -214,6 +214,8 @@ def deadly_configuration(place: Place, rng: random.Random) -> None:
     place.plan(fault("training", None, ordinal=2))
     place.finish()
     check(place)
+    snapshots = place.data_dir.glob("checkpoints/*/slot-*")
+    assert [path.name for path in snapshots] == [], "retention: of a slot that is settled"
     aside = [(a.ordinal, a.outcome) for a in attempts(place) if a.reason == SET_ASIDE]
     assert aside == [(2, "pruned")]
     assert place.struck() == ["training"] * 2
@@ -279,7 +281,7 @@ def vanished_host(place: Place, rng: random.Random) -> None:
 def damage(how: str) -> Callable[[Place, random.Random], None]:
     def act(place: Place, rng: random.Random) -> None:
         """The one before it is used, the log says so, and no pickle ever runs."""
-        place.trials, place.examples = 2, 300_000
+        place.trials, place.examples = 2, 1_000_000
         place.write_study()
         place.plan(fault("snapshot recorded", rng.randint(3, 5), f"{how} and die", ordinal=0))
         place.finish(place.run(workers=1))
