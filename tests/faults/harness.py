@@ -192,8 +192,12 @@ class Place:
 
     def note_kill(self) -> None:
         """A kill from without, for the table."""
+        self.note_struck("a random moment")
+
+    def note_struck(self, phase: str) -> None:
+        """A fault that struck elsewhere than in this place's own processes."""
         with (self.faults_dir / "events").open("a") as file:
-            file.write('{"event": "fault", "phase": "a random moment", "action": "die"}\n')
+            file.write(json.dumps({"event": "fault", "phase": phase, "action": "die"}) + "\n")
 
     def query(self, sql: str, **values: Any) -> list[Any]:
         """What the database says, past the program."""

@@ -9,8 +9,9 @@
 
 A phase is a moment in the life of an attempt, just before or just after one function of the
 program. Every time one is reached it is counted, over all processes, in `hits/PHASE`. A fault
-strikes at the n-th time (`at`; null: every time) within a process of its `role`, once, and only
-for one slot if it has an `ordinal`. What the trainer was told is stored is noted in `events`.
+strikes at the n-th time (`at`; null: every time; `from`: ever after) within a process of its
+`role`, once, and only for one slot if it has an `ordinal`. What the trainer was told is stored is
+noted in `events`.
 """
 
 import fcntl
@@ -76,7 +77,7 @@ class Plan:
             return  # the kernels are being warmed up
         count = self.count(f"hits/{ROLE} {phase}")
         for index, fault in enumerate(self.faults):
-            due = fault.get("at") in (None, count)
+            due = count >= fault["from"] if "from" in fault else fault.get("at") in (None, count)
             if fault["phase"] != phase or not due:
                 continue
             if fault.get("ordinal") not in (None, self.ordinal):

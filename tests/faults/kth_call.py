@@ -1,0 +1,59 @@
+"""The k-th call of the storage fails: a statement, a commit, or the answer to a commit."""
+
+import random
+from collections.abc import Callable
+
+from .harness import Place, check, ended, fault
+from .servers import new_database
+
+PHASES = {"statement": "statement", "commit": "commit", "answer": "committed"}
+KINDS = tuple(PHASES)
+"""A statement is lost; a commit is; or a commit is carried out, and its answer is lost."""
+
+IMPATIENT = {"search.storage.PATIENCE_SECONDS": 0.5}
+
+
+def strike(place: Place, kind: str, k: int, *, lasting: bool) -> bool:
+    """Runs a study whose k-th call fails, once or for good; False if it has fewer calls.
+
+    For good: the run may end in any way but well; the next one, undisturbed, finishes the study.
+    """
+    struck = fault(PHASES[kind], k, "fail", **({"from": k} if lasting else {}))
+    place.constants |= IMPATIENT if lasting else {}
+    place.trials, place.examples = 2, 20_000
+    place.write_study()
+    place.plan(struck)
+    run = ended(place.run())
+    reached = bool(place.struck())
+    assert run.status == 0 or lasting, (k, run)
+    place.plan()
+    place.finish()
+    check(place)
+    return reached
+
+
+def sweep(
+    place: Place, kind: str, lasting: bool, step: int = 1, start: int = 1, most: int = 10_000
+) -> int:
+    """Strikes at every `step`-th call until a study ends before its turn; how many it struck."""
+    struck = 0
+    for k in range(start, start + step * most, step):
+        root = place.root / f"{kind}-{k}"
+        root.mkdir()
+        url = f"sqlite:///{root}/runs/studies.db" if place.is_sqlite else new_database(place.server)
+        fresh = Place(root, url, server=place.server)
+        if not strike(fresh, kind, k, lasting=lasting):
+            break
+        struck += 1
+        for event in fresh.events("fault")[:1]:
+            place.note_struck(event["phase"])
+    return struck
+
+
+def scene(kind: str, lasting: bool) -> Callable[[Place, random.Random], None]:
+    """A whole sweep, as a scenario of the long suite: about every seventh call."""
+
+    def act(place: Place, rng: random.Random) -> None:
+        assert sweep(place, kind, lasting, step=7, start=rng.randint(1, 7)) > 1
+
+    return act
