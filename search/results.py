@@ -66,15 +66,6 @@ class StatusView:
     eta_seconds: float | None
 
 
-@dataclass(frozen=True)
-class RunningView:
-    """A trial under way, as far as it has reported."""
-
-    number: int
-    examples: int | None
-    dev_loss: float | None
-
-
 @patient
 def status(storage: Storage, study: StoredStudy) -> StatusView:
     """Counts, budget, best and time of a study."""
@@ -226,25 +217,6 @@ def losses_at(
     )
     with storage.read() as connection:
         return [float(loss) for loss in connection.execute(query).scalars()]
-
-
-@patient
-def running(storage: Storage, study: StoredStudy) -> list[RunningView]:
-    """What is being trained now."""
-    t, i = tables.optuna_trials, tables.optuna_intermediate_values
-    last = select(i.c.trial_id, func.max(i.c.step).label("step")).group_by(i.c.trial_id).subquery()
-    query = (
-        select(t.c.number, i.c.step, i.c.intermediate_value)
-        .select_from(
-            t.outerjoin(last, last.c.trial_id == t.c.trial_id).outerjoin(
-                i, and_(i.c.trial_id == t.c.trial_id, i.c.step == last.c.step)
-            )
-        )
-        .where(t.c.study_id == study.optuna_id, t.c.state == TrialState.RUNNING)
-        .order_by(t.c.number)
-    )
-    with storage.read() as connection:
-        return [RunningView(*row) for row in connection.execute(query)]
 
 
 @patient

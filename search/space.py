@@ -18,7 +18,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, RANGES, TrialConfig, problem
+from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, TrialConfig, problem
 
 Value = int | float | bool | str
 
@@ -204,9 +204,3 @@ def configuration(
     """Puts fixed, searched and enqueued values together, the later ones first in rank."""
     values: dict[str, Any] = {**fixed_values(space), **searched, **overrides, **budget}
     return TrialConfig(**values)
-
-
-def size(space: Space) -> str:
-    """How large the space is, in words."""
-    searched = [kind for kind in space.values() if not isinstance(kind, Fixed)]
-    return f"{len(searched)} of {len(RANGES) - 3 + len(CHOICES) + 1} hyperparameters are searched"

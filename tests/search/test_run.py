@@ -9,7 +9,7 @@ from typing import Any
 from bed import Answer, Bed, ended, wait_until
 from sqlalchemy import select
 
-from search import results, tables
+from search import history, results, tables
 from search.processes import HOST, is_dead
 from search.study import StoredStudy, find
 
@@ -44,7 +44,7 @@ def in_the_middle_of_a_trial(bed: Bed, finished: int = 0) -> int | None:
         return None
     view = results.status(bed.storage, stored_study(bed))
     if view.budget["finished"] < finished or not any(
-        trial.dev_loss is not None for trial in results.running(bed.storage, stored_study(bed))
+        each.dev_loss is not None for each in history.workers(bed.storage, stored_study(bed))
     ):
         return None
     query = (
