@@ -56,6 +56,7 @@ class TrialResult:
 
     @property
     def steps_per_second(self) -> float:
+        """Updates a second, the evaluations' time included."""
         return self.steps / self.train_seconds
 
 
@@ -64,13 +65,17 @@ class Step(Protocol):
 
     parameters: Tensor
 
-    def run(self, start: int, end: int) -> None: ...
+    def run(self, start: int, end: int) -> None:
+        """Does the steps `start` to `end` - 1."""
 
-    def take_loss(self) -> float: ...
+    def take_loss(self) -> float:
+        """The sum of the batch losses (nats) since this was last called."""
 
-    def state(self) -> dict[str, Tensor]: ...
+    def state(self) -> dict[str, Tensor]:
+        """Everything that changes from step to step; a snapshot copies and restores it."""
 
-    def tensors(self, flat: Tensor) -> dict[str, Tensor]: ...
+    def tensors(self, flat: Tensor) -> dict[str, Tensor]:
+        """Copies of a model's tensors, from parameters that this run has or had."""
 
 
 class TrainingRun:
