@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search import study
+from search.cli.options import CorpusName, StudyName
 from search.errors import BadInput
 from search.session import Session
 from search.study_file import StudySection, read_config
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG.toml]", help="As `train` takes it.")
 ]
-CorpusName = Annotated[str | None, typer.Option("--corpus", help="Replaces the file's corpus.")]
 Seed = Annotated[int, typer.Option(min=0)]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The picture. Default: in the data dir.")
@@ -96,9 +96,7 @@ def capacity(
 
 def mix(
     session: Session,
-    name: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its file.")
-    ],
+    name: StudyName,
     order: Annotated[int, typer.Option(min=1, help="Characters of the n-gram.")] = 3,
     weight: Annotated[
         float | None, typer.Option(help="The network's share. Default: fitted on dev.")
@@ -111,9 +109,6 @@ def mix(
     stored = study.resolve(storage, name)
     view = mixing.table(storage, stored, session.data_dir, order, weight)
     session.answer(asdict(view), show.mixtures(view))
-
-
-VERBS = (lr_range, capacity, mix)
 
 
 def _config_and_data(

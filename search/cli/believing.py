@@ -1,0 +1,76 @@
+"""Verbs that tell what can be believed: `confirm`, `test` and `replay`."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from search import results, study
+from search.cli.options import StudyName, Threads, Workers, Yes
+from search.cli.steps import ask, worker_count
+from search.session import Session
+
+
+def confirm(
+    session: Session,
+    name: StudyName,
+    top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds for each.")] = 3,
+    ensemble: Annotated[int, typer.Option(min=0, help="Most models of an ensemble.")] = 0,
+    workers: Workers = None,
+    threads: Threads = 1,
+) -> None:
+    """Retrain the best configurations on fresh seeds, and name the winner by mean dev loss."""
+    from search import confirmation, show
+    from search.illustration.artifacts import Illustrator
+
+    storage = session.open(writing=True)
+    stored = study.resolve(storage, name)
+    at_once = worker_count(workers, threads)
+    tell = (lambda line: None) if session.quiet else session.console.print
+    view = confirmation.run(
+        storage, stored, session.data_dir, top, seeds, ensemble, at_once, threads, tell
+    )
+    drawn = [candidate["trial"] for candidate in view.candidates]
+    Illustrator(storage, stored, session.data_dir).finish(also=drawn)
+    session.answer(asdict(view), show.confirmation(view))
+
+
+def test(
+    session: Session,
+    name: StudyName,
+    yes: Yes = False,
+) -> None:
+    """Open the test split, once, for a study's winner; ever after show the recorded answer."""
+    from search import final_test, show
+    from search.illustration.artifacts import Illustrator
+
+    storage = session.open()
+    stored = study.resolve(storage, name)
+    if final_test.recorded(storage, stored) is None:
+        storage = session.open(writing=True)
+        winner = results.require_best(storage, stored)
+        ask(
+            yes,
+            f"This opens the test split for study {stored.name}, once and for good, with trial "
+            f"{winner.trial} (dev loss {winner.dev_loss:.4f}), and closes the study. Go on?",
+        )
+    result = final_test.test(storage, stored, session.data_dir)
+    if result.first_time:
+        Illustrator(storage, stored, session.data_dir).finish()
+    session.answer(asdict(result), show.test(result))
+
+
+def replay(
+    session: Session, name: StudyName, number: Annotated[int, typer.Argument(min=0)]
+) -> None:
+    """Train a trial again, with its recorded seed and threads, and compare the curves."""
+    from search import replay as again
+
+    storage = session.open()
+    view = again.replay(storage, study.resolve(storage, name), number, session.data_dir)
+    told = "identical" if view.identical else "DIFFERENT"
+    session.answer(
+        asdict(view),
+        f"trial {number}: {len(view.recorded)} evaluations, {told} to what was recorded",
+    )

@@ -1,0 +1,40 @@
+"""Verbs of words alone: `corpus` and `baseline`."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from search.session import Session
+
+
+def baseline(
+    session: Session,
+    corpus: Annotated[str, typer.Option(help="A corpus by name or path.")],
+    order: Annotated[int, typer.Option(min=1, help="Characters of an n-gram.")] = 2,
+    split_seed: Annotated[int, typer.Option(min=0)] = 42,
+) -> None:
+    """Count models to beat: the bigram, and interpolated Kneser-Ney n-grams."""
+    from makemore_core import corpus as corpora
+    from makemore_core import ngram
+    from search import show
+
+    words = corpora.load(corpus, session.data_dir.root)
+    view = ngram.baseline(words, split_seed, order)
+    session.answer(asdict(view), show.baseline(view))
+
+
+def corpus(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME_OR_PATH")],
+    split_seed: Annotated[int, typer.Option(min=0)] = 42,
+    block_size: Annotated[int, typer.Option(min=1, max=64)] = 3,
+    dedupe: Annotated[bool, typer.Option("--dedupe", help="Drop repeated words.")] = False,
+) -> None:
+    """What is in a corpus."""
+    from makemore_core import corpus as corpora
+    from search import show
+
+    words = corpora.load(name, session.data_dir.root, dedupe=dedupe)
+    view = show.corpus_document(words, split_seed, block_size)
+    session.answer(view, show.corpus(view))

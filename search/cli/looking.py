@@ -1,0 +1,94 @@
+"""Verbs that show what a storage holds: `status`, `trials`, `best` and `report`."""
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search import results, study
+from search.cli.options import AnyStudyName, StudyName
+from search.cli.steps import answer_status, shown_progress
+from search.display import one_line
+from search.errors import BadInput
+from search.progress import LEAVES
+from search.session import Session
+from search.storage import Storage
+from search.study import StoredStudy
+
+
+def status(
+    session: Session,
+    name: AnyStudyName = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it.")] = False,
+) -> None:
+    """How a study stands; without STUDY a list of all."""
+    storage = session.open()
+    if name is None:
+        views = [
+            results.status(storage, study.resolve(storage, each))
+            for each in results.all_names(storage)
+        ]
+        text = "\n".join(one_line(view) for view in views) or "no studies yet"
+        session.answer([asdict(view) for view in views], text)
+        return
+    stored = study.resolve(storage, name)
+    if watch:
+        _watch(session, storage, stored)
+    answer_status(session, storage, stored)
+
+
+def trials(
+    session: Session,
+    name: StudyName,
+    format: Annotated[str | None, typer.Option(help="json or csv.")] = None,
+) -> None:
+    """Every trial of a study, flat."""
+    from search import show
+
+    if format not in (None, "json", "csv"):
+        raise BadInput(f"--format {format}: give json or csv")
+    storage = session.open()
+    views = results.trials(storage, study.resolve(storage, name))
+    session = replace(session, json=session.json or format == "json")
+    text = show.trials_csv(views) if format == "csv" else show.trials(views)
+    session.answer([asdict(view) for view in views], text)
+
+
+def best(
+    session: Session,
+    name: StudyName,
+    toml: Annotated[bool, typer.Option("--toml", help="As the file that `train` takes.")] = False,
+) -> None:
+    """The best complete trial of a study."""
+    from search import show
+
+    storage = session.open()
+    stored = study.resolve(storage, name)
+    view = results.require_best(storage, stored)
+    text = study.config_file(stored, view.config) if toml else show.best(view)
+    session.answer(asdict(view), text)
+
+
+def report(
+    session: Session,
+    name: StudyName,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Default: STUDY-report.html here.")
+    ] = None,
+) -> None:
+    """One self-contained page with everything that a study found."""
+    from search.reporting import report as reports
+
+    storage = session.open()
+    path = reports.report(storage, study.resolve(storage, name), session.data_dir, output)
+    session.answer({"path": str(path)}, str(path))
+
+
+def _watch(session: Session, storage: Storage, stored: StoredStudy) -> None:
+    with shown_progress(session, storage, stored, hint=LEAVES) as shown:
+        while results.status(storage, study.by_uid(storage, stored.uid)).state == "open":
+            shown.update()
+            time.sleep(1.0)
+        shown.update(last=True)

@@ -1,0 +1,117 @@
+"""Verbs of single models: `train` and `sample`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search import results, study
+from search.cli.options import AnyStudyName, Device, Threads
+from search.cli.steps import check_device
+from search.errors import BadInput
+from search.session import Session
+from search.study_file import read_config
+
+if TYPE_CHECKING:
+    from makemore_core.model import Model
+
+
+def train(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="CONFIG.toml")],
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    threads: Threads = 1,
+    device: Device = "cpu",
+    save: Annotated[Path | None, typer.Option(help="Write the model here.")] = None,
+) -> None:
+    """Train one configuration, without a study."""
+    from makemore_core import checkpoint, trainer
+    from makemore_core import corpus as corpora
+    from makemore_core.contexts import Data
+    from makemore_core.warm_up import warm_up
+    from search import show
+
+    check_device(device)
+    section, config = read_config(file)
+    _refuse_unwritable(save)
+    words = corpora.load(section.corpus, session.data_dir.root, dedupe=section.dedupe)
+    console = session.console
+
+    def tell(evaluation: trainer.Evaluation) -> None:
+        if not session.quiet:
+            console.print(
+                f"{evaluation.seconds:7.1f}s  {evaluation.examples:>12,} examples  "
+                f"dev {evaluation.dev_loss:.4f}  train {evaluation.train_loss:.4f}"
+            )
+
+    warm_up()
+    result = trainer.train(
+        config,
+        Data.of(words, section.split_seed),
+        seed,
+        threads=threads,
+        device=device,
+        on_evaluation=tell,
+    )
+    if save is not None:
+        checkpoint.save(save, result.model, {"seed": seed, "dev_loss": result.dev_loss})
+    session.answer(show.training_document(result), show.training(result))
+
+
+def _refuse_unwritable(save: Path | None) -> None:
+    """Before the training, not after it."""
+    if save is not None and save.is_dir():
+        raise BadInput(f"--save {save}: is a directory; give a file")
+    if save is not None and not (save.parent.is_dir() and os.access(save.parent, os.W_OK)):
+        raise BadInput(f"--save {save}: its directory does not exist or cannot be written")
+
+
+def sample(
+    session: Session,
+    name: AnyStudyName = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="A model that `train` saved.")] = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, max=1_000_000)] = 20,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default: a new one each time.")] = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 tamer, above 1 wilder.")] = 1.0,
+    prefix: Annotated[str, typer.Option(help="What every word begins with.")] = "",
+    new: Annotated[bool, typer.Option("--new", help="Only words that the corpus lacks.")] = False,
+    corpus: Annotated[
+        str | None, typer.Option(help="For --checkpoint with --new: by name or path.")
+    ] = None,
+) -> None:
+    """New words from a study's best model, or from a saved one."""
+    from makemore_core import sampling
+
+    if (name is None) == (checkpoint is None):
+        raise BadInput("sample: give either a STUDY or --checkpoint FILE")
+    if (corpus is not None) != (checkpoint is not None and new):
+        raise BadInput("sample: --checkpoint FILE with --new needs --corpus, and nothing else does")
+    if checkpoint is not None:
+        model, words = _saved(session, checkpoint, corpus)
+    else:
+        model, words = _best_of(session, str(name), new)
+    chosen = int.from_bytes(os.urandom(4), "big") if seed is None else seed
+    drawn = sampling.sample(
+        model, number, chosen, temperature=temperature, prefix=prefix, exclude=frozenset(words)
+    )
+    session.answer(drawn, "\n".join(drawn))
+
+
+def _saved(session: Session, file: Path, corpus: str | None) -> "tuple[Model, tuple[str, ...]]":
+    """A saved model, and the words of a corpus."""
+    from makemore_core import checkpoint as checkpoints
+    from makemore_core import corpus as corpora
+
+    model, _ = checkpoints.load(file)
+    return model, () if corpus is None else corpora.load(corpus, session.data_dir.root).words
+
+
+def _best_of(session: Session, name: str, new: bool) -> "tuple[Model, tuple[str, ...]]":
+    """A study's best model; and the words of its corpus, where they are to be left out."""
+    storage = session.open()
+    stored = study.resolve(storage, name)
+    winner = results.require_best(storage, stored)
+    path = session.data_dir.checkpoint(stored.uid, winner.trial)
+    model = study.load_model(path, winner.checkpoint_sha256)
+    return model, study.kept_corpus(stored, session.data_dir).words if new else ()

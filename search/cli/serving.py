@@ -1,0 +1,77 @@
+"""Verbs that listen on a port: `serve` and `dashboard`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.cli.options import Device, Threads, Workers
+from search.cli.steps import check_device, new_job, worker_count
+from search.session import Session
+
+if TYPE_CHECKING:
+    from search.web.dashboard import Access
+
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535)]
+Writable = Annotated[bool, typer.Option("--writable", help="Allow changes.")]
+TokenFile = Annotated[Path | None, typer.Option(help="A file with the token to enter with.")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(help="One more name by which it may be addressed.")
+]
+
+
+def serve(
+    session: Session,
+    workers: Workers = None,
+    threads: Threads = 1,
+    device: Device = "cpu",
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    writable: Writable = False,
+    token_file: TokenFile = None,
+    allow_host: AllowHost = None,
+) -> None:
+    """The service: the dashboard, and N supervised workers for every open study."""
+    from search import serve as service
+
+    check_device(device)
+    access = _access(host, port, writable, token_file, allow_host)
+    service.serve(
+        session.create(),
+        session.data_dir,
+        new_job(session, threads, device),
+        access,
+        worker_count(workers, threads),
+        session.console.print,
+    )
+
+
+def dashboard(
+    session: Session,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    writable: Writable = False,
+    token_file: TokenFile = None,
+    allow_host: AllowHost = None,
+) -> None:
+    """The Optuna dashboard over the storage."""
+    from search.web import dashboard as boards
+
+    access = _access(host, port, writable, token_file, allow_host)
+    storage = session.open()
+    server = boards.make_server(storage, session.data_dir, access)
+    session.console.print(
+        f"dashboard of {storage.told} on {boards.address(server, access)}"
+        f"{'?token=TOKEN' if access.token else ''} (Ctrl-C ends it)"
+    )
+    server.run()
+
+
+def _access(
+    host: str, port: int, writable: bool, token_file: Path | None, allow_host: list[str] | None
+) -> "Access":
+    from search.web import dashboard as boards
+
+    token = None if token_file is None else boards.read_token(token_file)
+    return boards.Access(host, port, writable, token, tuple(allow_host or ()))

@@ -1,0 +1,72 @@
+"""What several verbs do on their way."""
+
+import os
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from search import results, study
+from search.display import one_line
+from search.errors import BadInput, Interrupted
+from search.progress import Progress
+from search.session import Session
+from search.storage import Storage
+from search.study import StoredStudy
+
+if TYPE_CHECKING:
+    from search.job import Job
+
+
+def check_device(device: str) -> None:
+    """Refuses a device that this machine lacks."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"--device {device}: not to be had here ({reason})") from None
+
+
+def worker_count(asked: int | None, threads: int) -> int:
+    """How many workers, where nobody said: as many as the cores bear."""
+    return asked or max(1, (os.cpu_count() or 1) // threads)
+
+
+def new_job(session: Session, threads: int, device: str, study_uid: str | None = None) -> "Job":
+    """What a worker process is given; without a study it works on every open one."""
+    from search.job import Job
+
+    root = str(session.data_dir.root.resolve())
+    return Job(session.storage_url, root, study_uid, threads, device)
+
+
+def ask(yes: bool, question: str) -> None:
+    """Asks when a person is there to answer."""
+    if yes or not sys.stdin.isatty():
+        return
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Interrupted("nothing was done")
+
+
+def answer_status(session: Session, storage: Storage, stored: StoredStudy) -> None:
+    """The answer of every verb that changes or shows how a study stands."""
+    view = results.status(storage, study.by_uid(storage, stored.uid))
+    session.answer(asdict(view), one_line(view))
+
+
+def shown_progress(
+    session: Session, storage: Storage, stored: StoredStudy, **options: Any
+) -> Progress:
+    """The live view of a study, as far as the user wants one."""
+    return Progress(
+        storage,
+        stored,
+        session.console,
+        quiet=session.quiet,
+        data_dir=session.data_dir,
+        **options,
+    )
