@@ -14,7 +14,7 @@ from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
-from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy import Connection, and_, case, func, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from search import tables
@@ -98,15 +98,29 @@ def attach_trial(storage: Storage, attempt_id: int, trial: int, config: dict[str
 
 @patient
 def report(storage: Storage, trial_id: int, resource: int, dev_loss: float) -> None:
-    """Stores one dev loss; once this returns, it is in the database.
+    """Stores one dev loss (finite); once this returns, it is in the database.
 
     Raises:
         TrialLost: the trial was given up on meanwhile.
     """
-    try:
-        storage.optuna.set_trial_intermediate_value(trial_id, resource, dev_loss)
-    except (UpdateFinishedTrialError, KeyError):  # KeyError: the study has been deleted
-        raise TrialLost(KILLED) from None
+    reports, trials = tables.optuna_intermediate_values, tables.optuna_trials
+    row = {
+        reports.c.trial_id: trials.c.trial_id,
+        reports.c.step: literal(resource),
+        reports.c.intermediate_value: literal(dev_loss),
+        reports.c.intermediate_value_type: literal(
+            "FINITE", reports.c.intermediate_value_type.type
+        ),
+    }
+    running = (trials.c.trial_id == trial_id) & (trials.c.state == TrialState.RUNNING)
+    statement = storage.upsert(reports).from_select(list(row), select(*row.values()).where(running))
+    statement = statement.on_conflict_do_update(
+        index_elements=["trial_id", "step"],
+        set_={"intermediate_value": statement.excluded.intermediate_value},
+    )
+    with storage.write() as connection:
+        if connection.execute(statement).rowcount == 0:
+            raise TrialLost(KILLED)
 
 
 def record_outcome(storage: Storage, attempt_id: int, **values: Any) -> None:

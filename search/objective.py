@@ -26,6 +26,7 @@ from search.errors import SearchError, TrialEnded, TrialLost, TrialPruned
 from search.paths import DataDir
 from search.pruning import Pruner, resource_at
 from search.quick_trials import QuickStorage
+from search.rivals import Rivals
 from search.samplers import derive_seed, sampler_for
 from search.snapshots import Snapshots
 from search.storage import Storage, Trouble, patient
@@ -62,6 +63,8 @@ class Bench:
     """Whether a signal came, or the launcher has gone."""
     trials: QuickStorage
     """What a sampler learns from; for as long as the worker lives it reads each trial once."""
+    rivals: Rivals
+    """What a pruner compares with; likewise."""
 
     def attempt_columns(self) -> dict[str, Any]:
         """What a claim records of this worker."""
@@ -122,7 +125,7 @@ class Attempt:
             raise TrialPruned("over its memory limit")
 
     def _rivals_at(self, resource: int) -> list[float]:
-        return results.losses_at(self.bench.storage, self.bench.study, resource, self.trial_id)
+        return self.bench.rivals.losses_at(self.bench.study, resource, self.trial_id)
 
     def _is_audited(self) -> bool:
         """A stated share of the trials to be pruned runs on, to see what pruning costs."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, case, func, not_, select
 
 from search import tables
 from search.budget import Progress, progress, spent
 from search.errors import NotFound
+from search.intervals import proportion
 from search.storage import Storage, patient
 from search.study import StoredStudy
 
@@ -54,6 +55,23 @@ class BestView:
 
 
 @dataclass(frozen=True)
+class AuditView:
+    """What pruning missed, as far as the audited trials tell; None where nothing can be told.
+
+    Which of the trials that the pruner would have stopped run on is drawn beforehand, so they are
+    a fair sample of them all. They are held against the best of the trials that the pruner let
+    through, which is what the study would have ended with: the audited ones must not raise the
+    bar for each other.
+    """
+
+    pruned: int  # stopped by the pruner
+    audited: int  # would have been stopped, but ran on
+    would_have_won: int  # of the audited: ended below the best that was let through
+    rate: float | None  # would_have_won / audited
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class StatusView:
     """A study at a glance."""
 
@@ -64,6 +82,7 @@ class StatusView:
     best: BestView | None
     elapsed_seconds: float
     eta_seconds: float | None
+    audit: AuditView | None  # None: the study audits nothing
 
 
 @patient
@@ -82,6 +101,7 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
         best=best(storage, study),
         elapsed_seconds=now.elapsed_seconds,
         eta_seconds=_eta(study, now),
+        audit=_audit(storage, study) if study.spec.pruner.audit else None,
     )
 
 
@@ -200,26 +220,6 @@ def parameters(storage: Storage, study: StoredStudy, trial: int) -> dict[str, An
 
 
 @patient
-def losses_at(
-    storage: Storage, study: StoredStudy, resource: int, except_trial_id: int
-) -> list[float]:
-    """The dev losses that the other trials reported at a resource; lost attempts do not count."""
-    t, i = tables.optuna_trials, tables.optuna_intermediate_values
-    query = (
-        select(i.c.intermediate_value)
-        .join_from(i, t, i.c.trial_id == t.c.trial_id)
-        .where(
-            t.c.study_id == study.optuna_id,
-            t.c.trial_id != except_trial_id,
-            t.c.state.in_((TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)),
-            i.c.step == resource,
-        )
-    )
-    with storage.read() as connection:
-        return [float(loss) for loss in connection.execute(query).scalars()]
-
-
-@patient
 def all_names(storage: Storage) -> list[str]:
     """The names of the studies in a storage, in the order in which they were created."""
     s = tables.studies
@@ -261,6 +261,27 @@ def _counts(connection: Connection, study: StoredStudy) -> dict[str, int]:
         state: found.get(state, 0)
         for state in ("complete", "pruned", "failed", "running", "waiting")
     }
+
+
+def _audit(storage: Storage, study: StoredStudy) -> AuditView:
+    """One pass over the attempts, in the database."""
+    a = tables.attempts
+    ended = and_(a.c.study_uid == study.uid, a.c.outcome != "failed", a.c.ended_at.is_not(None))
+    stopped = a.c.reason.is_not_distinct_from("pruner")
+    audited = and_(a.c.audited.is_(True), not_(stopped))
+    complete = a.c.outcome == "complete"
+    let_through = (
+        select(func.min(a.c.dev_loss)).where(ended, complete, a.c.audited.is_not(True))
+    ).scalar_subquery()
+    won = and_(audited, complete, a.c.dev_loss < let_through)
+    counts = (
+        func.coalesce(func.sum(case((each, 1), else_=0)), 0) for each in (stopped, audited, won)
+    )
+    with storage.read() as connection:
+        pruned, ran_on, winners = connection.execute(select(*counts).where(ended)).one()
+    if not ran_on:
+        return AuditView(pruned, 0, 0, None, None)
+    return AuditView(pruned, ran_on, winners, winners / ran_on, proportion(winners, ran_on))
 
 
 def _eta(study: StoredStudy, now: Progress) -> float | None:

@@ -25,6 +25,7 @@ from search.job import Job
 from search.objective import Bench
 from search.paths import DataDir
 from search.quick_trials import QuickStorage
+from search.rivals import Rivals
 from search.storage import Storage, open_storage
 from search.study import StoredStudy
 
@@ -66,6 +67,7 @@ class Worker:
         self._data_dir = DataDir(Path(job.data_dir))
         self._data: dict[str, Data] = {}
         self._trials = QuickStorage(storage)
+        self._rivals = Rivals(storage)
         self._errors_in_a_row = 0
         self._recovered = 0.0
 
@@ -134,6 +136,7 @@ class Worker:
             device=self._job.device,
             interrupted=self._interrupted,
             trials=self._trials,
+            rivals=self._rivals,
         )
         try:
             yield bench

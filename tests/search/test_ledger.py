@@ -128,6 +128,34 @@ def test_death_at_any_step_loses_nothing(lived: int, bed: Bed, dead_pid: int) ->
     assert 1 == len(bed.outcomes(stored))
 
 
+def reports(life: Life) -> dict[int, float]:
+    return life.storage.optuna.get_trial(life.trial_id).intermediate_values
+
+
+@pytest.mark.parametrize("loss", [2.75, 1 / 3, 5e-324, 1.7976931348623157e308])
+def test_a_report_is_in_the_database_bit_for_bit(loss: float, bed: Bed) -> None:
+    """Optuna reads what was reported; reported again, as by a resumed trial, it stands once."""
+    life = Life(bed, bed.create())
+    life.make_trial()
+    for value in (1.5, loss):
+        ledger.report(bed.storage, life.trial_id, 444, value)
+    ledger.report(bed.storage, life.trial_id, 888, 2.5)
+    assert {444: loss, 888: 2.5} == reports(life)
+
+
+@pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED])
+def test_a_trial_that_has_ended_takes_no_report(state: TrialState, bed: Bed) -> None:
+    """A worker that comes back after its lease finds its report refused, and nothing changed."""
+    life = Life(bed, bed.create())
+    life.make_trial()
+    life.report()
+    bed.storage.optuna.set_trial_state_values(life.trial_id, state, [2.5])
+    for resource in (444, 888):
+        with pytest.raises(TrialLost):
+            ledger.report(bed.storage, life.trial_id, resource, 1.0)
+    assert {444: 2.75} == reports(life)
+
+
 def test_recovery_by_many_at_once_is_recovery_once(bed: Bed, dead_pid: int) -> None:
     """Several processes that find the same dead worker settle its attempt a single time."""
     stored = bed.create()

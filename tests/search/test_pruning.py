@@ -1,5 +1,6 @@
 """Pruning rules: when a trial is compared, with what, and when it ends."""
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 
@@ -8,9 +9,9 @@ from bed import Bed, InterruptedAfter
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from search import results
 from search.errors import Interrupted
 from search.pruning import Pruner, resource_at
+from search.rivals import Rivals
 from search.study_file import BudgetSection, PrunerSection
 
 LOSSES = st.floats(0.5, 10.0)
@@ -126,8 +127,21 @@ def test_lost_attempts_are_nobodys_rivals(bed: Bed) -> None:
         bed.work(stored, InterruptedAfter(6))
     bed.work(stored)
     first = resource_at(stored.spec.budget, 1)
-    assert 2 == len(results.losses_at(bed.storage, stored, first, except_trial_id=-1))
+    assert 2 == len(Rivals(bed.storage).losses_at(stored, first, except_trial_id=-1))
     assert 3 == len(bed.trials(stored))
+
+
+def test_rivals_are_the_same_however_often_they_were_looked_at(bed: Bed) -> None:
+    """What a worker has read and kept gives the same losses as a first look at the whole study."""
+    stored = bed.create(budget={"trials": 8})
+    marks = [resource_at(stored.spec.budget, k) for k in range(1, 10)]
+    kept = Rivals(bed.storage)
+    for looks in (3, 5, 8, 13):
+        with contextlib.suppress(Interrupted):
+            bed.work(stored, InterruptedAfter(looks))
+        for mark in marks:
+            fresh = Rivals(bed.storage).losses_at(stored, mark, except_trial_id=1)
+            assert sorted(fresh) == sorted(kept.losses_at(stored, mark, except_trial_id=1))
 
 
 def test_a_share_of_the_pruned_is_audited(bed: Bed) -> None:
@@ -147,4 +161,4 @@ def test_batch_sizes_are_compared_at_equal_examples(bed: Bed) -> None:
     bed.work(stored)
     assert {7, 32, 150} == {trial.config["batch_size"] for trial in bed.trials(stored)}
     marks = [resource_at(stored.spec.budget, k) for k in range(1, 6)]
-    assert [len(results.losses_at(bed.storage, stored, m, -1)) for m in marks] == [6] * 5
+    assert [len(Rivals(bed.storage).losses_at(stored, m, -1)) for m in marks] == [6] * 5

@@ -1,0 +1,77 @@
+"""What a pruner compares a trial with: the losses that the study's other trials reported.
+
+A worker asks at every rung, and a study may hold ten thousand trials: those that have ended are
+read once.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from optuna.trial import TrialState
+from sqlalchemy import and_, select
+
+from search import tables
+from search.storage import Storage, patient
+from search.study import StoredStudy
+
+COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+"""Lost attempts are nobody's rivals: their retries report the same again."""
+
+
+@dataclass
+class _Ended:
+    """The reports of every trial before the first that has not ended."""
+
+    last_trial_id: int = -1
+    losses: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Rivals:
+    """The dev losses of a storage's studies, by study and resource."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._ended: dict[str, _Ended] = defaultdict(_Ended)
+
+    def losses_at(self, study: StoredStudy, resource: int, except_trial_id: int) -> list[float]:
+        """The dev losses that the other trials reported at a resource."""
+        ended = self._ended[study.uid]
+        losses = list(ended.losses[resource])
+        still_ended = True
+        for trial_id, reports in self._after(study, ended.last_trial_id).items():
+            state = reports.state
+            still_ended = still_ended and state.is_finished()
+            if state in COUNTED and trial_id != except_trial_id and resource in reports.losses:
+                losses.append(reports.losses[resource])
+            if still_ended:
+                ended.last_trial_id = trial_id
+                for step, loss in reports.losses.items() if state in COUNTED else ():
+                    ended.losses[step].append(loss)
+        return losses
+
+    @patient
+    def _after(self, study: StoredStudy, trial_id: int) -> dict[int, "_Reports"]:
+        """What each later trial reported, the oldest trial first."""
+        t, i = tables.optuna_trials, tables.optuna_intermediate_values
+        query = (
+            select(t.c.trial_id, t.c.state, i.c.step, i.c.intermediate_value)
+            .select_from(t)
+            .join(i, i.c.trial_id == t.c.trial_id, isouter=True)
+            .where(and_(t.c.study_id == study.optuna_id, t.c.trial_id > trial_id))
+            .order_by(t.c.trial_id)
+        )
+        found: dict[int, _Reports] = {}
+        with self._storage.read() as connection:
+            for each, state, step, loss in connection.execute(query):
+                reports = found.setdefault(each, _Reports(state))
+                if step is not None:
+                    reports.losses[step] = loss
+        return found
+
+
+@dataclass
+class _Reports:
+    """The state of one trial, and its losses by resource."""
+
+    state: TrialState
+    losses: dict[int, float] = field(default_factory=dict)
