@@ -1,18 +1,31 @@
 """Brings our tables from an older version to this program's, one step at a time.
 
 Version 1 is what `tables.py` described first. A change of `tables.py` appends a step here that
-makes the same change to tables that exist. Optuna's tables are migrated by Optuna's own tool.
+makes the same change to tables that exist, spelt out: `tables.py` goes on changing, a step does
+not. Optuna's tables are migrated by Optuna's own tool.
 """
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, select, text, update
 
 from search import tables
 
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: Sequence[Migration] = ()
+
+def _corpora_and_artifacts(connection: Connection) -> None:
+    """Version 2: studies that other hosts can work on."""
+    connection.execute(
+        text(
+            "CREATE TABLE makemore_corpora ("
+            "fingerprint VARCHAR(64) NOT NULL PRIMARY KEY, words TEXT NOT NULL)"
+        )
+    )
+    connection.execute(text("ALTER TABLE makemore_studies ADD COLUMN artifacts TEXT"))
+
+
+MIGRATIONS: Sequence[Migration] = (_corpora_and_artifacts,)
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 
 

@@ -1,6 +1,7 @@
 """Our own tables, beside Optuna's in the same database; and Optuna's, as far as we read them.
 
     makemore_schema      one row: the version of these tables
+    makemore_corpora     the words of the studies, so that a worker needs nothing but the database
     makemore_studies     a study's definition, budget and flags
     makemore_workers     one row for each worker process: its lease
     makemore_slots       the budget: one row for each configuration ever claimed, by ordinal
@@ -33,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -45,6 +46,13 @@ schema = Table(
     Column("version", Integer, nullable=False),
 )
 
+corpora = Table(
+    "makemore_corpora",
+    metadata,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("words", Text, nullable=False),  # joined by newlines: what the fingerprint is made of
+)
+
 studies = Table(
     "makemore_studies",
     metadata,
@@ -53,7 +61,8 @@ studies = Table(
     Column("optuna_id", Integer, nullable=False),
     Column("document", JSON, nullable=False),  # StudySpec.as_document()
     Column("corpus_name", Text, nullable=False),
-    Column("fingerprint", String(64), nullable=False),
+    Column("fingerprint", String(64), nullable=False),  # its corpus, which may not be stored
+    Column("artifacts", Text),  # where its model files lie for every host; null: where they arose
     Column("created_at", Float, nullable=False),
     Column("stop_requested_at", Float),  # its workers must leave; `run` and `submit` lift it
     Column("closed_at", Float),  # the test split was opened
