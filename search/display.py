@@ -105,6 +105,18 @@ def one_line(view: StatusView) -> str:
     )
 
 
+def told_audit(view: StatusView) -> str:
+    """How often a pruned trial would have beaten what pruning let through."""
+    audit = view.audit
+    if audit is None or audit.rate is None or audit.ci95 is None:
+        return "pruning: what it missed has no uncertainty to give: nothing was audited"
+    low, high = audit.ci95
+    return (
+        f"pruning: {audit.would_have_won} of {audit.audited} audited trials would have beaten the "
+        f"best that was let through: {audit.rate:.0%} (95% interval {low:.0%} to {high:.0%})"
+    )
+
+
 def farewell(
     view: StatusView, study: StoredStudy, others: Baselines, verbs: Sequence[str], options: str
 ) -> str:

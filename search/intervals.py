@@ -1,4 +1,10 @@
-"""Uncertainty of a mean loss: bootstrap over words, which are what a split is a sample of."""
+"""Uncertainty: of a mean loss over words and over seeds, and of a share.
+
+Words are what a split is a sample of, so a loss is resampled over them.
+"""
+
+import statistics
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,3 +30,23 @@ def bootstrap(
         losses.append(nats[drawn].sum(axis=1) / characters[drawn].sum(axis=1))
     low, high = np.quantile(np.concatenate(losses), [0.025, 0.975])
     return float(low), float(high)
+
+
+def proportion(count: int, of: int) -> tuple[float, float]:
+    """The exact 95 % interval (Clopper and Pearson) of a share, given `count` hits among `of`."""
+    from scipy.special import betaincinv  # a third of a second that a launcher does without
+
+    low = betaincinv(count, of - count + 1, 0.025) if count else 0.0
+    high = betaincinv(count + 1, of - count, 0.975) if count < of else 1.0
+    return float(low), float(high)
+
+
+def mean_over_seeds(losses: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % t-interval of a mean over seeds; None with a single seed, which has no spread."""
+    from scipy.special import stdtrit
+
+    if len(losses) < 2:
+        return None
+    half = float(stdtrit(len(losses) - 1, 0.975)) * statistics.stdev(losses) / len(losses) ** 0.5
+    mean = statistics.mean(losses)
+    return mean - half, mean + half

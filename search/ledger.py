@@ -96,6 +96,11 @@ def attach_trial(storage: Storage, attempt_id: int, trial: int, config: dict[str
     _update_open(storage, attempt_id, trial=trial, config=config)
 
 
+def record_audit(storage: Storage, attempt_id: int) -> None:
+    """Records that the pruner would have stopped an attempt, which runs on to be audited."""
+    _update_open(storage, attempt_id, audited=True)
+
+
 @patient
 def report(storage: Storage, trial_id: int, resource: int, dev_loss: float) -> None:
     """Stores one dev loss (finite); once this returns, it is in the database.

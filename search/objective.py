@@ -3,14 +3,11 @@
 import contextlib
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numba
-import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -32,6 +29,7 @@ from search.snapshots import Snapshots
 from search.storage import Storage, Trouble, patient
 from search.study import StoredStudy
 from search.study_file import StudySpec
+from search.surroundings import surroundings
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +37,6 @@ BEAT_SECONDS = 2.0
 KEPT_CHECKPOINTS = 10
 ABANDONED_SECONDS = 600.0
 """A temporary file that old is nobody's any more."""
-
-VERSIONS = {
-    "python": platform.python_version(),
-    "torch": str(torch.__version__),
-    "numba": numba.__version__,
-    "optuna": optuna.__version__,
-}
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ class Bench:
 
     def attempt_columns(self) -> dict[str, Any]:
         """What a claim records of this worker."""
-        return {"threads": self.threads, "device": self.device, "versions": VERSIONS}
+        return {"threads": self.threads, "device": self.device, "versions": surroundings()}
 
 
 @dataclass
@@ -85,7 +76,8 @@ class Attempt:
     started: float = field(default_factory=time.monotonic)
     beaten: float = field(default_factory=time.monotonic)
     curve: list[Evaluation] = field(default_factory=list)
-    would_have_been_pruned: bool = False
+    audited: bool = False
+    """The pruner would have stopped it."""
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         """Stores the dev loss; then asks the pruner."""
@@ -97,9 +89,16 @@ class Attempt:
         losses = [each.dev_loss for each in self.curve]
         pruner = Pruner(spec.pruner, spec.budget)
         if pruner.stops(self.claim.ordinal, planned, losses, self._rivals_at):
-            self.would_have_been_pruned = True
             if not self._is_audited():
                 raise TrialPruned("pruner")
+            self.note_audit()
+
+    def note_audit(self) -> None:
+        """Notes, at once, that the pruner would have stopped it: its retry, if it comes to that,
+        has to know."""
+        if not self.audited:
+            ledger.record_audit(self.bench.storage, self.claim.attempt_id)
+            self.audited = True
 
     def on_block(self, run: TrainingRun) -> None:
         """Between two blocks of steps: signals, limits, signs of life, snapshots."""
@@ -176,7 +175,10 @@ def _make_trial(bench: Bench, claim: Claim) -> Attempt:
     if bench.storage.failures != failures:  # Optuna tries again when it hears no answer
         ledger.disown_twins(bench.storage, bench.study, claim.attempt_id, trial_id)
     log.info("trial %d (from step %d): %s", number, resume.state["step"] if resume else 0, config)
-    return Attempt(bench, claim, config, trial_id, number, snapshots, resume, curve=curve)
+    made = Attempt(bench, claim, config, trial_id, number, snapshots, resume, curve=curve)
+    if claim.lost_attempt is not None and claim.lost_attempt.audited:
+        made.note_audit()
+    return made
 
 
 def _planned(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> int:
@@ -281,7 +283,7 @@ def _measured(made: Attempt) -> dict[str, Any]:
         "seconds": made.curve[-1].seconds if made.curve else None,
         "examples": made.curve[-1].examples if made.curve else 0,
         "curve": [[e.examples, e.dev_loss, e.seconds, e.train_loss] for e in made.curve],
-        "audited": made.would_have_been_pruned,
+        "audited": made.audited,
     }
 
 

@@ -1,4 +1,8 @@
-"""Trains a recorded trial again and compares the curves, bit for bit."""
+"""Trains a recorded trial again and compares the curves, bit for bit.
+
+Bits are promised for the same machine, versions, code and thread count. The seed and the threads
+are taken from the record; whatever else differs here is named beside the answer.
+"""
 
 import contextlib
 from dataclasses import dataclass
@@ -11,15 +15,17 @@ from search.errors import BadInput
 from search.paths import DataDir
 from search.storage import Storage
 from search.study import StoredStudy, kept_corpus
+from search.surroundings import differing
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Curves as [[examples, dev_loss], ...]."""
+    """Curves as [[examples, dev_loss], ...]; what differs from then, as {name: [then, now]}."""
 
     recorded: list[list[float]]
     replayed: list[list[float]]
     identical: bool
+    differs: dict[str, tuple[str | None, str]]
 
 
 class _Enough(Exception):
@@ -54,4 +60,4 @@ def replay(storage: Storage, study: StoredStudy, number: int, data_dir: DataDir)
             device=attempt.device,
             on_evaluation=compare,
         )
-    return Replay(recorded, replayed, replayed == recorded)
+    return Replay(recorded, replayed, replayed == recorded, differing(attempt.versions))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, and_, case, func, not_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
 from search import tables
 from search.budget import Progress, progress, spent
@@ -274,13 +274,15 @@ def _audit(storage: Storage, study: StoredStudy) -> AuditView:
         select(func.min(a.c.dev_loss)).where(ended, complete, a.c.audited.is_not(True))
     ).scalar_subquery()
     won = and_(audited, complete, a.c.dev_loss < let_through)
-    counts = (
-        func.coalesce(func.sum(case((each, 1), else_=0)), 0) for each in (stopped, audited, won)
-    )
+
+    def count(which: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.count(case((which, 1)))
+
+    query = select(count(stopped), count(audited), count(won), let_through).where(ended)
     with storage.read() as connection:
-        pruned, ran_on, winners = connection.execute(select(*counts).where(ended)).one()
-    if not ran_on:
-        return AuditView(pruned, 0, 0, None, None)
+        pruned, ran_on, winners, bar = connection.execute(query).one()
+    if not ran_on or bar is None:
+        return AuditView(pruned, ran_on, winners, None, None)
     return AuditView(pruned, ran_on, winners, winners / ran_on, proportion(winners, ran_on))
 
 

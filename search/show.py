@@ -15,6 +15,7 @@ from search.display import told_config, told_seconds
 from search.final_test import TestResult
 from search.mixing import MixTable
 from search.preview import Preview
+from search.replay import Replay
 from search.results import BestView, TrialView
 
 
@@ -123,6 +124,17 @@ def test(result: TestResult) -> str:
     if result.opened_before:
         names = ", ".join(f"{each['study']} ({each['opened_at']})" for each in result.opened_before)
         lines.append(f"this split of this corpus was opened before by: {names}")
+    return "\n".join(lines)
+
+
+def replay(number: int, view: Replay) -> str:
+    """Whether the curves are the same; and what is not as it was, which may be why they are not."""
+    told = "identical" if view.identical else "DIFFERENT"
+    lines = [f"trial {number}: {len(view.recorded)} evaluations, {told} to what was recorded"]
+    lines += [
+        f"  {name} differs: {then or 'not recorded'} then, {now} now"
+        for name, (then, now) in view.differs.items()
+    ]
     return "\n".join(lines)
 
 

@@ -66,11 +66,8 @@ def replay(
 ) -> None:
     """Train a trial again, with its recorded seed and threads, and compare the curves."""
     from search import replay as again
+    from search import show
 
     storage = session.open()
     view = again.replay(storage, study.resolve(storage, name), number, session.data_dir)
-    told = "identical" if view.identical else "DIFFERENT"
-    session.answer(
-        asdict(view),
-        f"trial {number}: {len(view.recorded)} evaluations, {told} to what was recorded",
-    )
+    session.answer(asdict(view), show.replay(number, view))

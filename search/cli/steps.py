@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from search import results, study
-from search.display import one_line
+from search.display import one_line, told_audit
 from search.errors import BadInput, Interrupted
 from search.progress import Progress
 from search.session import Session
@@ -55,7 +55,9 @@ def ask(yes: bool, question: str) -> None:
 def answer_status(session: Session, storage: Storage, stored: StoredStudy) -> None:
     """The answer of every verb that changes or shows how a study stands."""
     view = results.status(storage, study.by_uid(storage, stored.uid))
-    session.answer(asdict(view), one_line(view))
+    prunes = view.audit is not None or view.trials["pruned"]
+    text = f"{one_line(view)}\n{told_audit(view)}" if prunes else one_line(view)
+    session.answer(asdict(view), text)
 
 
 def shown_progress(

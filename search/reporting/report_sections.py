@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from search.display import told_seconds
+from search.display import told_audit, told_seconds
 from search.reporting.html import listing, paragraph, plot, section, table, text, tiles
 from search.reporting.plots import MOST_CURVES
 from search.reporting.plots_space import MOST_LINES
@@ -84,7 +84,8 @@ def course(facts: Facts) -> str:
         plot(
             "effort",
             "Training time by state, and attempts that did not complete by reason",
-            "Where the training time went, and why attempts did not complete.",
+            "Where the training time went, and why attempts did not complete. "
+            f"About {told_audit(facts.status)}.",
         ),
     )
 
