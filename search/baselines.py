@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from makemore_core import ngram
-from makemore_core.corpus import NAMES_SHA256
-from makemore_core.errors import CoreError
+from makemore_core.corpus import NAMES_SHA256, Corpus
+from makemore_core.errors import CoreError, CorpusError
+from search import stored_corpora
 from search.errors import SearchError
 from search.paths import DataDir
+from search.storage import Storage
 from search.study import StoredStudy, kept_corpus
 
 LECTURE_DEV_LOSS = 2.17
@@ -30,14 +32,19 @@ def lecture(study: StoredStudy) -> float | None:
     return LECTURE_DEV_LOSS if same else None
 
 
-def baselines(study: StoredStudy, data_dir: DataDir) -> Baselines:
+def baselines(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Baselines:
     """Fits the bigram on the study's training split: a fraction of a second for 30,000 words."""
-    if study.spec.study.corpus == "names" and not data_dir.corpus(study.fingerprint).is_file():
-        why = "its corpus is not on this machine, and is not downloaded for this"
-        return Baselines(None, None, lecture(study), why)
     try:
-        corpus = kept_corpus(study, data_dir)
+        corpus = _corpus(storage, study, data_dir)
     except (SearchError, CoreError) as error:
         return Baselines(None, None, lecture(study), str(error))
     view = ngram.baseline(corpus, study.spec.study.split_seed, order=2)
     return Baselines(view.dev_loss, view.dev_loss_unseen, lecture(study))
+
+
+def _corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:
+    """The study's words, unless they would have to be downloaded."""
+    kept = stored_corpora.kept(storage, study.fingerprint, data_dir)
+    if kept is None and study.spec.study.corpus == "names":
+        raise CorpusError("its corpus is not stored, and is not downloaded for this")
+    return kept or kept_corpus(storage, study, data_dir)

@@ -41,7 +41,7 @@ def run(
 ) -> Confirmation:
     """Trains what is missing, then compares what there is."""
     jobs = confirm.plan(storage, study, top, seeds)
-    corpus = kept_corpus(study, data_dir)
+    corpus = kept_corpus(storage, study, data_dir)
     if jobs:
         cost = confirm.cost(jobs, workers)
         tell(f"confirm {study.name}: {cost.trainings} trainings, about {cost.seconds:.0f}s")

@@ -130,7 +130,7 @@ def test(storage: Storage, study: StoredStudy, data_dir: DataDir) -> TestResult:
     opening = recorded(storage, study)
     if opening is not None and opening.result is not None:
         return _result(opening, False, before)
-    corpus = kept_corpus(study, data_dir)
+    corpus = kept_corpus(storage, study, data_dir)
     won = winner(storage, study, data_dir) if opening is None else None
     if won is not None:
         _load(study, data_dir, won.models)  # whatever is wrong with them, nothing is opened yet

@@ -62,7 +62,7 @@ def table(
     if not found:
         raise NotFound(f"study {study.name}: no complete trial yet; `run` it first")
     attempts = [results.recorded_attempt(storage, study, each.trial) for each in found]
-    data = Data.of(kept_corpus(study, data_dir), study.spec.study.split_seed)
+    data = Data.of(kept_corpus(storage, study, data_dir), study.spec.study.split_seed)
     counted = ngram.fit(data.train_words, data.vocabulary, order)
     rows: list[Row] = []
     for attempt in sorted(attempts, key=lambda each: each.ordinal):

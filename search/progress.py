@@ -124,4 +124,4 @@ class Progress:
             self._console.print(one_line(view), highlight=False)
 
     def _fit_baselines(self, data_dir: DataDir) -> None:
-        self.others = baselines(self._study, data_dir)
+        self.others = baselines(self._storage, self._study, data_dir)

@@ -50,7 +50,7 @@ def replay(storage: Storage, study: StoredStudy, number: int, data_dir: DataDir)
         if len(replayed) == len(recorded):
             raise _Enough
 
-    data = Data.of(kept_corpus(study, data_dir), study.spec.study.split_seed)
+    data = Data.of(kept_corpus(storage, study, data_dir), study.spec.study.split_seed)
     with contextlib.suppress(_Enough):
         train(
             TrialConfig(**attempt.config),

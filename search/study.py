@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
 from makemore_core.errors import CheckpointError
-from search import auto_range, tables, toml
+from search import auto_range, stored_corpora, tables, toml
 from search.errors import BadInput, Drift, NotFound, StudyClosed
 from search.paths import DataDir
 from search.processes import is_dead
@@ -50,11 +50,15 @@ def load_corpus(spec: StudySpec, data_dir: DataDir) -> Corpus:
     return corpora.load(spec.study.corpus, data_dir.root, dedupe=spec.study.dedupe)
 
 
-def kept_corpus(study: StoredStudy, data_dir: DataDir) -> Corpus:
-    """The corpus a study was created with: this machine's copy, or the user's, if unchanged."""
-    path = data_dir.corpus(study.fingerprint)
-    found = corpora.read_file(path) if path.is_file() else load_corpus(study.spec, data_dir)
-    found = Corpus(study.corpus_name, found.words)
+def kept_corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:
+    """The corpus a study was created with: this machine's copy, the storage's, or the user's file.
+
+    Raises:
+        CorpusError: there is neither, nor is there such a file.
+        Drift: there is only the file, and it has changed.
+    """
+    kept = stored_corpora.kept(storage, study.fingerprint, data_dir)
+    found = Corpus(study.corpus_name, (kept or load_corpus(study.spec, data_dir)).words)
     if found.fingerprint != study.fingerprint:
         raise Drift(
             f"study {study.name}: its corpus {study.corpus_name} has changed (fingerprint "
@@ -90,7 +94,7 @@ def create_or_resume(
     refuse_closed(study)
     if not data_dir.corpus(corpus.fingerprint).is_file():
         corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
-    return _with_budget_of(storage, study, spec)
+    return _with_budget_of(storage, study, spec, corpus)
 
 
 def refuse_drift(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
@@ -210,6 +214,7 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
         for child in (tables.slots, tables.attempts, tables.confirmations, tables.workers):
             connection.execute(delete(child).where(child.c.study_uid == study.uid))
         connection.execute(delete(tables.studies).where(tables.studies.c.uid == study.uid))
+        stored_corpora.drop_unless_named(connection, study.fingerprint)
     shutil.rmtree(data_dir.checkpoints(study.uid), ignore_errors=True)
 
 
@@ -243,6 +248,7 @@ def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
     )
     # IntegrityError: another process created it in the same moment
     with contextlib.suppress(IntegrityError), storage.write() as connection:
+        stored_corpora.add(connection, corpus)
         connection.execute(row)
     found = find(storage, spec.study.name)
     assert found is not None
@@ -250,11 +256,17 @@ def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
 
 
 @patient
-def _with_budget_of(storage: Storage, study: StoredStudy, spec: StudySpec) -> StoredStudy:
-    """Takes over the trials, timeout and target that were asked for now; lifts a `stop`."""
+def _with_budget_of(
+    storage: Storage, study: StoredStudy, spec: StudySpec, corpus: Corpus
+) -> StoredStudy:
+    """Takes over the trials, timeout and target that were asked for now; lifts a `stop`.
+
+    A study from before the storage held corpora gets its own now.
+    """
     document: dict[str, Any] = study.spec.as_document()
     document["budget"] = spec.as_document()["budget"]
     with storage.write() as connection:
+        stored_corpora.add(connection, corpus)
         connection.execute(
             update(tables.studies)
             .where(tables.studies.c.uid == study.uid)

@@ -148,7 +148,8 @@ class Worker:
         seed = stored.spec.study.split_seed
         key = f"{stored.fingerprint}/{seed}"
         if key not in self._data:
-            self._data[key] = Data.of(study.kept_corpus(stored, self._data_dir), seed)
+            corpus = study.kept_corpus(self._storage, stored, self._data_dir)
+            self._data[key] = Data.of(corpus, seed)
         return self._data[key]
 
     def _recover_all(self) -> None:

@@ -114,4 +114,4 @@ def _best_of(session: Session, name: str, new: bool) -> "tuple[Model, tuple[str,
     winner = results.require_best(storage, stored)
     path = session.data_dir.checkpoint(stored.uid, winner.trial)
     model = study.load_model(path, winner.checkpoint_sha256)
-    return model, study.kept_corpus(stored, session.data_dir).words if new else ()
+    return model, study.kept_corpus(storage, stored, session.data_dir).words if new else ()

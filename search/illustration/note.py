@@ -32,7 +32,7 @@ def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     own, _ = history.openings(storage, study)
     confirmed = confirm.candidates(storage, study)
     best = results.best(storage, study)
-    body = note(study, baselines(study, data_dir), best, confirmed, own)
+    body = note(study, baselines(storage, study, data_dir), best, confirmed, own)
     attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
     if attributes.get(METRIC_NAMES) != METRIC:
         storage.optuna.set_study_system_attr(study.optuna_id, METRIC_NAMES, METRIC)

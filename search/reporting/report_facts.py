@@ -62,7 +62,7 @@ def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
         status=status,
         attempts=attempts,
         work=history.working_time(storage, study),
-        others=baselines(study, data_dir),
+        others=baselines(storage, study, data_dir),
         confirmed=confirmed,
         winner=winner,
         model=model,

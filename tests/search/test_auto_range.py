@@ -34,7 +34,7 @@ def test_the_range_is_a_decade_about_the_suggestion(bed: Bed) -> None:
     found = stored.spec.search["learning_rate"]
     middle = auto_range.middle(stored.spec)
     assert (middle.embedding_size, middle.hidden_width, middle.batch_size) == (5, 32, 64)
-    data = Data.of(study.kept_corpus(stored, bed.data_dir), 42)
+    data = Data.of(study.kept_corpus(bed.storage, stored, bed.data_dir), 42)
     suggested = lr_range(middle, data, 1).suggested
     assert isinstance(found, Interval)
     assert (found.low, found.high) == pytest.approx((suggested / 10**0.5, suggested * 10**0.5), 0.1)

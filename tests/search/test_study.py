@@ -6,10 +6,13 @@ from typing import Any
 import optuna
 import pytest
 from bed import Bed, some_words
-from sqlalchemy import update
+from sqlalchemy import delete, select, update
 
-from search import study, tables
+from makemore_core.corpus import read_file
+from makemore_core.errors import CorpusError
+from search import stored_corpora, study, tables
 from search.errors import BadInput, Drift, NotFound, StudyClosed
+from search.paths import DataDir
 
 
 def test_a_study_is_created_once(bed: Bed) -> None:
@@ -137,11 +140,73 @@ def test_the_corpus_is_kept(bed: Bed) -> None:
     """What becomes of the user's file does not matter to a study that exists."""
     stored = bed.create()
     (bed.root / "words.txt").write_text("\n".join(some_words(seed=5)))
-    assert tuple(some_words()) == study.kept_corpus(stored, bed.data_dir).words
-    for kept in Path(bed.data_dir.root / "corpora").iterdir():
-        kept.unlink()
+    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, bed.data_dir).words
+
+
+def test_the_corpus_travels_with_the_study(bed: Bed, tmp_path: Path) -> None:
+    """A fresh host takes it out of the storage, and then has a copy; one that is damaged there is
+    not taken."""
+    stored = bed.create()
+    (bed.root / "words.txt").unlink()
+    fresh = DataDir(tmp_path / "fresh")
+    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, fresh).words
+    with bed.storage.write() as connection:
+        connection.execute(update(tables.corpora).values(words="a\nb"))
+    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, fresh).words
+    with pytest.raises(CorpusError, match=r"words\.txt"):
+        study.kept_corpus(bed.storage, stored, DataDir(tmp_path / "another"))
+
+
+def test_a_damaged_copy_is_replaced(bed: Bed) -> None:
+    """By the storage's."""
+    stored = bed.create()
+    bed.data_dir.corpus(stored.fingerprint).write_bytes(b"\xff\n" * 20)
+    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, bed.data_dir).words
+    assert tuple(some_words()) == read_file(bed.data_dir.corpus(stored.fingerprint)).words
+
+
+def test_an_old_study_gets_its_corpus_stored(bed: Bed, tmp_path: Path) -> None:
+    """One whose corpus is not in the storage needs the file; whoever has it and goes on with the
+    study puts it there."""
+    stored = bed.create()
+    with bed.storage.write() as connection:
+        connection.execute(delete(tables.corpora))
+    (bed.root / "words.txt").write_text("\n".join(some_words(seed=5)))
     with pytest.raises(Drift, match="words"):
-        study.kept_corpus(stored, bed.data_dir)
+        study.kept_corpus(bed.storage, stored, DataDir(tmp_path / "fresh"))
+    bed.corpus()
+    bed.create()
+    (bed.root / "words.txt").unlink()
+    found = study.kept_corpus(bed.storage, stored, DataDir(tmp_path / "fresh"))
+    assert tuple(some_words()) == found.words
+
+
+def test_a_corpus_that_is_too_large_is_not_stored(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The study goes on with the file, and its user is told what that means."""
+    monkeypatch.setattr(stored_corpora, "MOST_BYTES", 100)
+    stored = bed.create()
+    assert "another host needs the file" in caplog.text
+    assert set() == stored_fingerprints(bed)
+    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, bed.data_dir).words
+
+
+def test_a_corpus_is_stored_once(bed: Bed) -> None:
+    """However many studies name it; the last that is deleted takes it along."""
+    one, two = bed.create(study={"name": "one"}), bed.create(study={"name": "two"})
+    other = bed.corpus(some_words(seed=1), "other.txt")
+    three = bed.create(study={"name": "three", "corpus": str(other)})
+    assert {one.fingerprint, three.fingerprint} == stored_fingerprints(bed)
+    study.delete_study(bed.storage, one, bed.data_dir)
+    assert {one.fingerprint, three.fingerprint} == stored_fingerprints(bed)
+    study.delete_study(bed.storage, two, bed.data_dir)
+    assert {three.fingerprint} == stored_fingerprints(bed)
+
+
+def stored_fingerprints(bed: Bed) -> set[str]:
+    with bed.storage.read() as connection:
+        return set(connection.execute(select(tables.corpora.c.fingerprint)).scalars())
 
 
 def test_delete_leaves_nothing_of_the_study(finished: Bed) -> None:

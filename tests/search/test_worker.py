@@ -265,7 +265,7 @@ def test_no_word_of_the_test_split_reaches_a_trial(bed: Bed) -> None:
     words = some_words()
     plain = bed.create(study={"name": "plain"})
     bed.work(plain)
-    seen = study.kept_corpus(plain, bed.data_dir)
+    seen = study.kept_corpus(bed.storage, plain, bed.data_dir)
     parts = split(seen, 42)
     order = list(range(len(words)))
     random.Random(42).shuffle(order)
