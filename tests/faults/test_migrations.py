@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 from bed import ended, run_python
+from servers import new_database
 from sqlalchemy import Connection, Engine, NullPool, create_engine, inspect, select, text, update
 
 from search import migrations, tables
 from search.migrations import migrate
 from search.storage import create_storage, open_storage
-
-from .servers import new_database
 
 OPENERS = """
 import os, sys
@@ -39,7 +38,7 @@ def old_of_either_kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     if request.param == "sqlite":
         yield from made_old(f"sqlite:///{tmp_path}/studies.db")
     else:
-        yield from made_old(new_database(request.getfixturevalue("_server")))
+        yield from made_old(new_database(request.getfixturevalue("postgresql_server")))
 
 
 def made_old(url: str) -> Iterator[Engine]:

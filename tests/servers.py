@@ -24,11 +24,11 @@ def start_server(directory: Path) -> Any:
     raise AssertionError("PostgreSQL does not start")
 
 
-def new_database(server: Any) -> str:
-    """The URL of an empty database."""
+def new_database(server: Any, template: str = "template1") -> str:
+    """The URL of a new database, empty or a copy of another one."""
     url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    name = f"faults_{next(_numbers)}"
+    name = f"test_{next(_numbers)}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     return url.set(database=name).render_as_string(hide_password=False)
