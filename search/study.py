@@ -2,9 +2,8 @@
 
 import contextlib
 import secrets
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,26 @@ from sqlalchemy.exc import IntegrityError
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
 from makemore_core.errors import CheckpointError
-from search import auto_range, stored_corpora, tables, toml
+from search import auto_range, stored_corpora, stores, tables, toml
 from search.errors import BadInput, Drift, NotFound, StudyClosed
 from search.paths import DataDir
 from search.processes import is_dead
+from search.shelf import Shelf, insist
 from search.storage import Storage, patient
 from search.study_file import StudySpec, from_document, read
 
 if TYPE_CHECKING:
     from makemore_core.model import Model
+
+
+CHILDREN = (
+    tables.slots,
+    tables.attempts,
+    tables.confirmations,
+    tables.ensembles,
+    tables.workers,
+)
+"""The tables whose rows go with their study."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class StoredStudy:
     spec: StudySpec
     fingerprint: str
     corpus_name: str
+    artifacts: str | None  # where its model files lie for every host; None: where they arose
     closed: bool
     stopped: bool
 
@@ -78,20 +89,30 @@ def refuse_closed(study: StoredStudy) -> None:
 
 
 def create_or_resume(
-    storage: Storage, spec: StudySpec, corpus: Corpus, data_dir: DataDir
+    storage: Storage,
+    spec: StudySpec,
+    corpus: Corpus,
+    data_dir: DataDir,
+    artifacts: str | None = None,
 ) -> StoredStudy:
     """The stored study of this name, made now if there is none; its budget is the file's.
+
+    Args:
+        artifacts: where its model files are to lie for every host, as `stores.checked` returned
+            it. A study that had no such place gets it, with the files that are here.
 
     Raises:
         Drift: it exists and was defined otherwise; the message names the fields.
         StudyClosed: its test split has been opened.
+        BadInput: its model files lie where this host cannot reach them.
     """
     study = find(storage, spec.study.name)
     if study is None:
-        study = _create(storage, auto_range.resolved(spec, corpus), corpus)
+        study = _create(storage, auto_range.resolved(spec, corpus), corpus, artifacts)
     spec = auto_range.adopted(spec, study.spec)
     refuse_drift(study, spec, corpus)
     refuse_closed(study)
+    study = _with_artifacts(storage, study, data_dir, artifacts)
     if not data_dir.corpus(corpus.fingerprint).is_file():
         corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
     return _with_budget_of(storage, study, spec, corpus)
@@ -159,8 +180,22 @@ def resolve(storage: Storage, argument: str) -> StoredStudy:
     return study
 
 
-def load_model(path: Path, sha256: str | None) -> "Model":
+def refuse_unreachable(study: StoredStudy) -> None:
+    """Raises BadInput unless this host can use the place of the study's model files."""
+    if study.artifacts is not None:
+        stores.checked(study.artifacts)
+
+
+def shelf_of(study: StoredStudy, data_dir: DataDir) -> Shelf:
+    """The study's model files."""
+    return Shelf(data_dir.checkpoints(study.uid), study.artifacts)
+
+
+def load_model(study: StoredStudy, path: Path, sha256: str | None) -> "Model":
     """A checkpoint of a study, its hash checked against the recorded one before it is parsed.
+
+    Args:
+        path: its place in the data directory, where it is fetched to if it is not there.
 
     Raises:
         CheckpointError: it is missing, or not what was recorded.
@@ -169,7 +204,7 @@ def load_model(path: Path, sha256: str | None) -> "Model":
 
     if sha256 is None:
         raise CheckpointError(f"checkpoint {path}: none was kept")
-    return checkpoint.load(path, sha256)[0]
+    return Shelf(path.parent, study.artifacts).load(checkpoint.load, path, sha256)[0]
 
 
 def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
@@ -197,29 +232,37 @@ def request_stop(storage: Storage, study: StoredStudy) -> None:
         )
 
 
-def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
-    """Removes a study with its trials and checkpoints; the record of its test opening stays."""
+def has_workers(storage: Storage, study: StoredStudy) -> bool:
+    """Whether anybody is at work on the study: seen lately, and not known to be dead."""
+    workers = tables.workers
     with storage.read() as connection:
-        working = connection.execute(
-            select(tables.workers.c.host, tables.workers.c.pid).where(
-                tables.workers.c.study_uid == study.uid,
-                tables.workers.c.ended_at.is_(None),
-                tables.workers.c.seen_at > storage.now() - 30,
+        rows = connection.execute(
+            select(workers.c.host, workers.c.pid).where(
+                workers.c.study_uid == study.uid,
+                workers.c.ended_at.is_(None),
+                workers.c.seen_at > storage.now() - 30,
             )
         ).all()
-    if any(not is_dead(row.host, row.pid) for row in working):
+    return any(not is_dead(row.host, row.pid) for row in rows)
+
+
+def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
+    """Removes a study with its trials and checkpoints; the record of its test opening stays."""
+    if has_workers(storage, study):
         raise BadInput(f"study {study.name}: workers are running; `stop {study.name}` first")
     optuna.delete_study(study_name=study.name, storage=storage.optuna)
     with storage.write() as connection:
-        for child in (tables.slots, tables.attempts, tables.confirmations, tables.workers):
+        for child in CHILDREN:
             connection.execute(delete(child).where(child.c.study_uid == study.uid))
         connection.execute(delete(tables.studies).where(tables.studies.c.uid == study.uid))
         stored_corpora.drop_unless_named(connection, study.fingerprint)
-    shutil.rmtree(data_dir.checkpoints(study.uid), ignore_errors=True)
+    shelf_of(study, data_dir).clear()
 
 
 @patient
-def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
+def _create(
+    storage: Storage, spec: StudySpec, corpus: Corpus, artifacts: str | None
+) -> StoredStudy:
     """Adds a study to Optuna's tables and to ours; of two at once, the second finds the first's."""
     created = optuna.create_study(
         study_name=spec.study.name,
@@ -244,6 +287,7 @@ def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
         document=spec.as_document(),
         corpus_name=corpus.name,
         fingerprint=corpus.fingerprint,
+        artifacts=artifacts,
         created_at=storage.now(),
     )
     # IntegrityError: another process created it in the same moment
@@ -255,24 +299,54 @@ def _create(storage: Storage, spec: StudySpec, corpus: Corpus) -> StoredStudy:
     return found
 
 
+def _with_artifacts(
+    storage: Storage, study: StoredStudy, data_dir: DataDir, artifacts: str | None
+) -> StoredStudy:
+    """Sees to it that the place of the study's model files is known, and can be used from here."""
+    if study.artifacts is None and artifacts is not None:
+        study = replace(study, artifacts=artifacts)
+        insist(shelf_of(study, data_dir).put_all)
+        _record_artifacts(storage, study)
+    elif artifacts is None:
+        refuse_unreachable(study)
+    elif artifacts != study.artifacts:
+        raise Drift(
+            f"study {study.name}: its artifacts are in {study.artifacts}, not in {artifacts}; "
+            "leave --artifacts out"
+        )
+    return study
+
+
+@patient
+def _record_artifacts(storage: Storage, study: StoredStudy) -> None:
+    with storage.write() as connection:
+        connection.execute(
+            update(tables.studies)
+            .where(tables.studies.c.uid == study.uid)
+            .values(artifacts=study.artifacts)
+        )
+
+
 @patient
 def _with_budget_of(
     storage: Storage, study: StoredStudy, spec: StudySpec, corpus: Corpus
 ) -> StoredStudy:
-    """Takes over the trials, timeout and target that were asked for now; lifts a `stop`.
+    """Takes over what may change: the budget and what `test` will open; lifts a `stop`.
 
     A study from before the storage held corpora gets its own now.
     """
     document: dict[str, Any] = study.spec.as_document()
-    document["budget"] = spec.as_document()["budget"]
+    document |= {section: spec.as_document()[section] for section in ("budget", "confirm")}
     with storage.write() as connection:
         stored_corpora.add(connection, corpus)
         connection.execute(
             update(tables.studies)
-            .where(tables.studies.c.uid == study.uid)
+            .where(tables.studies.c.uid == study.uid, tables.studies.c.closed_at.is_(None))
             .values(document=document, stop_requested_at=None)
         )
-    return by_uid(storage, study.uid)
+    found = by_uid(storage, study.uid)
+    refuse_closed(found)  # it may have been closed in this very moment
+    return found
 
 
 def _stored(row: Any) -> StoredStudy:
@@ -283,6 +357,7 @@ def _stored(row: Any) -> StoredStudy:
         spec=from_document(row.document, f"study {row.name}"),
         fingerprint=row.fingerprint,
         corpus_name=row.corpus_name,
+        artifacts=row.artifacts,
         closed=row.closed_at is not None,
         stopped=row.stop_requested_at is not None,
     )
