@@ -1,0 +1,45 @@
+"""A bench for searching: `python -m tests.benchmarks.search VERB ...`, from the repository root.
+
+`side-by-side` runs ways of searching in turn, each from a fresh start for the same wall time on
+the same cores, seed by seed, and writes CORPUS.json, CORPUS.md and CORPUS.svg:
+
+    side-by-side --seconds 120 --seeds 1,2,3 -o DIRECTORY
+    side-by-side --seconds 120 --corpus first-names -o DIRECTORY
+
+Seconds count from the command, the start of processes included; kernels are compiled and an Optuna
+study is created before. Any dev evaluation of any trial counts as found when it ends; a second
+table counts trials that ran to their end only. What each contender is, and what tuning it got,
+stands in `contenders.py` and under the table. Needs the extra `bench` (Ray Tune, matplotlib).
+
+`record` draws configurations at random from a study's space, trains each of them to its end and
+keeps the learning curves; `replay` has them searched again on virtual time, by any number of
+workers, with our samplers and pruners, in seconds:
+
+    record --trials 300 --workers 2          about a quarter of an hour; rewrites curves.json
+    replay --workers 1,8,64 --pruners asha,hyperband,median,none --reduction-factors 2,3,4
+"""
+
+import argparse
+
+from tests.benchmarks.search import record, replay, side_by_side
+
+VERBS = {"side-by-side": side_by_side, "record": record, "replay": replay}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.search",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(required=True)
+    for name, module in VERBS.items():
+        verb = verbs.add_parser(name, help=(module.__doc__ or "").splitlines()[0])
+        module.add_arguments(verb)
+        verb.set_defaults(main=module.main)
+    given = parser.parse_args()
+    given.main(given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What every program of this bench trains: the data and the configurations of one study file."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from makemore_core import corpus as corpora
+from makemore_core.config import TrialConfig
+from makemore_core.contexts import Data
+from search import space
+from search.space import Space, Value
+from search.study_file import StudySpec
+from tests.bed import toml
+
+
+@dataclass(frozen=True)
+class Race:
+    """What one contender is given for one run."""
+
+    study: Path
+    """The study file that `fair_study` wrote."""
+    place: Path
+    """An empty directory of its own."""
+    seed: int
+    workers: int
+    seconds: float
+    """Wall time, from the command on."""
+
+
+def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
+    """Writes a study file with the same space, whose search has only its time as a limit.
+
+    Enqueued configurations are left out: a winner is to be found, not handed over.
+    """
+    document = tomllib.loads(source.read_text(encoding="utf-8"))
+    document.pop("enqueue", None)
+    document["study"]["name"] = "bench"
+    if corpus is not None:
+        document["study"]["corpus"] = corpus
+    budget = document.setdefault("budget", {})
+    for limit in ("timeout", "target"):
+        budget.pop(limit, None)
+    budget["trials"] = 1_000_000
+    path = into / "bench.toml"
+    path.write_text(toml(document), encoding="utf-8")
+    return path
+
+
+def data_of(spec: StudySpec) -> Data:
+    """The training and dev split of a study; read once in each process."""
+    study = spec.study
+    return _data(study.corpus, study.split_seed, study.dedupe)
+
+
+@functools.cache
+def _data(corpus: str, split_seed: int, dedupe: bool) -> Data:
+    return Data.of(corpora.load(corpus, Path("runs"), dedupe=dedupe), split_seed)
+
+
+def config_of(spec: StudySpec, within: Space, searched: Mapping[str, Value]) -> TrialConfig:
+    """A configuration of a space, with the study's budget for each trial."""
+    budget: dict[str, Any] = {
+        "examples": spec.budget.examples,
+        "evaluations": spec.budget.evaluations,
+        "patience": spec.early_stopping.patience,
+    }
+    return space.configuration(within, searched, {}, **budget)
