@@ -1,19 +1,22 @@
 """What a launcher tells a worker; light to import, so that a launcher needs no torch."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True)
 class Job:
     """What a launcher tells a worker."""
 
-    storage: str
+    storage: str = field(repr=False)  # the URL may hold a password
     data_dir: str
     study_uid: str | None  # None: every open study of the storage
     threads: int
     device: str
     launcher_pid: int | None = None
+    """Of a launcher on this host: a worker ends when it has gone."""
+    supervised: bool = False
+    """Whether a supervisor replaces the worker: then it waits for a storage that is gone."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -21,3 +24,7 @@ class Job:
     @classmethod
     def from_json(cls, line: str) -> "Job":
         return cls(**json.loads(line))
+
+    def thread_limits(self) -> dict[str, str]:
+        """What a worker's environment needs before torch is loaded."""
+        return {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}

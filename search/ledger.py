@@ -248,21 +248,24 @@ def disown_twins(storage: Storage, study: StoredStudy, attempt_id: int, trial_id
 
 
 @patient
-def finished_here(storage: Storage, study_uid: str) -> int:
-    """Trials that workers of this host finished; those that only killed workers do not count."""
+def finished_on(storage: Storage, study_uid: str, host: str | None) -> int:
+    """Trials that workers of a host, or of any, finished; those that only killed workers do not
+    count."""
     attempts, workers = tables.attempts, tables.workers
+    finished = (
+        select(func.count())
+        .select_from(attempts)
+        .join(workers, workers.c.id == attempts.c.worker_id)
+        .where(
+            attempts.c.study_uid == study_uid,
+            attempts.c.outcome.in_(("complete", "pruned")),
+            attempts.c.reason.is_distinct_from(KILLED_WORKERS),
+        )
+    )
+    if host is not None:
+        finished = finished.where(workers.c.host == host)
     with storage.read() as connection:
-        return connection.execute(
-            select(func.count())
-            .select_from(attempts)
-            .join(workers, workers.c.id == attempts.c.worker_id)
-            .where(
-                attempts.c.study_uid == study_uid,
-                attempts.c.outcome.in_(("complete", "pruned")),
-                attempts.c.reason.is_distinct_from(KILLED_WORKERS),
-                workers.c.host == HOST,
-            )
-        ).scalar_one()
+        return connection.execute(finished).scalar_one()
 
 
 @patient

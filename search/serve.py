@@ -12,6 +12,7 @@ from search import tables
 from search.errors import Interrupted
 from search.illustration.artifacts import Gallery
 from search.job import Job
+from search.local_launcher import LocalLauncher
 from search.paths import DataDir
 from search.storage import Storage, open_storage, told_error
 from search.supervisor import EveryStudy, Supervisor
@@ -35,9 +36,9 @@ def serve(
         BadInput: the dashboard's address is taken.
         WorkersDying: workers die one after another and no trial finishes.
     """
-    supervisor = Supervisor(
-        storage, EveryStudy(storage), data_dir, job, Gallery(storage, data_dir).update
-    )
+    work = EveryStudy(storage)
+    launcher = LocalLauncher(data_dir, work.name)
+    supervisor = Supervisor(storage, work, launcher, job, Gallery(storage, data_dir).update)
     health = _health(storage, supervisor, workers)
     access = replace(access, public={**access.public, "/healthz": health})
     # A storage of its own: the dashboard's connections refuse to write.

@@ -1,20 +1,17 @@
-"""Starts worker processes, watches them, replaces those that die, and ends them cleanly."""
+"""Has workers started, watches them, replaces those that die, and ends them cleanly."""
 
 import logging
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO, Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 from search import budget, ledger, study
 from search.errors import Interrupted, NotFound, StorageLost, WorkersDying
 from search.job import Job
-from search.paths import DataDir
+from search.processes import HOST
 from search.storage import Storage
 from search.study import StoredStudy
 
@@ -28,7 +25,6 @@ LINGER_SECONDS = 10.0
 RECOVERY_SECONDS = 2.0
 """Between two looks for workers, of any host, whose lease ran out."""
 SECONDS_BETWEEN_EQUAL_NOTICES = 20.0
-MOST_DEATHS_IN_A_ROW = 5
 
 Watch = Callable[[], None]
 """Called now and then while the workers are at it; shows progress."""
@@ -44,7 +40,7 @@ class Work(Protocol):
         """How many of so many workers there is work for."""
 
     def finished(self) -> int:
-        """How many trials this host has finished so far."""
+        """How many trials have been finished so far where the workers run."""
 
     def is_open(self) -> bool:
         """Whether it is still wanted at all: not stopped, closed or deleted."""
@@ -59,8 +55,9 @@ class Work(Protocol):
 class OneStudy:
     """Workers that leave when one study's budget is met."""
 
-    def __init__(self, storage: Storage, stored: StoredStudy) -> None:
-        self._storage, self._study = storage, stored
+    def __init__(self, storage: Storage, stored: StoredStudy, host: str | None = HOST) -> None:
+        """`host` is where the workers run; None: on any."""
+        self._storage, self._study, self._host = storage, stored, host
         self.name = stored.name
         self.study_uid: str | None = stored.uid
 
@@ -71,7 +68,7 @@ class OneStudy:
         return min(workers, self._study.spec.budget.trials - now.finished)
 
     def finished(self) -> int:
-        return ledger.finished_here(self._storage, self._study.uid)
+        return ledger.finished_on(self._storage, self._study.uid, self._host)
 
     def is_open(self) -> bool:
         try:
@@ -116,30 +113,60 @@ class EveryStudy:
         ledger.recover_all(self._storage)
 
 
-@dataclass
-class _Child:
-    process: "subprocess.Popen[str]"
-    log_path: Path
+class RunningWorker(Protocol):
+    """One worker that was started, wherever it runs."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, if that is one of this host."""
+
+    @property
+    def logged_in(self) -> str:
+        """Where its log is, for people."""
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs, negative if a signal ended it."""
+
+    def notices(self) -> list[str]:
+        """What it said of the storage's troubles since it was last asked."""
+
+    def ask_to_end(self) -> None:
+        """Lets it record the trial under way as interrupted, and leave."""
+
+    def end(self, seconds: float) -> None:
+        """Waits so long for it to leave, then insists."""
+
+    def last_words(self) -> str:
+        """One line on why it ended."""
+
+
+class Launcher(Protocol):
+    """Starts workers."""
+
+    most_deaths_in_a_row: int
+    """After so many, and no trial finished in between, one more would only eat the budget."""
+
+    def start(self, job: Job) -> RunningWorker:
+        """Starts one more worker."""
 
 
 class Supervisor:
-    """The launcher's side of N local workers."""
+    """Keeps N workers at work."""
 
     def __init__(
         self,
         storage: Storage,
         work: Work,
-        data_dir: DataDir,
+        launcher: Launcher,
         job: Job,
         watch: Watch,
         on_stop: Watch = lambda: None,
     ) -> None:
         """`watch` is called now and then, `on_stop` once when a signal or `stop` ends the work."""
-        self._storage, self._work, self._data_dir = storage, work, data_dir
-        self._job = replace(job, study_uid=work.study_uid, launcher_pid=os.getpid())
+        self._storage, self._work, self._launcher = storage, work, launcher
+        self._job = replace(job, study_uid=work.study_uid, supervised=True)
         self._watch, self._on_stop = watch, on_stop
-        self._children: list[_Child] = []
-        self._started = 0
+        self._workers: list[RunningWorker] = []
         self._deaths = 0
         self._finished_at_last_death = -1
         self._stopping = False
@@ -148,7 +175,7 @@ class Supervisor:
     @property
     def workers(self) -> int:
         """How many workers are alive now."""
-        return len(self._children)
+        return len(self._workers)
 
     def run(self, workers: int) -> None:
         """Keeps workers at work for as long as there is any.
@@ -172,14 +199,14 @@ class Supervisor:
 
     def _supervise(self, workers: int) -> None:
         ticked = recovered = busy = time.monotonic()
-        while self._children and not self._stopping and time.monotonic() - busy < LINGER_SECONDS:
+        while self._workers and not self._stopping and time.monotonic() - busy < LINGER_SECONDS:
             time.sleep(POLL_SECONDS)
-            for child in list(self._children):
-                self._pass_on_notices(child)
-                status = child.process.poll()
+            for worker in list(self._workers):
+                self._pass_on_notices(worker)
+                status = worker.poll()
                 if status is not None:
-                    self._children.remove(child)
-                    self._note_end(child, status)
+                    self._workers.remove(worker)
+                    self._note_end(worker, status)
                     self._replace(workers)
             if time.monotonic() - ticked > TICK_SECONDS:
                 ticked = time.monotonic()
@@ -190,72 +217,56 @@ class Supervisor:
                 if not self._work.is_over():
                     busy = time.monotonic()
 
-    def _pass_on_notices(self, child: _Child) -> None:
+    def _pass_on_notices(self, worker: RunningWorker) -> None:
         """Shows what a worker says of the storage's troubles; of many that say the same, one."""
-        assert child.process.stdout is not None
-        for line in child.process.stdout.readlines():
+        for line in worker.notices():
             now = time.monotonic()
             if now - self._told.get(line, -1e9) > SECONDS_BETWEEN_EQUAL_NOTICES:
                 self._told[line] = now
                 log.warning("%s", line.rstrip())
 
-    def _note_end(self, child: _Child, status: int) -> None:
+    def _note_end(self, worker: RunningWorker, status: int) -> None:
         """A worker left: because it was done, was told to, or died."""
         if status == Interrupted.exit_status:
             # `stop`, or the study was closed: the others leave as well. If not, somebody told this
             # one worker to end.
             self._stopping = self._stopping or not self._work.is_open()
         elif status != 0:
-            for worker_id in ledger.worker_ids_of(self._storage, child.process.pid):
-                ledger.end_worker(self._storage, worker_id)
+            if worker.pid is not None:
+                for worker_id in ledger.worker_ids_of(self._storage, worker.pid):
+                    ledger.end_worker(self._storage, worker_id)
             self._work.recover()
-            self._count_death(child, status)
+            self._count_death(worker, status)
 
-    def _count_death(self, child: _Child, status: int) -> None:
+    def _count_death(self, worker: RunningWorker, status: int) -> None:
         finished = self._work.finished()
         self._deaths = self._deaths + 1 if finished == self._finished_at_last_death else 1
         self._finished_at_last_death = finished
         told = f"signal {-status}" if status < 0 else f"status {status}"
-        log.warning("a worker died (%s); see %s", told, child.log_path)
-        if self._deaths >= MOST_DEATHS_IN_A_ROW:
+        log.warning("a worker died (%s); see %s", told, worker.logged_in)
+        if self._deaths >= self._launcher.most_deaths_in_a_row:
             raise WorkersDying(
                 f"{self._work.name}: {self._deaths} workers died in a row without finishing a "
-                f"trial ({_last_words(child.log_path)}); see {child.log_path}"
+                f"trial ({worker.last_words()}); see {worker.logged_in}"
             )
 
     def _replace(self, workers: int) -> None:
-        if not self._stopping and len(self._children) < self._work.wanted(workers):
+        if not self._stopping and len(self._workers) < self._work.wanted(workers):
             self._start()
 
     def _start(self) -> None:
-        self._started += 1
-        path = self._data_dir.log(self._work.name, f"{os.getpid()}-{self._started}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            output = path.open("a")
-        except OSError as error:  # a full disk
-            log.warning("no log of this worker: %s", error)
-            output = open(os.devnull, "w")  # noqa: PTH123, SIM115  closed below
-        with output:
-            process = spawn(self._job, output)
-        self._children.append(_Child(process, path))
+        self._workers.append(self._launcher.start(self._job))
 
     def _end_all(self) -> None:
         """Asks the workers to end, then insists; what they could not record is recovered."""
         if self._stopping:
             self._on_stop()
-        for child in self._children:
-            child.process.send_signal(signal.SIGTERM)
+        for worker in self._workers:
+            worker.ask_to_end()
         deadline = time.monotonic() + DRAIN_SECONDS
-        for child in self._children:
-            try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
-            assert child.process.stdout is not None
-            child.process.stdout.close()
-        self._children.clear()
+        for worker in self._workers:
+            worker.end(max(0.1, deadline - time.monotonic()))
+        self._workers.clear()
         if not isinstance(sys.exception(), StorageLost):
             self._work.recover()
 
@@ -263,32 +274,3 @@ class Supervisor:
         if self._stopping:
             raise Interrupted("interrupted twice: not waiting for anything")
         self._stopping = True
-
-
-def spawn(job: Job, output: IO[str]) -> "subprocess.Popen[str]":
-    """Starts one worker: a fresh interpreter in a session of its own, so that Ctrl-C reaches only
-    the launcher, which then ends its workers in good order."""
-    threads = str(job.threads)
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "search.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=output,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    process.stdin.write(job.to_json() + "\n")
-    process.stdin.close()
-    return process
-
-
-def _last_words(path: Path) -> str:
-    """The last line of a worker's log."""
-    if not path.is_file():
-        return "it has no log"
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:160] if lines else "it wrote nothing"

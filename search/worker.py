@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class Interruption:
 class Worker:
     """Claims and trains; holds at most one slot at a time."""
 
-    def __init__(self, storage: Storage, job: Job, interrupted: Interruption) -> None:
+    def __init__(self, storage: Storage, job: Job, interrupted: Callable[[], bool]) -> None:
         self._storage, self._job, self._interrupted = storage, job, interrupted
         self._data_dir = DataDir(Path(job.data_dir))
         self._data: dict[str, Data] = {}
@@ -162,10 +162,10 @@ class Worker:
             raise Interrupted("interrupted")
 
 
-def work(job: Job, interrupted: Interruption) -> Standing:
+def work(job: Job, interrupted: Callable[[], bool]) -> Standing:
     """Opens the storage and works as the job says; see `Worker`."""
     warm_up()  # before the lease and the working time begin
-    storage = open_storage(job.storage, wait=job.launcher_pid is not None)
+    storage = open_storage(job.storage, wait=job.supervised)
     try:
         worker = Worker(storage, job, interrupted)
         if job.study_uid is None:
@@ -177,14 +177,19 @@ def work(job: Job, interrupted: Interruption) -> Standing:
 
 
 def run_here(job: Job) -> None:
-    """Works in this process, as a worker that nobody supervises.
+    """Works in this process, until a signal comes or the launcher, if it has one, has gone.
 
     Raises:
-        Interrupted: a signal came, or the study was stopped or closed.
+        Interrupted: so it ended, or the study was stopped or closed.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     interrupted = Interruption(job.launcher_pid)
     interrupted.listen()
+    run_until(job, interrupted)
+
+
+def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
+    """As `run_here`, where it is not by a signal that the worker learns that it must leave."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     standing = work(job, interrupted)
     log.info("ended: %s", standing.value)
     if standing is not Standing.DONE:

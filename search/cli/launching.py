@@ -40,6 +40,7 @@ def run(
 ) -> None:
     """Create a study, or go on with it, on N local workers until its budget is met."""
     from search.illustration.artifacts import Illustrator
+    from search.local_launcher import LocalLauncher
     from search.supervisor import OneStudy, Supervisor
 
     check_device(device)
@@ -53,7 +54,8 @@ def run(
 
     with shown_progress(session, storage, stored) as shown:
         work, job = OneStudy(storage, stored), new_job(session, threads, device)
-        supervisor = Supervisor(storage, work, session.data_dir, job, watch, shown.stopping)
+        launcher = LocalLauncher(session.data_dir, stored.name)
+        supervisor = Supervisor(storage, work, launcher, job, watch, shown.stopping)
         try:
             supervisor.run(worker_count(workers, threads))
         except Interrupted:
