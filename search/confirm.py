@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from search import results, tables
 from search.errors import NotFound, SearchError, StudyClosed
 from search.paths import DataDir
 from search.samplers import derive_seed
+from search.shelf import insist
 from search.storage import Storage, patient
-from search.study import StoredStudy
+from search.study import StoredStudy, shelf_of
 
 START_SECONDS = 3.0
 """Until a fresh process has imported torch and built its data."""
@@ -140,7 +142,7 @@ def train_all(
         SearchError: a process died; what was done is recorded.
     """
     context = multiprocessing.get_context("spawn")
-    split_seed = study.spec.study.split_seed
+    split_seed, shelf = study.spec.study.split_seed, shelf_of(study, data_dir)
     with ProcessPoolExecutor(
         min(workers, max(1, len(jobs))), context, _prepare, (corpus, split_seed, threads)
     ) as pool:
@@ -150,6 +152,8 @@ def train_all(
         try:
             for future in _as_they_end(futures):
                 done = future.result()
+                path = data_dir.confirmed(study.uid, *done.key)
+                insist(partial(shelf.put, path))
                 _record(storage, study, done)
                 tell(futures[future], done)
         except BrokenProcessPool:

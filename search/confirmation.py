@@ -71,7 +71,7 @@ def _word_nats(
     total = np.zeros(len(data.dev_words))
     for each in models:
         path = data_dir.confirmed(study.uid, *each.key)
-        total += word_losses(load_model(path, each.checkpoint_sha256), data.dev_words)[0]
+        total += word_losses(load_model(study, path, each.checkpoint_sha256), data.dev_words)[0]
     return total / len(models)
 
 

@@ -96,7 +96,7 @@ def _likelihoods(
     members, likelihoods = [], []
     for member in (*confirmed, *searched):
         try:
-            model = load_model(_path(study, data_dir, member), member.checkpoint_sha256)
+            model = load_model(study, _path(study, data_dir, member), member.checkpoint_sha256)
         except CheckpointError:
             continue  # it lies on another host, or is damaged: the others do
         members.append(member)

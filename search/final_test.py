@@ -145,7 +145,9 @@ def test(storage: Storage, study: StoredStudy, data_dir: DataDir) -> TestResult:
 
 def _load(study: StoredStudy, data_dir: DataDir, models: list[dict[str, Any]]) -> list[Model]:
     directory = data_dir.checkpoints(study.uid)
-    return [load_model(directory / each["file"], each["checkpoint_sha256"]) for each in models]
+    return [
+        load_model(study, directory / each["file"], each["checkpoint_sha256"]) for each in models
+    ]
 
 
 def _claim(storage: Storage, study: StoredStudy, won: Winner | None, token: str) -> Any:

@@ -11,8 +11,8 @@ from makemore_core.contexts import Data
 from makemore_core.mixture import mix
 from search import results
 from search.errors import NotFound
-from search.objective import KEPT_CHECKPOINTS
 from search.paths import DataDir
+from search.retention import KEPT_CHECKPOINTS
 from search.storage import Storage
 from search.study import StoredStudy, kept_corpus, load_model
 
@@ -67,7 +67,7 @@ def table(
     rows: list[Row] = []
     for attempt in sorted(attempts, key=lambda each: each.ordinal):
         path = data_dir.checkpoint(study.uid, attempt.trial)
-        model = load_model(path, attempt.checkpoint_sha256)
+        model = load_model(study, path, attempt.checkpoint_sha256)
         for mixed, share in ((False, 1.0), (True, weight)):
             mixture = mix(model, counted, data, share)
             rows.append(

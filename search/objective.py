@@ -1,6 +1,5 @@
 """The bridge: makes the trial a claim allows, trains it, reports, prunes, records how it ended."""
 
-import contextlib
 import logging
 import os
 import time
@@ -17,7 +16,7 @@ from makemore_core.contexts import Data
 from makemore_core.errors import Diverged
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
-from search import budget, ledger, results, space
+from search import budget, ledger, results, retention, space
 from search.budget import Claim, Standing
 from search.errors import SearchError, TrialEnded, TrialLost, TrialPruned
 from search.paths import DataDir
@@ -25,18 +24,16 @@ from search.pruning import Pruner, resource_at
 from search.quick_trials import QuickStorage
 from search.rivals import Rivals
 from search.samplers import derive_seed, sampler_for
+from search.shelf import Shelf, insist
 from search.snapshots import Snapshots
-from search.storage import Storage, Trouble, patient
-from search.study import StoredStudy
+from search.storage import Storage, patient
+from search.study import StoredStudy, shelf_of
 from search.study_file import StudySpec
 from search.surroundings import surroundings
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
-KEPT_CHECKPOINTS = 10
-ABANDONED_SECONDS = 600.0
-"""A temporary file that old is nobody's any more."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,11 @@ class Bench:
     """What a sampler learns from; for as long as the worker lives it reads each trial once."""
     rivals: Rivals
     """What a pruner compares with; likewise."""
+
+    @property
+    def shelf(self) -> Shelf:
+        """The study's model files."""
+        return shelf_of(self.study, self.data_dir)
 
     def attempt_columns(self) -> dict[str, Any]:
         """What a claim records of this worker."""
@@ -303,25 +305,22 @@ def _completed(made: Attempt, result: TrialResult) -> dict[str, Any]:
 def _keep_checkpoint(made: Attempt, result: TrialResult) -> str | None:
     """Saves the model if it is among the best; its hash goes into the database with the outcome."""
     bench = made.bench
-    better = results.best_trials(bench.storage, bench.study, KEPT_CHECKPOINTS)
-    if len(better) == KEPT_CHECKPOINTS and result.dev_loss >= better[-1].dev_loss:
+    if not retention.is_worth_keeping(bench.storage, bench.study, result.dev_loss):
         return None
-    trouble = Trouble()
-    while True:
-        try:
-            sha256 = checkpoint.save(
-                bench.data_dir.checkpoint(bench.study.uid, made.number),
-                result.model,
-                {"study": bench.study.name, "trial": made.number, "dev_loss": result.dev_loss},
-            )
-        except OSError as error:  # the disk is full: the result is held until there is room
-            if bench.interrupted():
-                raise TrialLost(ledger.INTERRUPTED) from None
-            trouble.wait(error)
-            ledger.beat(bench.storage, bench.study, bench.worker_id)
-        else:
-            trouble.end()
-            return sha256
+    path = bench.data_dir.checkpoint(bench.study.uid, made.number)
+    about = {"study": bench.study.name, "trial": made.number, "dev_loss": result.dev_loss}
+
+    def keep() -> str:
+        sha256 = checkpoint.save(path, result.model, about)
+        bench.shelf.put(path)
+        return sha256
+
+    def meanwhile() -> None:
+        if bench.interrupted():
+            raise TrialLost(ledger.INTERRUPTED)
+        ledger.beat(bench.storage, bench.study, bench.worker_id)
+
+    return insist(keep, meanwhile)
 
 
 def _finish(bench: Bench, claim: Claim, trial_id: int | None, values: dict[str, Any]) -> str:
@@ -339,28 +338,9 @@ def _finish(bench: Bench, claim: Claim, trial_id: int | None, values: dict[str, 
     if outcome != "failed":
         Snapshots(bench.storage, bench.study, bench.data_dir, claim).drop()
     if outcome == "complete":
-        _drop_old_checkpoints(bench)
+        retention.drop_the_rest(bench.storage, bench.study, bench.shelf)
+        retention.sweep(bench.data_dir.checkpoints(bench.study.uid))
     return outcome if reason != ledger.ERROR else ledger.ERROR
-
-
-def _drop_old_checkpoints(bench: Bench) -> None:
-    """Keeps the checkpoints of the ten best trials, all that a test opening names, and snapshots
-    of trials under way or to be tried again. What is written after this look is left alone."""
-    directory = bench.data_dir.checkpoints(bench.study.uid)
-    models = list(directory.glob("trial-*.safetensors"))
-    snapshots = list(directory.glob("slot-*-step-*.safetensors"))
-    keep = results.trials_to_keep(bench.storage, bench.study, KEPT_CHECKPOINTS)
-    for path in models:
-        if int(path.stem.removeprefix("trial-")) not in keep:
-            path.unlink(missing_ok=True)
-    unfinished = results.unfinished_slots(bench.storage, bench.study) if snapshots else set()
-    for path in snapshots:
-        if int(path.name.split("-")[1]) not in unfinished:
-            path.unlink(missing_ok=True)
-    for path in directory.glob("*.tmp"):  # of a worker that was killed while it wrote
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                path.unlink()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

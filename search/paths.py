@@ -36,8 +36,24 @@ class DataDir:
         return self.checkpoints(study_uid) / f"slot-{ordinal}-step-{step}.safetensors"
 
     def artifacts(self) -> Path:
+        """Pictures of trials; model files that every host needs lie where the study says."""
         return self.root / "artifacts"
 
     def log(self, study_name: str, worker: str) -> Path:
         """Of one worker process; its name is safe for any file system."""
         return self.root / "logs" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', study_name)}-{worker}.log"
+
+
+def trial_of(name: str) -> int | None:
+    """The trial whose checkpoint has this file name."""
+    return _number(r"trial-(\d+)\.safetensors", name)
+
+
+def ordinal_of(name: str) -> int | None:
+    """The slot whose snapshot has this file name."""
+    return _number(r"slot-(\d+)-step-\d+\.safetensors", name)
+
+
+def _number(pattern: str, name: str) -> int | None:
+    found = re.fullmatch(pattern, name)
+    return None if found is None else int(found[1])

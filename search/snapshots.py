@@ -17,7 +17,7 @@ from search import ledger
 from search.budget import Claim
 from search.paths import DataDir
 from search.storage import Storage
-from search.study import StoredStudy
+from search.study import StoredStudy, shelf_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Snapshots:
         self, storage: Storage, study: StoredStudy, data_dir: DataDir, claim: Claim
     ) -> None:
         self._storage, self._study, self._data_dir, self._claim = storage, study, data_dir, claim
+        self._shelf = shelf_of(study, data_dir)
         self._kept = list(claim.snapshots)
         self._due = time.monotonic() + INTERVAL_SECONDS
 
@@ -42,7 +43,7 @@ class Snapshots:
         for entry in self._kept:
             path = self._path(entry["step"])
             try:
-                return checkpoint.load_snapshot(path, entry["sha256"])[0]
+                return self._shelf.load(checkpoint.load_snapshot, path, entry["sha256"])[0]
             except CheckpointError as error:
                 log.warning("slot %d: %s; falling back", self._claim.ordinal, error)
         return None
@@ -59,11 +60,13 @@ class Snapshots:
             TrialLost: the attempt was given up on meanwhile.
         """
         started = time.monotonic()
+        path = self._path(run.step)
         try:
-            sha256 = checkpoint.save_snapshot(self._path(run.step), run.snapshot(), {})
+            sha256 = checkpoint.save_snapshot(path, run.snapshot(), {})
         except OSError as error:  # a full disk must not end a trial that can do without
             log.warning("slot %d: no snapshot (%s)", self._claim.ordinal, error)
         else:
+            self._share(path)
             entries = [e for e in self._kept if e["step"] != run.step]
             self._kept = [{"step": run.step, "sha256": sha256}, *entries][:KEPT]
             ledger.record_snapshots(self._storage, self._claim.attempt_id, self._kept)
@@ -75,15 +78,16 @@ class Snapshots:
         """The slot is settled: none is needed any more."""
         self._drop_all_but([])
 
-    def _drop_all_but(self, kept: list[dict[str, object]]) -> None:
-        keep = {self._path(entry["step"]) for entry in kept}
-        for path in self._directory.glob(f"slot-{self._claim.ordinal}-step-*"):
-            if path not in keep:
-                path.unlink(missing_ok=True)
+    def _share(self, path: Path) -> None:
+        try:
+            self._shelf.put(path)
+        except OSError as error:  # this host can go on from it; another falls back
+            log.warning("slot %d: a snapshot on this host alone (%s)", self._claim.ordinal, error)
 
-    @property
-    def _directory(self) -> Path:
-        return self._data_dir.checkpoints(self._study.uid)
+    def _drop_all_but(self, kept: list[dict[str, object]]) -> None:
+        keep = {self._path(entry["step"]).name for entry in kept}
+        for name in self._shelf.names(f"slot-{self._claim.ordinal}-step-") - keep:
+            self._shelf.drop(name)
 
     def _path(self, step: object) -> Path:
         return self._data_dir.snapshot(self._study.uid, self._claim.ordinal, int(str(step)))

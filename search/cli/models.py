@@ -113,5 +113,5 @@ def _best_of(session: Session, name: str, new: bool) -> "tuple[Model, tuple[str,
     stored = study.resolve(storage, name)
     winner = results.require_best(storage, stored)
     path = session.data_dir.checkpoint(stored.uid, winner.trial)
-    model = study.load_model(path, winner.checkpoint_sha256)
+    model = study.load_model(stored, path, winner.checkpoint_sha256)
     return model, study.kept_corpus(storage, stored, session.data_dir).words if new else ()

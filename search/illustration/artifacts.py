@@ -30,7 +30,7 @@ from search.illustration.note import write_note
 from search.paths import DataDir
 from search.results import status
 from search.storage import Storage, patient
-from search.study import StoredStudy, all_studies, config_file
+from search.study import StoredStudy, all_studies, config_file, shelf_of
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,8 @@ def _drawings(
     yield "learning-curve.svg", pictures.learning_curve(name, attempt.curve)
     try:
         path = data_dir.checkpoint(study.uid, attempt.trial)
-        model = plain_model.load(path, attempt.checkpoint_sha256 or "")
+        recorded = attempt.checkpoint_sha256 or ""
+        model = shelf_of(study, data_dir).load(plain_model.load, path, recorded)
     except CheckpointError as error:
         log.info("trial %d: no embedding and samples: %s", attempt.trial, error)
     else:

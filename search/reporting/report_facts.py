@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -19,7 +18,7 @@ from search.paths import DataDir
 from search.reporting.plot_pieces import thin
 from search.results import StatusView
 from search.storage import Storage
-from search.study import StoredStudy
+from search.study import StoredStudy, shelf_of
 
 MOST_FOR_IMPORTANCE = 3_000
 FEWEST_FOR_IMPORTANCE = 8
@@ -82,22 +81,20 @@ def _model(
     """The winner's model, its hash checked, or why there is none to show."""
     if winner is None:
         return None, "no trial is complete yet"
-    path, sha256 = data_dir.checkpoint(study.uid, winner.trial), winner.checkpoint_sha256
-    if confirmed and not _is_file(path, sha256):
+    files = [(data_dir.checkpoint(study.uid, winner.trial), winner.checkpoint_sha256)]
+    if confirmed:
         first = next(each for each in confirm.trained(storage, study) if each.trial == winner.trial)
-        path, sha256 = data_dir.confirmed(study.uid, *first.key), first.checkpoint_sha256
-    if sha256 is None:
-        return None, f"no checkpoint of trial {winner.trial} was kept"
-    if not path.is_file():
-        return None, f"the checkpoint of trial {winner.trial} is not on this machine"
-    try:
-        return plain_model.load(path, sha256), ""
-    except CheckpointError as error:
-        return None, str(error)
-
-
-def _is_file(path: Path, sha256: str | None) -> bool:
-    return sha256 is not None and path.is_file()
+        files.append((data_dir.confirmed(study.uid, *first.key), first.checkpoint_sha256))
+    why = f"no checkpoint of trial {winner.trial} was kept"
+    for path, sha256 in files:
+        if sha256 is not None:
+            try:
+                return shelf_of(study, data_dir).load(plain_model.load, path, sha256), ""
+            except CheckpointError as error:
+                why = str(error)
+                if not path.is_file():
+                    why = f"the checkpoint of trial {winner.trial} is not on this machine"
+    return None, why
 
 
 def importances(facts: Facts) -> dict[str, float]:
