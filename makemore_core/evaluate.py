@@ -84,6 +84,12 @@ def word_losses(
     model: Model, words: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Nats of each word (W,), and its predicted characters, its end included (W,)."""
+    return by_word(example_nats(model, words), words)
+
+
+def by_word(
+    nats: NDArray[np.float64], words: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Nats of each example (N,), in the words' order, as `word_losses` gives them."""
     characters = np.fromiter((len(word) + 1 for word in words), np.int64, len(words))
-    nats = example_nats(model, words)  # (N,)
     return np.add.reduceat(nats, np.cumsum(characters) - characters), characters

@@ -96,10 +96,7 @@ def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job
         NotFound: the study has no complete trial.
     """
     if study.closed:
-        raise StudyClosed(
-            f"study {study.name}: its test split has been opened, so its winner is settled; "
-            "confirm before `test`"
-        )
+        raise settled(study)
     done = {each.key for each in trained(storage, study)}
     best = results.best_trials(storage, study, top)
     if not best:
@@ -116,6 +113,14 @@ def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job
         for index in range(seeds)
         if (each.trial, index) not in done
     ]
+
+
+def settled(study: StoredStudy) -> StudyClosed:
+    """The error of whoever would still change a winner that the test split was opened for."""
+    return StudyClosed(
+        f"study {study.name}: its test split has been opened, so its winner is settled; "
+        "confirm before `test`"
+    )
 
 
 def cost(jobs: Sequence[Job], workers: int) -> Cost:

@@ -11,6 +11,7 @@ from makemore_core.contexts import Data
 from makemore_core.evaluate import word_losses
 from search import confirm, ensemble
 from search.confirm import Candidate, Job, Trained
+from search.errors import BadInput
 from search.intervals import bootstrap
 from search.paths import DataDir
 from search.storage import Storage
@@ -19,7 +20,8 @@ from search.study import StoredStudy, kept_corpus, load_model
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The JSON document of `confirm`."""
+    """The JSON document of `confirm`: `winner` is the best single configuration, also where the
+    ensemble is what `test` will open (`ensemble["winner"]`)."""
 
     study: str
     winner: dict[str, Any]
@@ -34,12 +36,20 @@ def run(
     data_dir: DataDir,
     top: int,
     seeds: int,
-    most_members: int,
+    most_members: int | None,
     workers: int,
     threads: int,
     tell: Callable[[str], object],
 ) -> Confirmation:
-    """Trains what is missing, then compares what there is."""
+    """Trains what is missing, then compares what there is.
+
+    Args:
+        most_members: of an ensemble; None: as many as the study file says, none if it does not.
+
+    Raises:
+        BadInput: the study file names an ensemble as the winner, of another number.
+    """
+    most = _most_members(study, most_members)
     jobs = confirm.plan(storage, study, top, seeds)
     corpus = kept_corpus(storage, study, data_dir)
     if jobs:
@@ -57,10 +67,29 @@ def run(
     data = Data.of(corpus, study.spec.study.split_seed)
     nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in found}
     rows = [_row(each, nats, found[0].trial, data) for each in found]
-    chosen = None
-    if most_members:
-        chosen = asdict(ensemble.choose(storage, study, data_dir, corpus, most_members))
+    chosen = _ensemble(storage, study, data_dir, data, most) if most else None
     return Confirmation(study.name, rows[0], rows, confirm.optimism(storage, study, found), chosen)
+
+
+def _most_members(study: StoredStudy, asked: int | None) -> int:
+    named = study.spec.confirm.ensemble
+    if named and asked not in (None, named):
+        raise BadInput(
+            f"--ensemble {asked}: the file of study {study.name} names an ensemble of at most "
+            f"{named} as the winner; change it there, under [confirm], and `run` it"
+        )
+    return named or asked or 0
+
+
+def _ensemble(
+    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data, most: int
+) -> dict[str, Any]:
+    """Chooses an ensemble; if the study file says so, it is what `test` will open."""
+    chosen = ensemble.choose(storage, study, data_dir, data, most)
+    wins = study.spec.confirm.ensemble > 0
+    if wins:
+        ensemble.record(storage, study, chosen)
+    return asdict(chosen) | {"winner": wins}
 
 
 def _word_nats(

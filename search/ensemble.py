@@ -1,27 +1,31 @@
 """A handful of stored models whose averaged probabilities do best on dev, chosen greedily.
 
 Caruana et al. 2004: start from the best model, then add whichever improves the average most, a
-model again if need be, until none does.
+model again if need be, until none does. Where the study file names an ensemble as the winner, the
+choice is recorded, and `test` opens the test split for exactly these models.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import delete, select
 
 from makemore_core.contexts import Data
-from makemore_core.corpus import Corpus
 from makemore_core.errors import CheckpointError
-from makemore_core.evaluate import example_nats
-from search import confirm, results
+from makemore_core.evaluate import by_word, example_nats
+from search import confirm, results, tables
 from search.errors import NotFound
+from search.intervals import bootstrap
 from search.paths import DataDir
-from search.storage import Storage
+from search.storage import Storage, patient
 from search.study import StoredStudy, load_model
 
 STORED = 10
+
+Nats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,83 +34,170 @@ class Member:
 
     trial: int
     seed_index: int | None
+    seed: int
     checkpoint_sha256: str
+    share: float = 0.0
+    """Of the averaged probabilities."""
+
+    def path(self, study: StoredStudy, data_dir: DataDir) -> Path:
+        """Where its checkpoint lies on this machine."""
+        if self.seed_index is None:
+            return data_dir.checkpoint(study.uid, self.trial)
+        return data_dir.confirmed(study.uid, self.trial, self.seed_index)
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The chosen models, repeats included, and the loss of their averaged probabilities."""
+    """The chosen models and the loss of their averaged probabilities, in nats per character.
+
+    Dev chose them, so `dev_loss` is too good. `crossed_dev_loss` is fairer: each half of the dev
+    words is judged by an ensemble that the other half chose. The models themselves were found on
+    all of dev all the same; only the test split has seen none of this.
+    """
 
     members: list[Member]
     dev_loss: float
+    dev_loss_ci95: tuple[float, float]  # over words
     dev_loss_unseen: float | None
+    crossed_dev_loss: float
+    crossed_dev_loss_ci95: tuple[float, float]
 
 
 def choose(
-    storage: Storage, study: StoredStudy, data_dir: DataDir, corpus: Corpus, most: int
+    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data, most: int
 ) -> Ensemble:
     """Chooses at most `most` of a study's stored models.
 
     Raises:
         NotFound: none of them is stored on this host.
     """
-    data = Data.of(corpus, study.spec.study.split_seed)
-    members, likelihoods = _likelihoods(storage, study, data_dir, data)
-    chosen = greedy(likelihoods, most)
-    nats = -np.log(np.mean([likelihoods[index] for index in chosen], axis=0))
-    seen = set(data.train_words)
+    stored, likelihoods = _likelihoods(storage, study, data_dir, data)
+    shares = greedy(likelihoods, most)
+    members = [Member(**vars(stored[index]) | {"share": share}) for index, share in shares.items()]
     lengths = [len(word) + 1 for word in data.dev_words]
-    unseen = np.repeat([word not in seen for word in data.dev_words], lengths)
+    seen = set(data.train_words)
+    unseen = np.repeat([word not in seen for word in data.dev_words], lengths)  # (N,)
+    second_half = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)  # (N,): every other word
+    nats = averaged_nats(likelihoods, shares)
+    crossed = crossed_nats(likelihoods, second_half, most)
     return Ensemble(
-        members=[members[index] for index in chosen],
+        members=members,
         dev_loss=float(nats.mean()),
+        dev_loss_ci95=bootstrap(*by_word(nats, data.dev_words)),
         dev_loss_unseen=float(nats[unseen].mean()) if unseen.any() else None,
+        crossed_dev_loss=float(crossed.mean()),
+        crossed_dev_loss_ci95=bootstrap(*by_word(crossed, data.dev_words)),
     )
 
 
-def greedy(likelihoods: Sequence[NDArray[np.float64]], most: int) -> list[int]:
-    """Indices of the chosen models; `likelihoods` are those of each example, (N,) for a model."""
+def greedy(likelihoods: NDArray[np.float64], most: int) -> dict[int, float]:
+    """The chosen models with their shares, the first chosen first; (M, N): of each example."""
     chosen: list[int] = []
     total = np.zeros_like(likelihoods[0])
     best = np.inf
     while len(chosen) < most:
-        losses = [-np.log((total + each) / (len(chosen) + 1)).mean() for each in likelihoods]
+        losses = -np.log((total + likelihoods) / (len(chosen) + 1)).mean(axis=1)  # (M,)
         index = int(np.argmin(losses))
         if losses[index] >= best:
             break
         best = losses[index]
         chosen.append(index)
         total += likelihoods[index]
-    return chosen
+    return {index: chosen.count(index) / len(chosen) for index in chosen}
+
+
+def averaged_nats(likelihoods: NDArray[np.float64], shares: Mapping[int, float]) -> Nats:
+    """Negative log of the averaged probabilities of each example. (N,)"""
+    weights = np.array(list(shares.values()))
+    return np.asarray(-np.log(weights @ likelihoods[list(shares)]))
+
+
+def crossed_nats(
+    likelihoods: NDArray[np.float64], second_half: NDArray[np.bool_], most: int
+) -> Nats:
+    """As `averaged_nats`, each half of the examples by an ensemble that the other half chose."""
+    nats = np.empty(len(second_half))
+    for judged in (second_half, ~second_half):
+        shares = greedy(likelihoods[:, ~judged], most)
+        nats[judged] = averaged_nats(likelihoods[:, judged], shares)
+    return nats
+
+
+@patient
+def record(storage: Storage, study: StoredStudy, chosen: Ensemble) -> None:
+    """Records an ensemble as its study's winner.
+
+    Raises:
+        StudyClosed: the test split has been opened meanwhile, so the winner is settled.
+    """
+    e, s = tables.ensembles, tables.studies
+    with storage.write() as connection:
+        closed = connection.execute(
+            select(s.c.closed_at).where(s.c.uid == study.uid).with_for_update()
+        ).scalar_one()
+        if closed is not None:
+            raise confirm.settled(study)
+        connection.execute(delete(e).where(e.c.study_uid == study.uid))
+        connection.execute(
+            e.insert().values(
+                study_uid=study.uid,
+                most=study.spec.confirm.ensemble,
+                members=[asdict(member) for member in chosen.members],
+                dev_loss=chosen.dev_loss,
+                chosen_at=storage.now(),
+            )
+        )
+
+
+@patient
+def recorded(storage: Storage, study: StoredStudy) -> tuple[list[Member], float]:
+    """The ensemble that `confirm` chose for a study whose file wants one, and its dev loss.
+
+    Raises:
+        NotFound: it has chosen none, or before the file wanted another number of models.
+    """
+    e, most = tables.ensembles, study.spec.confirm.ensemble
+    with storage.read() as connection:
+        row = connection.execute(
+            select(e.c.members, e.c.dev_loss).where(e.c.study_uid == study.uid, e.c.most == most)
+        ).first()
+    if row is None:
+        raise NotFound(
+            f"study {study.name}: its file names an ensemble of at most {most} models as the "
+            f"winner, and none is chosen yet; `confirm {study.name}` first"
+        )
+    return [Member(**member) for member in row.members], row.dev_loss
 
 
 def _likelihoods(
     storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data
-) -> tuple[list[Member], list[NDArray[np.float64]]]:
-    """Every stored model, and the probability that it gives each dev example. (N,)"""
-    searched = [
-        Member(each.trial, None, str(each.checkpoint_sha256))
-        for each in results.best_trials(storage, study, STORED)
-        if each.checkpoint_sha256
-    ]
-    confirmed = [
-        Member(each.trial, each.seed_index, each.checkpoint_sha256)
-        for each in confirm.trained(storage, study)
-    ]
+) -> tuple[list[Member], NDArray[np.float64]]:
+    """Every stored model, and the probability that it gives each dev example. (M, N)"""
     members, likelihoods = [], []
-    for member in (*confirmed, *searched):
+    for member in _stored(storage, study):
         try:
-            model = load_model(study, _path(study, data_dir, member), member.checkpoint_sha256)
+            model = load_model(study, member.path(study, data_dir), member.checkpoint_sha256)
         except CheckpointError:
             continue  # it lies on another host, or is damaged: the others do
         members.append(member)
         likelihoods.append(np.exp(-example_nats(model, data.dev_words)))
     if not members:
         raise NotFound(f"study {study.name}: none of its checkpoints lies in {data_dir.root}")
-    return members, likelihoods
+    return members, np.array(likelihoods)
 
 
-def _path(study: StoredStudy, data_dir: DataDir, member: Member) -> Path:
-    if member.seed_index is None:
-        return data_dir.checkpoint(study.uid, member.trial)
-    return data_dir.confirmed(study.uid, member.trial, member.seed_index)
+def _stored(storage: Storage, study: StoredStudy) -> list[Member]:
+    """The confirmed models, and those of the best trials that were kept."""
+    confirmed = [
+        Member(each.trial, each.seed_index, each.seed, each.checkpoint_sha256)
+        for each in confirm.trained(storage, study)
+    ]
+    best = [
+        results.recorded_attempt(storage, study, each.trial)
+        for each in results.best_trials(storage, study, STORED)
+        if each.checkpoint_sha256
+    ]
+    searched = [
+        Member(each.trial, None, each.training_seed, each.checkpoint_sha256) for each in best
+    ]
+    return confirmed + searched

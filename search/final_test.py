@@ -12,7 +12,6 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,24 +21,31 @@ from sqlalchemy.exc import IntegrityError
 
 from makemore_core.contexts import Data
 from makemore_core.corpus import Corpus
-from makemore_core.evaluate import word_losses
+from makemore_core.evaluate import by_word, example_nats
 from makemore_core.model import Model
 from makemore_core.sealed_test import open_test_split
-from search import confirm, results, tables
+from search import ensemble, tables
 from search.errors import StorageLost
 from search.intervals import bootstrap
 from search.paths import DataDir
 from search.processes import HOST, is_dead
 from search.storage import Storage, patient
 from search.study import StoredStudy, kept_corpus, load_model
+from search.winner import Winner, winner
 
 CLAIM_SECONDS = 60.0
 """After so long without a result, an opening counts as interrupted."""
+PER_MODEL = ("seed", "checkpoint_sha256", "trial", "share")
+"""What an answer says of each model beside its loss; the last two of an ensemble's."""
 
 
 @dataclass(frozen=True)
 class TestResult:
-    """What the test split said, once. Losses in nats per predicted character."""
+    """What the test split said, once. Losses in nats per predicted character.
+
+    Of a configuration it is the mean loss of its models; of an ensemble the loss of its averaged
+    probabilities, and `trial` is that of the first chosen.
+    """
 
     study: str
     trial: int
@@ -51,6 +57,7 @@ class TestResult:
     evaluated_at: str
     first_time: bool
     opened_before: list[dict[str, Any]]
+    ensemble: bool
 
 
 @patient
@@ -81,42 +88,6 @@ def opened_before(storage: Storage, study: StoredStudy) -> list[dict[str, Any]]:
         for row in rows
         if own is None or row.claimed_at < own.claimed_at
     ]
-
-
-@dataclass(frozen=True)
-class Winner:
-    """What the test split is opened for: a configuration and its models."""
-
-    trial: int
-    config: dict[str, Any]
-    dev_loss: float  # the mean over the models
-    models: list[dict[str, Any]]  # {seed, checkpoint_sha256, file}
-
-
-def winner(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner:
-    """The winner of `confirm`, with all its models; without a confirmation the best trial.
-
-    Raises:
-        NotFound: the study has no complete trial.
-    """
-    confirmed = confirm.candidates(storage, study)
-    if not confirmed:
-        best = results.require_best(storage, study)
-        seed = results.recorded_attempt(storage, study, best.trial).training_seed
-        path = data_dir.checkpoint(study.uid, best.trial)
-        models = [_model(seed, best.checkpoint_sha256, path)]
-        return Winner(best.trial, dict(best.config), best.dev_loss, models)
-    first = confirmed[0]
-    models = [
-        _model(each.seed, each.checkpoint_sha256, data_dir.confirmed(study.uid, *each.key))
-        for each in confirm.trained(storage, study)
-        if each.trial == first.trial
-    ]
-    return Winner(first.trial, first.config, first.dev_loss_mean, models)
-
-
-def _model(seed: int, sha256: str | None, path: Path) -> dict[str, Any]:
-    return {"seed": seed, "checkpoint_sha256": sha256, "file": path.name}
 
 
 def test(storage: Storage, study: StoredStudy, data_dir: DataDir) -> TestResult:
@@ -214,22 +185,27 @@ def _take_over_if_interrupted(storage: Storage, study: StoredStudy, token: str) 
 def _evaluate(
     models: list[Model], corpus: Corpus, split_seed: int, described: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The mean loss of the models, its interval over words, and each model's own loss."""
+    """The winner's loss, its interval over words, and each model's own loss."""
     words = open_test_split(corpus, split_seed)
-    each_nats = [word_losses(model, words)[0] for model in models]
-    characters = word_losses(models[0], words)[1]
-    nats = np.mean(each_nats, axis=0)
+    each_nats = np.array([example_nats(model, words) for model in models])  # (M, N)
+    averaged = "share" in described[0]
+    if averaged:
+        shares = {index: model["share"] for index, model in enumerate(described)}
+        example = ensemble.averaged_nats(np.exp(-each_nats), shares)
+    else:
+        example = each_nats.mean(axis=0)
+    nats, characters = by_word(example, words)
     seen = set(Data.of(corpus, split_seed).train_words)
     unseen = np.array([word not in seen for word in words])
     return {
         "test_loss": _loss(nats, characters),
         "test_loss_ci95": bootstrap(nats, characters),
         "test_loss_unseen": _loss(nats[unseen], characters[unseen]) if unseen.any() else None,
+        "ensemble": averaged,
         "per_model": [
             {
-                "seed": model["seed"],
-                "test_loss": _loss(own, characters),
-                "checkpoint_sha256": model["checkpoint_sha256"],
+                **{key: model[key] for key in PER_MODEL if key in model},
+                "test_loss": float(own.mean()),
             }
             for model, own in zip(described, each_nats, strict=True)
         ],
@@ -266,6 +242,7 @@ def _result(opening: Any, first_time: bool, before: list[dict[str, Any]]) -> Tes
         evaluated_at=_told_time(opening.evaluated_at),
         first_time=first_time,
         opened_before=before,
+        ensemble=result.get("ensemble", False),
     )
 
 

@@ -25,7 +25,20 @@ def _corpora_and_artifacts(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE makemore_studies ADD COLUMN artifacts TEXT"))
 
 
-MIGRATIONS: Sequence[Migration] = (_corpora_and_artifacts,)
+def _ensembles(connection: Connection) -> None:
+    """Version 3: ensembles that a study's file names as its winner."""
+    connection.execute(
+        text(
+            "CREATE TABLE makemore_ensembles ("
+            "study_uid VARCHAR(32) NOT NULL PRIMARY KEY"
+            " REFERENCES makemore_studies (uid) ON DELETE CASCADE,"
+            " most INTEGER NOT NULL, members JSON NOT NULL,"
+            " dev_loss FLOAT NOT NULL, chosen_at FLOAT NOT NULL)"
+        )
+    )
+
+
+MIGRATIONS: Sequence[Migration] = (_corpora_and_artifacts, _ensembles)
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 
 

@@ -201,14 +201,17 @@ def unfinished_slots(storage: Storage, study: StoredStudy) -> set[int]:
 
 @patient
 def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]:
-    """Trials whose checkpoints stay: the best, those not settled yet, and what a test opened."""
-    a, o = tables.attempts, tables.openings
+    """Trials whose checkpoints stay: the best, those not settled yet, and what a test opened or,
+    once an ensemble has been chosen, will open."""
+    a, o, e = tables.attempts, tables.openings, tables.ensembles
     with storage.read() as connection:
         unsettled = connection.execute(
             select(a.c.trial).where(a.c.study_uid == study.uid, a.c.ended_at.is_(None))
         ).scalars()
         opened = connection.execute(select(o.c.trial).where(o.c.study_uid == study.uid)).scalars()
+        chosen = connection.execute(select(e.c.members).where(e.c.study_uid == study.uid)).scalar()
         keep = {trial for trial in (*unsettled, *opened) if trial is not None}
+        keep |= {member["trial"] for member in chosen or ()}
     return keep | {each.trial for each in best_trials(storage, study, count)}
 
 

@@ -17,6 +17,7 @@ from search.mixing import MixTable
 from search.preview import Preview
 from search.replay import Replay
 from search.results import BestView, TrialView
+from search.winner import told_winner
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -114,7 +115,8 @@ def test(result: TestResult) -> str:
     """The one answer of the test split."""
     low, high = result.test_loss_ci95
     lines = [
-        f"{result.study}: trial {result.trial}, test loss {result.test_loss:.4f} "
+        f"{result.study}: {told_winner(result.trial, result.per_model)}, test loss "
+        f"{result.test_loss:.4f} "
         f"(95% interval over words {low:.4f} to {high:.4f}; {_unseen(result.test_loss_unseen)}), "
         f"dev loss {result.dev_loss:.4f}",
         "opened now, for the first and only time"
@@ -227,11 +229,19 @@ def confirmation(view: Confirmation) -> str:
             f"the search's best was {-view.optimism:+.4f} worse when confirmed (its optimism)"
         )
     if view.ensemble is not None:
-        lines.append(
-            f"ensemble of {len(view.ensemble['members'])} models: dev loss "
-            f"{view.ensemble['dev_loss']:.4f} (chosen on dev, so it flatters itself; no interval)"
-        )
+        lines += _ensemble(view.ensemble)
     return "\n".join(lines)
+
+
+def _ensemble(view: Mapping[str, Any]) -> list[str]:
+    """An ensemble as chosen, and the fairer look at it."""
+    return [
+        f"ensemble of {len(view['members'])} models: dev loss {view['dev_loss']:.4f} (95% interval "
+        f"over words {_span(view['dev_loss_ci95'])}), too good as dev chose it; each half of the "
+        f"words by the other half's choice: {view['crossed_dev_loss']:.4f} "
+        f"({_span(view['crossed_dev_loss_ci95'])})",
+        *["the study file names it the winner: `test` opens the split for it"] * view["winner"],
+    ]
 
 
 def mixtures(view: MixTable) -> str:

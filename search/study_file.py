@@ -100,6 +100,10 @@ class LimitsSection(_Section):
     memory: Bytes | None = None
 
 
+class ConfirmSection(_Section):
+    ensemble: Annotated[int, Field(ge=0, le=100)] = 0
+
+
 class _File(_Section):
     study: StudySection
     budget: BudgetSection = BudgetSection()
@@ -107,6 +111,7 @@ class _File(_Section):
     pruner: PrunerSection = PrunerSection()
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     limits: LimitsSection = LimitsSection()
+    confirm: ConfirmSection = ConfirmSection()
     search: dict[str, Any] = {}
     enqueue: list[dict[str, Any]] = []
 
@@ -121,6 +126,7 @@ class StudySpec:
     pruner: PrunerSection
     early_stopping: EarlyStoppingSection
     limits: LimitsSection
+    confirm: ConfirmSection
     search: Mapping[str, Dimension]
     enqueue: tuple[Mapping[str, Value], ...]
 
@@ -136,8 +142,9 @@ class StudySpec:
         return document
 
     def definition(self) -> dict[str, Any]:
-        """What makes the study what it is, flat. Trials, timeout and target may change; and the
-        corpus counts by its fingerprint, which the study keeps, not by its name."""
+        """What makes the study what it is, flat. Trials, timeout and target may change, and until
+        the test split is opened what it is opened for; and the corpus counts by its fingerprint,
+        which the study keeps, not by its name."""
         flat = {
             f"{section}.{key}": value
             for section, values in self.as_document().items()
@@ -156,7 +163,7 @@ class StudySpec:
         return from_document(document, "command line")
 
 
-MAY_CHANGE = ("budget.trials", "budget.timeout", "budget.target")
+MAY_CHANGE = ("budget.trials", "budget.timeout", "budget.target", "confirm.ensemble")
 
 
 def read(path: Path) -> StudySpec:

@@ -7,6 +7,7 @@
     makemore_slots       the budget: one row for each configuration ever claimed, by ordinal
     makemore_attempts    one row for each time a slot was tried: seeds, reason, curve, checkpoint
     makemore_confirmations  the best configurations, trained again on fresh seeds
+    makemore_ensembles   the models whose averaged probabilities do best, where a study wants that
     makemore_openings    openings of a test split; these outlive their study
 
 A slot is the unit of the budget: it is created under a lock, tried until one attempt finishes, and
@@ -34,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -139,6 +140,16 @@ confirmations = Table(
     Column("checkpoint_sha256", String(64), nullable=False),
 )
 
+ensembles = Table(
+    "makemore_ensembles",
+    metadata,
+    Column("study_uid", ForeignKey("makemore_studies.uid", ondelete="CASCADE"), primary_key=True),
+    Column("most", Integer, nullable=False),  # how many models were wanted, at most
+    Column("members", JSON, nullable=False),  # as `ensemble.Member`
+    Column("dev_loss", Float, nullable=False),
+    Column("chosen_at", Float, nullable=False),
+)
+
 openings = Table(
     "makemore_openings",
     metadata,
@@ -149,7 +160,7 @@ openings = Table(
     Column("trial", Integer, nullable=False),
     Column("config", JSON, nullable=False),
     Column("dev_loss", Float, nullable=False),
-    Column("models", JSON, nullable=False),  # [{seed, checkpoint_sha256}]
+    Column("models", JSON, nullable=False),  # as `winner.Winner.models`
     Column("claimed_by", String(32), nullable=False),  # who evaluates it, or did
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),

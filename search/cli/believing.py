@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search import results, study
+from search import study
 from search.cli.options import StudyName, Threads, Workers, Yes
 from search.cli.steps import ask, worker_count
 from search.session import Session
@@ -16,7 +16,10 @@ def confirm(
     name: StudyName,
     top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 3,
     seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds for each.")] = 3,
-    ensemble: Annotated[int, typer.Option(min=0, help="Most models of an ensemble.")] = 0,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(min=0, help="Most models of an ensemble. Default: as the file says."),
+    ] = None,
     workers: Workers = None,
     threads: Threads = 1,
 ) -> None:
@@ -42,18 +45,18 @@ def test(
     yes: Yes = False,
 ) -> None:
     """Open the test split, once, for a study's winner; ever after show the recorded answer."""
-    from search import final_test, show
+    from search import final_test, show, winner
     from search.illustration.artifacts import Illustrator
 
     storage = session.open()
     stored = study.resolve(storage, name)
     if final_test.recorded(storage, stored) is None:
         storage = session.open(writing=True)
-        winner = results.require_best(storage, stored)
+        won = winner.winner(storage, stored, session.data_dir)
         ask(
             yes,
-            f"This opens the test split for study {stored.name}, once and for good, with trial "
-            f"{winner.trial} (dev loss {winner.dev_loss:.4f}), and closes the study. Go on?",
+            f"This opens the test split for study {stored.name}, once and for good, with "
+            f"{won.told} (dev loss {won.dev_loss:.4f}), and closes the study. Go on?",
         )
     result = final_test.test(storage, stored, session.data_dir)
     if result.first_time:

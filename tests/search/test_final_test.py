@@ -32,6 +32,7 @@ KEYS = {
     "evaluated_at",
     "first_time",
     "opened_before",
+    "ensemble",
 }
 
 

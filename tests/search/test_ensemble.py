@@ -1,0 +1,160 @@
+"""Ensembles: chosen on dev, named the winner by the study file, opened as one."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bed import Bed, some_words
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from sqlalchemy import select
+
+from makemore_core import checkpoint
+from makemore_core.evaluate import example_nats
+from search import study, tables
+from search.ensemble import averaged_nats, crossed_nats, greedy
+
+LIKELIHOODS = arrays.arrays(np.float64, (4, 30), elements=st.floats(0.01, 1.0))
+MEMBER = {"trial", "seed_index", "seed", "checkpoint_sha256", "share"}
+
+
+@pytest.fixture
+def named(finished: Bed) -> Bed:
+    """The study `tiny`, done, whose file now names an ensemble as the winner, chosen already."""
+    finished.create(confirm={"ensemble": 3})
+    finished.json("confirm", "tiny", "--top", 1, "--seeds", 1, "--workers", 1)
+    return finished
+
+
+def test_without_a_word_in_the_file_nothing_changes(finished: Bed) -> None:
+    """`--ensemble` shows one; the winner stays the configuration, and nothing is recorded."""
+    view = finished.json("confirm", "tiny", "--top", 1, "--seeds", 1, "--ensemble", 3)
+    assert view["ensemble"]["winner"] is False
+    assert {"members", "dev_loss", "dev_loss_unseen"} <= view["ensemble"].keys()
+    assert 1 <= len(view["ensemble"]["members"]) <= 3
+    assert all(MEMBER == member.keys() for member in view["ensemble"]["members"])
+    assert [] == recorded(finished)
+    assert finished.json("test", "tiny")["ensemble"] is False
+
+
+def test_the_file_names_the_ensemble_the_winner(named: Bed) -> None:
+    """`test` opens the split for exactly the models that `confirm` chose; once."""
+    (row,) = recorded(named)
+    found = named.json("test", "tiny")
+    assert found["ensemble"] is True
+    assert row.dev_loss == found["dev_loss"]
+    chosen = [(m["trial"], m["checkpoint_sha256"], m["share"]) for m in row.members]
+    told = [(m["trial"], m["checkpoint_sha256"], m["share"]) for m in found["per_model"]]
+    assert chosen == told
+    assert found["test_loss"] == named.json("test", "tiny")["test_loss"]
+    assert "an ensemble of" in named.cli("test", "tiny").out
+
+
+def test_the_test_loss_is_that_of_the_averaged_probabilities(named: Bed) -> None:
+    """Counted here from the checkpoints, character by character."""
+    words = some_words()
+    random.Random(42).shuffle(words)
+    found = named.json("test", "tiny")
+    files = {checkpoint.load(path)[0]: path for path in checkpoints(named)}
+    by_hash = {sha256(path): model for model, path in files.items()}
+    likelihood = sum(
+        m["share"] * np.exp(-example_nats(by_hash[m["checkpoint_sha256"]], words[180:]))
+        for m in found["per_model"]
+    )
+    assert pytest.approx(-np.log(likelihood).mean()) == found["test_loss"]
+    assert found["test_loss"] <= max(m["test_loss"] for m in found["per_model"])
+
+
+def test_before_the_choice_nothing_is_opened(finished: Bed) -> None:
+    """A file that names an ensemble wants `confirm` before `test`: exit 2, and nothing is open."""
+    finished.create(confirm={"ensemble": 2})
+    answer = finished.cli("test", "tiny", "--yes")
+    assert 2 == answer.status
+    assert "confirm tiny" in answer.complaint
+    assert "done" == finished.json("status", "tiny")["state"]
+
+
+def test_another_number_wants_another_choice(named: Bed) -> None:
+    """After the file has changed its mind, `test` refuses the old ensemble until `confirm`."""
+    named.create(confirm={"ensemble": 2})
+    assert 2 == named.cli("test", "tiny", "--yes").status
+    named.json("confirm", "tiny", "--top", 1, "--seeds", 1)
+    assert 2 >= len(named.json("test", "tiny")["per_model"])
+
+
+def test_after_the_test_no_mind_can_be_changed(named: Bed) -> None:
+    """The study is closed: neither its file nor `confirm` can name another winner (exit 3)."""
+    opened = named.json("test", "tiny")
+    path = named.file(confirm={"ensemble": 0})
+    assert 3 == named.cli("run", path).status
+    assert 3 == named.cli("confirm", "tiny", "--seeds", 1).status
+    assert opened["per_model"] == named.json("test", "tiny")["per_model"]
+    assert 3 == study.resolve(named.storage, "tiny").spec.confirm.ensemble
+
+
+def test_an_option_that_contradicts_the_file_is_refused(named: Bed) -> None:
+    """The file is what counts; one line says so."""
+    answer = named.cli("confirm", "tiny", "--ensemble", 5)
+    assert 2 == answer.status
+    assert "at most 3" in answer.complaint
+
+
+def test_a_tampered_member_opens_nothing(named: Bed) -> None:
+    """One byte of one member's checkpoint changed: exit 2 before the split is opened."""
+    (row,) = recorded(named)
+    wanted = row.members[-1]["checkpoint_sha256"]
+    (path,) = (path for path in checkpoints(named) if sha256(path) == wanted)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert 2 == named.cli("test", "tiny", "--yes").status
+    assert "done" == named.json("status", "tiny")["state"]
+
+
+def test_the_chosen_models_are_kept(named: Bed) -> None:
+    """However many better trials come later."""
+    from search.results import trials_to_keep
+
+    (row,) = recorded(named)
+    stored = study.resolve(named.storage, "tiny")
+    assert {m["trial"] for m in row.members} <= trials_to_keep(named.storage, stored, 0)
+
+
+@given(LIKELIHOODS, st.integers(1, 6))
+def test_a_greedy_choice_is_no_worse_than_the_best_model(likelihoods: Any, most: int) -> None:
+    """Its shares add up to one, there are at most so many, and each pick was an improvement."""
+    shares = greedy(likelihoods, most)
+    assert pytest.approx(1.0) == sum(shares.values())
+    assert 1 <= len(shares) <= most
+    best = -np.log(likelihoods).mean(axis=1).min()
+    assert averaged_nats(likelihoods, shares).mean() <= best + 1e-12
+
+
+@given(LIKELIHOODS, st.integers(1, 4), arrays.arrays(bool, 30))
+def test_each_half_is_judged_by_the_others_choice(
+    likelihoods: Any, most: int, second_half: Any
+) -> None:
+    """What the judged half says has no part in the choice: changing it changes no share."""
+    if second_half.all() or not second_half.any():
+        return
+    nats = crossed_nats(likelihoods, second_half, most)
+    shares = greedy(likelihoods[:, ~second_half], most)
+    assert np.array_equal(averaged_nats(likelihoods, shares)[second_half], nats[second_half])
+
+
+def recorded(bed: Bed) -> list[Any]:
+    with bed.storage.read() as connection:
+        return list(connection.execute(select(tables.ensembles)))
+
+
+def checkpoints(bed: Bed) -> list[Path]:
+    uid = study.resolve(bed.storage, "tiny").uid
+    return list(bed.data_dir.checkpoints(uid).glob("*.safetensors"))
+
+
+def sha256(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()
