@@ -1,6 +1,9 @@
-"""Verbs that change what a storage holds: `stop` and `delete`."""
+"""Verbs that change what a storage holds: `stop`, `delete` and `move-storage`."""
 
 import sys
+from typing import Annotated
+
+import typer
 
 from search import study
 from search.cli.options import StudyName, Yes
@@ -34,3 +37,35 @@ def delete(
     study.delete_study(storage, stored, session.data_dir)
     artifacts.remove(session.data_dir, pictures)
     session.answer({"study": stored.name, "deleted": True}, f"{stored.name}: deleted")
+
+
+def move_storage(
+    session: Session,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The URL of a database.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Of one without studies, or none.")],
+) -> None:
+    """Copy all studies of a database into an empty one, compare every row, and stop the old ones.
+
+    Between SQLite and PostgreSQL, either way. Model files stay where they are.
+    """
+    from rich.progress import Progress
+
+    from search import moving
+
+    hidden = session.quiet or not session.console.is_terminal
+    with Progress(console=session.console, disable=hidden, transient=True) as shown:
+        bar = shown.add_task("copying and comparing rows", total=None)
+        moved = moving.move(
+            source, target, lambda done, of: shown.update(bar, completed=done, total=of)
+        )
+    document = {
+        "from": moved.source,
+        "to": moved.target,
+        "studies": moved.studies,
+        "rows": moved.rows,
+    }
+    session.answer(
+        document,
+        f"{moved.studies} studies ({moved.rows:,} rows, each compared) are now in {moved.target}\n"
+        f"the copies that {moved.source} keeps are stopped; model files stay where they are",
+    )

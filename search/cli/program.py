@@ -11,7 +11,7 @@ from search.cli.corpora import baseline, corpus
 from search.cli.launching import preview, run, submit, worker
 from search.cli.lessons import capacity, lr_range, mix
 from search.cli.looking import best, report, status, trials
-from search.cli.managing import delete, stop
+from search.cli.managing import delete, move_storage, stop
 from search.cli.models import sample, train
 from search.cli.options import with_common_options
 from search.cli.serving import dashboard, serve
@@ -21,7 +21,7 @@ VERBS = (
     *(run, submit, worker, preview),
     *(status, trials, best, confirm, test, replay),
     *(train, baseline, sample, corpus),
-    *(stop, delete, serve, report, dashboard),
+    *(stop, delete, move_storage, serve, report, dashboard),
     *(lr_range, capacity, mix),
 )
 

@@ -1,0 +1,100 @@
+"""Moves all studies of one database into another: whole, checked row by row, or not at all.
+
+The new database must hold no studies yet, so every row keeps its keys and every reference holds.
+The old one keeps its studies, stopped: a worker that still looks there finds nothing to do, and
+`run` goes on there only for somebody who asks it to. Models stay where they are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import DatabaseError
+
+from search import copying, ledger, study
+from search.copying import Tables
+from search.errors import BadInput, Refused, StorageLost
+from search.storage import Storage, create_storage, open_storage, told_error
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was moved, from where to where."""
+
+    source: str  # without a password, as is `target`
+    target: str
+    studies: int
+    rows: int
+
+
+def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) -> Moved:
+    """Copies every study and compares the copies; then stops the studies at the source.
+
+    Args:
+        on_rows: told how many rows are done, and of how many; each row counts twice, once
+            copied and once compared.
+
+    Raises:
+        BadInput: the source holds no studies, or the target holds some already.
+        Refused: somebody is at work on the source.
+        StorageLost: a database failed on the way; the target holds no studies.
+    """
+    source = open_storage(source_url, writing=True)
+    ledger.recover_all(source)
+    refuse_unmovable(source)
+    target = create_storage(target_url)
+    try:
+        rows = _copied_and_compared(source, target, on_rows)
+    except DatabaseError as error:
+        raise StorageLost(f"move-storage: {told_error(error)}; nothing was moved") from error
+    moved = study.all_studies(source)
+    for each in moved:
+        study.request_stop(source, each)
+    return Moved(source.told, target.told, len(moved), rows)
+
+
+def refuse_unmovable(source: Storage) -> None:
+    """Raises unless there are studies, and nobody works on them."""
+    found = study.all_studies(source)
+    if not found:
+        raise BadInput(f"storage {source.told}: holds no studies to move")
+    for each in found:
+        if study.has_workers(source, each):
+            raise Refused(
+                f"study {each.name}: workers are running, and its trials would be counted twice; "
+                f"`stop {each.name}` first"
+            )
+
+
+def _copied_and_compared(
+    source: Storage, target: Storage, on_rows: Callable[[int, int], None]
+) -> int:
+    """In one transaction of the target, while nobody else may write to either; returns the rows."""
+    names = copying.names_of_tables()
+    done = 0
+
+    def tell(rows: int) -> None:
+        nonlocal done
+        done += rows
+        on_rows(done, 2 * total)
+
+    with target.write() as there:
+        new = Tables(there, names)
+        new.hold()
+        _refuse_filled(target, new)
+        with source.write() as here:
+            old = Tables(here, names)
+            old.hold()
+            refuse_unmovable(source)  # again, now that nobody can begin
+            total = sum(map(old.count, names))
+            copying.copy(old, new, tell)
+            copying.compare(old, new, tell)
+    return total
+
+
+def _refuse_filled(target: Storage, tables: Tables) -> None:
+    """Also one that only holds records of test openings, which outlive their studies."""
+    filled = [name for name in tables.names if tables.count(name)]
+    if filled:
+        raise BadInput(
+            f"storage {target.told}: is not empty (table {filled[0]}); give a new database"
+        )
