@@ -185,15 +185,15 @@ def checked(location: str) -> str:
 
 
 def _absolute(location: str) -> str:
-    location = location.rstrip("/") or location
-    if BUCKET.fullmatch(location):
-        return location
     if "://" in location:
+        bucket = location.rstrip("/")
+        if BUCKET.fullmatch(bucket):
+            return bucket
         raise BadInput(
             "artifacts: give a directory, or s3://BUCKET/PREFIX with nothing else in it; "
             "credentials and the server's address come from the environment"
         )
     path = Path(location).absolute()
-    if not path.is_dir():  # it is not made: where a mount is missing, that would hide it
+    if not (location and path.is_dir()):  # it is not made: where a mount is missing, that would hide it
         raise BadInput(f"artifacts {path}: no such directory here; mount it, or make it")
     return str(path)

@@ -4,10 +4,11 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 
-from search import results, study
+from search import results, stores, study
 from search.cli.options import (
     COMMON,
     AnyStudyName,
+    Artifacts,
     CorpusName,
     Device,
     Seed,
@@ -36,6 +37,7 @@ def run(
     timeout: Timeout = None,
     corpus: CorpusName = None,
     seed: Seed = None,
+    artifacts: Artifacts = None,
     device: Device = "cpu",
 ) -> None:
     """Create a study, or go on with it, on N local workers until its budget is met."""
@@ -45,7 +47,7 @@ def run(
 
     check_device(device)
     spec = _shaped(read(file), trials, timeout, corpus, seed)
-    storage, stored = _create_or_resume(session, spec)
+    storage, stored = _create_or_resume(session, spec, artifacts)
     illustrator = Illustrator(storage, stored, session.data_dir)
 
     def watch() -> None:
@@ -74,10 +76,11 @@ def submit(
     timeout: Timeout = None,
     corpus: CorpusName = None,
     seed: Seed = None,
+    artifacts: Artifacts = None,
 ) -> None:
     """Create a study and return; whoever serves the storage works on it."""
     spec = _shaped(read(file), trials, timeout, corpus, seed)
-    storage, stored = _create_or_resume(session, spec)
+    storage, stored = _create_or_resume(session, spec, artifacts)
     answer_status(session, storage, stored)
 
 
@@ -95,6 +98,7 @@ def worker(
     stored = None if name is None else study.resolve(storage, name)
     if stored is not None:
         study.refuse_closed(stored)
+        study.refuse_unreachable(stored)
     uid = None if stored is None else stored.uid
     try:
         workers.run_here(new_job(session, threads, device, uid))
@@ -146,10 +150,13 @@ def _shaped(
     return spec.with_values("study", corpus=corpus, seed=seed)
 
 
-def _create_or_resume(session: Session, spec: StudySpec) -> tuple[Storage, StoredStudy]:
+def _create_or_resume(
+    session: Session, spec: StudySpec, artifacts: str | None
+) -> tuple[Storage, StoredStudy]:
     words = study.load_corpus(spec, session.data_dir)
+    checked = None if artifacts is None else stores.checked(artifacts)
     storage = session.create()
-    return storage, study.create_or_resume(storage, spec, words, session.data_dir)
+    return storage, study.create_or_resume(storage, spec, words, session.data_dir, checked)
 
 
 def _interrupted(session: Session, storage: Storage, stored: StoredStudy) -> Interrupted:

@@ -50,6 +50,14 @@ Timeout = Annotated[
 ]
 CorpusName = Annotated[str | None, typer.Option("--corpus", help="Replaces the file's corpus.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Replaces the file's seed.")]
+Artifacts = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MAKEMORE_SEARCH_ARTIFACTS",
+        metavar="DIR|s3://BUCKET/PREFIX",
+        help="Where the study's model files lie for every host. Default: where they arise.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
