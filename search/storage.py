@@ -80,7 +80,7 @@ class Storage:
     @property
     def told(self) -> str:
         """The URL for people: without a password."""
-        return self.url.render_as_string(hide_password=True)
+        return told_url(self.url)
 
     def optuna_study(
         self,
@@ -184,6 +184,12 @@ def parse_url(raw: str) -> URL:
     return url
 
 
+def told_url(url: URL) -> str:
+    """A URL for people: without a password, wherever in it one stands."""
+    hidden = {name: "***" for name in ("password", "sslpassword") if name in url.query}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
 def open_storage(raw_url: str, *, wait: bool = False, writing: bool = False) -> Storage:
     """Opens a database that exists and holds our tables; creates nothing.
 
@@ -196,7 +202,7 @@ def open_storage(raw_url: str, *, wait: bool = False, writing: bool = False) -> 
         StorageUnusable: one line that says what, where and what would be right.
     """
     url = parse_url(raw_url)
-    told = url.render_as_string(hide_password=True)
+    told = told_url(url)
     path = sqlite_path(url)
     if path is not None and not path.is_file():
         what = "is a directory" if path.is_dir() else "no such database"
@@ -216,7 +222,7 @@ def create_storage(raw_url: str) -> Storage:
     """
     url = parse_url(raw_url)
     path = sqlite_path(url)
-    told = url.render_as_string(hide_password=True)
+    told = told_url(url)
     with _domain_errors(told):
         if path is not None and not path.exists():
             _create_file(url, path)

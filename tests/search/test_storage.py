@@ -12,7 +12,7 @@ from sqlalchemy.sql.expression import TableClause
 
 from search import tables
 from search.errors import StorageUnusable
-from search.storage import create_storage, open_storage, parse_url
+from search.storage import create_storage, open_storage, parse_url, told_url
 
 CREATORS = """
 import os, sys
@@ -162,9 +162,11 @@ def test_an_unreachable_server_is_told_without_the_password() -> None:
 
 
 def test_the_url_is_told_without_its_password() -> None:
-    """What is shown of a storage hides the password."""
-    url = parse_url("postgresql+psycopg://user:s3cret@host/name")
-    assert "s3cret" not in url.render_as_string(hide_password=True)
+    """What is shown of a storage hides the password, also one that stands among the options."""
+    for raw in ("user:s3cret@host/name", "host/name?password=s3cret&sslpassword=s3cret&port=5"):
+        told = told_url(parse_url(f"postgresql+psycopg://{raw}"))
+        assert "s3cret" not in told
+        assert "host/name" in told
 
 
 def test_the_clock_is_the_databases(bed: Bed) -> None:
