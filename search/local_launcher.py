@@ -11,6 +11,7 @@ from typing import IO
 
 from search.job import Job
 from search.paths import DataDir
+from search.processes import HOST
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +54,12 @@ class LocalWorker:
 class LocalLauncher:
     """Starts worker processes, each with a log of its own."""
 
+    host: str | None = HOST
     most_deaths_in_a_row = 5
 
-    def __init__(self, data_dir: DataDir, name: str) -> None:
+    def __init__(self, data_dir: DataDir, name: str, workers: int) -> None:
         """`name` is what the logs are called after."""
-        self._data_dir, self._name = data_dir, name
+        self._data_dir, self._name, self.workers = data_dir, name, workers
         self._started = 0
 
     def start(self, job: Job) -> LocalWorker:

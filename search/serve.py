@@ -37,7 +37,7 @@ def serve(
         WorkersDying: workers die one after another and no trial finishes.
     """
     work = EveryStudy(storage)
-    launcher = LocalLauncher(data_dir, work.name)
+    launcher = LocalLauncher(data_dir, work.name, workers)
     supervisor = Supervisor(storage, work, launcher, job, Gallery(storage, data_dir).update)
     health = _health(storage, supervisor, workers)
     access = replace(access, public={**access.public, "/healthz": health})
@@ -47,7 +47,7 @@ def serve(
     threading.Thread(target=server.run, name="dashboard", daemon=True).start()
     tell(f"serving {storage.told} on {dashboard.address(server, access)} with {workers} workers")
     try:
-        supervisor.run(workers)
+        supervisor.run()
     except Interrupted:
         tell("drained; the same command goes on")
     finally:

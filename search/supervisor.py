@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from search import budget, ledger, study
 from search.errors import Interrupted, NotFound, StorageLost, WorkersDying
 from search.job import Job
-from search.processes import HOST
 from search.storage import Storage
 from search.study import StoredStudy
 
@@ -39,8 +38,8 @@ class Work(Protocol):
     def wanted(self, workers: int) -> int:
         """How many of so many workers there is work for."""
 
-    def finished(self) -> int:
-        """How many trials have been finished so far where the workers run."""
+    def finished(self, host: str | None) -> int:
+        """How many trials the workers of a host, or of any, have finished so far."""
 
     def is_open(self) -> bool:
         """Whether it is still wanted at all: not stopped, closed or deleted."""
@@ -55,9 +54,8 @@ class Work(Protocol):
 class OneStudy:
     """Workers that leave when one study's budget is met."""
 
-    def __init__(self, storage: Storage, stored: StoredStudy, host: str | None = HOST) -> None:
-        """`host` is where the workers run; None: on any."""
-        self._storage, self._study, self._host = storage, stored, host
+    def __init__(self, storage: Storage, stored: StoredStudy) -> None:
+        self._storage, self._study = storage, stored
         self.name = stored.name
         self.study_uid: str | None = stored.uid
 
@@ -67,8 +65,8 @@ class OneStudy:
             return 0
         return min(workers, self._study.spec.budget.trials - now.finished)
 
-    def finished(self) -> int:
-        return ledger.finished_on(self._storage, self._study.uid, self._host)
+    def finished(self, host: str | None) -> int:
+        return ledger.finished_on(self._storage, self._study.uid, host)
 
     def is_open(self) -> bool:
         try:
@@ -99,9 +97,9 @@ class EveryStudy:
     def wanted(self, workers: int) -> int:
         return workers
 
-    def finished(self) -> int:
+    def finished(self, host: str | None) -> int:
         studies = study.all_studies(self._storage)
-        return sum(OneStudy(self._storage, each).finished() for each in studies)
+        return sum(OneStudy(self._storage, each).finished(host) for each in studies)
 
     def is_open(self) -> bool:
         return True
@@ -143,6 +141,10 @@ class RunningWorker(Protocol):
 class Launcher(Protocol):
     """Starts workers."""
 
+    workers: int
+    """How many there are to be."""
+    host: str | None
+    """Where they run; None: on many."""
     most_deaths_in_a_row: int
     """After so many, and no trial finished in between, one more would only eat the budget."""
 
@@ -151,7 +153,7 @@ class Launcher(Protocol):
 
 
 class Supervisor:
-    """Keeps N workers at work."""
+    """Keeps as many workers at work as its launcher is to have."""
 
     def __init__(
         self,
@@ -177,7 +179,7 @@ class Supervisor:
         """How many workers are alive now."""
         return len(self._workers)
 
-    def run(self, workers: int) -> None:
+    def run(self) -> None:
         """Keeps workers at work for as long as there is any.
 
         Raises:
@@ -187,9 +189,9 @@ class Supervisor:
         before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._work.recover()
-            for _ in range(self._work.wanted(workers)):
+            for _ in range(self._work.wanted(self._launcher.workers)):
                 self._start()
-            self._supervise(workers)
+            self._supervise()
         finally:
             self._end_all()
             for number, handler in before.items():
@@ -197,7 +199,7 @@ class Supervisor:
         if self._stopping:
             raise Interrupted("interrupted")
 
-    def _supervise(self, workers: int) -> None:
+    def _supervise(self) -> None:
         ticked = recovered = busy = time.monotonic()
         while self._workers and not self._stopping and time.monotonic() - busy < LINGER_SECONDS:
             time.sleep(POLL_SECONDS)
@@ -207,7 +209,7 @@ class Supervisor:
                 if status is not None:
                     self._workers.remove(worker)
                     self._note_end(worker, status)
-                    self._replace(workers)
+                    self._replace()
             if time.monotonic() - ticked > TICK_SECONDS:
                 ticked = time.monotonic()
                 self._watch()
@@ -239,7 +241,7 @@ class Supervisor:
             self._count_death(worker, status)
 
     def _count_death(self, worker: RunningWorker, status: int) -> None:
-        finished = self._work.finished()
+        finished = self._work.finished(self._launcher.host)
         self._deaths = self._deaths + 1 if finished == self._finished_at_last_death else 1
         self._finished_at_last_death = finished
         told = f"signal {-status}" if status < 0 else f"status {status}"
@@ -250,8 +252,9 @@ class Supervisor:
                 f"trial ({worker.last_words()}); see {worker.logged_in}"
             )
 
-    def _replace(self, workers: int) -> None:
-        if not self._stopping and len(self._workers) < self._work.wanted(workers):
+    def _replace(self) -> None:
+        wanted = self._work.wanted(self._launcher.workers)
+        if not self._stopping and len(self._workers) < wanted:
             self._start()
 
     def _start(self) -> None:

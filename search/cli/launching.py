@@ -3,8 +3,16 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search import results, stores, study
+from search.cli.launchers import (
+    CpusPerWorker,
+    GpusPerWorker,
+    RayAddress,
+    local_launcher,
+    ray_launcher,
+)
 from search.cli.options import (
     COMMON,
     AnyStudyName,
@@ -27,6 +35,10 @@ from search.storage import Storage
 from search.study import StoredStudy
 from search.study_file import StudySpec, parse_duration, read
 
+if TYPE_CHECKING:
+    from search.job import Job
+    from search.supervisor import Launcher
+
 
 def run(
     session: Session,
@@ -39,32 +51,23 @@ def run(
     seed: Seed = None,
     artifacts: Artifacts = None,
     device: Device = "cpu",
+    ray: RayAddress = None,
+    cpus_per_worker: CpusPerWorker = None,
+    gpus_per_worker: GpusPerWorker = None,
 ) -> None:
-    """Create a study, or go on with it, on N local workers until its budget is met."""
-    from search.illustration.artifacts import Illustrator
-    from search.local_launcher import LocalLauncher
-    from search.supervisor import OneStudy, Supervisor
-
-    check_device(device)
+    """Create a study, or go on with it, on N workers until its budget is met."""
     spec = _shaped(read(file), trials, timeout, corpus, seed)
-    storage, stored = _create_or_resume(session, spec, artifacts)
-    illustrator = Illustrator(storage, stored, session.data_dir)
-
-    def watch() -> None:
-        shown.update()
-        illustrator.update()
-
-    with shown_progress(session, storage, stored) as shown:
-        work, job = OneStudy(storage, stored), new_job(session, threads, device)
-        launcher = LocalLauncher(session.data_dir, stored.name)
-        supervisor = Supervisor(storage, work, launcher, job, watch, shown.stopping)
-        try:
-            supervisor.run(worker_count(workers, threads))
-        except Interrupted:
-            raise _interrupted(session, storage, stored) from None
-        finally:
-            shown.update(last=True)
-            illustrator.finish()
+    if ray is not None:
+        place = ray_launcher(
+            session, ray, workers, threads, device, cpus_per_worker, gpus_per_worker
+        )
+    elif cpus_per_worker is None and gpus_per_worker is None:
+        place = local_launcher(session, spec.study.name, workers, threads, device)
+    else:
+        raise BadInput("--cpus-per-worker and --gpus-per-worker: only with --ray ADDRESS")
+    with place as launcher:
+        storage, stored = _create_or_resume(session, spec, artifacts)
+        shown = _supervise(session, storage, stored, launcher, new_job(session, threads, device))
     answer_status(session, storage, stored)
     _say_what_next(session, storage, stored, shown)
 
@@ -157,6 +160,31 @@ def _create_or_resume(
     checked = None if artifacts is None else stores.checked(artifacts)
     storage = session.create()
     return storage, study.create_or_resume(storage, spec, words, session.data_dir, checked)
+
+
+def _supervise(
+    session: Session, storage: Storage, stored: StoredStudy, launcher: "Launcher", job: "Job"
+) -> Progress:
+    """Workers until the budget is met, with what people see of them meanwhile."""
+    from search.illustration.artifacts import Illustrator
+    from search.supervisor import OneStudy, Supervisor
+
+    illustrator = Illustrator(storage, stored, session.data_dir)
+
+    def watch() -> None:
+        shown.update()
+        illustrator.update()
+
+    with shown_progress(session, storage, stored) as shown:
+        work = OneStudy(storage, stored)
+        try:
+            Supervisor(storage, work, launcher, job, watch, shown.stopping).run()
+        except Interrupted:
+            raise _interrupted(session, storage, stored) from None
+        finally:
+            shown.update(last=True)
+            illustrator.finish()
+    return shown
 
 
 def _interrupted(session: Session, storage: Storage, stored: StoredStudy) -> Interrupted:

@@ -1,0 +1,58 @@
+"""Where `run` has its workers: on this machine, or on a Ray cluster."""
+
+import contextlib
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.cli.steps import check_device, worker_count
+from search.errors import BadInput
+from search.session import Session
+
+if TYPE_CHECKING:
+    from search.supervisor import Launcher
+
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="ADDRESS", help="Workers as actors of this Ray cluster: auto, host:port."
+    ),
+]
+CpusPerWorker = Annotated[
+    float | None, typer.Option(min=0.1, help="Cores that Ray sets aside. Default: the threads.")
+]
+GpusPerWorker = Annotated[
+    float | None, typer.Option(min=0, help="GPUs that Ray sets aside. Default: 1 for a GPU device.")
+]
+
+
+def local_launcher(
+    session: Session, name: str, workers: int | None, threads: int, device: str
+) -> "contextlib.AbstractContextManager[Launcher]":
+    """Workers as processes of this machine."""
+    from search.local_launcher import LocalLauncher
+
+    check_device(device)
+    return contextlib.nullcontext(
+        LocalLauncher(session.data_dir, name, worker_count(workers, threads))
+    )
+
+
+def ray_launcher(
+    session: Session,
+    address: str,
+    workers: int | None,
+    threads: int,
+    device: str,
+    cpus: float | None,
+    gpus: float | None,
+) -> "contextlib.AbstractContextManager[Launcher]":
+    """Workers as actors of a cluster, whose nodes are the ones that must have the device."""
+    try:
+        from search.ray_launcher import Share, connected
+    except ImportError:
+        raise BadInput(
+            "--ray: Ray is not installed; pip install 'makemore-search[cluster]'"
+        ) from None
+    share = Share(cpus or threads, float(device != "cpu") if gpus is None else gpus)
+    return connected(address, session.storage_url, share, workers)
