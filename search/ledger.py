@@ -1,31 +1,27 @@
 """What became of each attempt. Every step can be repeated: a crash between two loses nothing.
 
-An attempt is finished in three transactions: its outcome is recorded, Optuna's trial is told, the
-slot is settled. Whoever finds an attempt whose worker is gone goes on from where it stopped: a
-recorded outcome is told on the worker's behalf, an attempt without one is lost.
+An attempt's trial is made in one transaction, and both end in one; between them it reports. Whoever
+finds an attempt whose worker is gone ends it as lost.
 """
 
 import contextlib
-import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
-from sqlalchemy import Connection, and_, case, func, literal, or_, select, update
+from sqlalchemy import Connection, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from search import tables
+from search import tables, trial_rows
 from search.budget import LEASE_SECONDS, Standing, locked_flags
 from search.errors import NotFound, TrialLost
 from search.processes import HOST, is_dead
 from search.storage import Storage, patient
 from search.study import StoredStudy, by_uid
-
-ATTEMPT_ATTRIBUTE = "makemore:attempt"
-"""Links an Optuna trial to its attempt, from the moment it exists."""
+from search.trial_rows import TrialKey
 
 MOST_LOSSES = 2
 """A configuration is tried again once; interruptions aside."""
@@ -91,50 +87,63 @@ def end_worker(storage: Storage, worker_id: str) -> None:
         )
 
 
-def attach_trial(storage: Storage, attempt_id: int, trial: int, config: dict[str, Any]) -> None:
-    """Records which Optuna trial an attempt became."""
-    _update_open(storage, attempt_id, trial=trial, config=config)
+@patient
+def make_trial(
+    storage: Storage,
+    study: StoredStudy,
+    attempt_id: int,
+    config: Mapping[str, Any],
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    losses: Mapping[int, float],
+) -> TrialKey:
+    """Makes the trial that an attempt becomes: once, however often it is tried.
 
+    Args:
+        config: the whole configuration.
+        params: the searched part of it, for Optuna.
+        losses: what an attempt before it reported, as far as its snapshot goes, by resource.
 
-def record_audit(storage: Storage, attempt_id: int) -> None:
-    """Records that the pruner would have stopped an attempt, which runs on to be audited."""
-    _update_open(storage, attempt_id, audited=True)
+    Raises:
+        TrialLost: the attempt was given up on meanwhile.
+    """
+    with storage.write() as connection:
+        attempt = _locked_attempt(connection, attempt_id)
+        if attempt is None or attempt.outcome is not None:
+            raise TrialLost(KILLED)
+        if attempt.trial is not None:  # made by a try whose answer was lost
+            return TrialKey(_trial_id(connection, study, attempt.trial), attempt.trial)
+        made = trial_rows.make(connection, study.optuna_id, params, distributions)
+        trial_rows.report(storage, connection, made.trial_id, losses)
+        connection.execute(
+            update(tables.attempts)
+            .where(tables.attempts.c.id == attempt_id)
+            .values(trial=made.number, config=dict(config))
+        )
+    return made
 
 
 @patient
-def report(storage: Storage, trial_id: int, resource: int, dev_loss: float) -> None:
-    """Stores one dev loss (finite); once this returns, it is in the database.
+def record_audit(storage: Storage, attempt_id: int) -> None:
+    """Records that the pruner would have stopped an attempt, which runs on to be audited."""
+    with storage.write() as connection:
+        connection.execute(
+            update(tables.attempts)
+            .where(tables.attempts.c.id == attempt_id, tables.attempts.c.outcome.is_(None))
+            .values(audited=True)
+        )
+
+
+@patient
+def report(storage: Storage, trial_id: int, losses: Mapping[int, float]) -> None:
+    """Stores dev losses (finite), by resource; once this returns, they are in the database.
 
     Raises:
         TrialLost: the trial was given up on meanwhile.
     """
-    reports, trials = tables.optuna_intermediate_values, tables.optuna_trials
-    row = {
-        reports.c.trial_id: trials.c.trial_id,
-        reports.c.step: literal(resource),
-        reports.c.intermediate_value: literal(dev_loss),
-        reports.c.intermediate_value_type: literal(
-            "FINITE", reports.c.intermediate_value_type.type
-        ),
-    }
-    running = (trials.c.trial_id == trial_id) & (trials.c.state == TrialState.RUNNING)
-    statement = storage.upsert(reports).from_select(list(row), select(*row.values()).where(running))
-    statement = statement.on_conflict_do_update(
-        index_elements=["trial_id", "step"],
-        set_={"intermediate_value": statement.excluded.intermediate_value},
-    )
     with storage.write() as connection:
-        if connection.execute(statement).rowcount == 0:
+        if not trial_rows.report(storage, connection, trial_id, losses):
             raise TrialLost(KILLED)
-
-
-def record_outcome(storage: Storage, attempt_id: int, **values: Any) -> None:
-    """First step of finishing: the outcome and all that was measured, in one transaction.
-
-    Raises:
-        TrialLost: the attempt was given up on meanwhile, or the study closed to further trials.
-    """
-    _update_open(storage, attempt_id, unless_closed=values["outcome"] != "failed", **values)
 
 
 @patient
@@ -156,61 +165,57 @@ def record_snapshots(storage: Storage, attempt_id: int, entries: list[dict[str, 
 
 
 @patient
-def settle(storage: Storage, study: StoredStudy, attempt_id: int, trial_id: int | None) -> None:
-    """Second and third step: tells Optuna the recorded outcome, then settles the slot."""
-    attempts = tables.attempts
-    with storage.read() as connection:
-        attempt = connection.execute(select(attempts).where(attempts.c.id == attempt_id)).first()
-    if attempt is None:
-        return  # the study has been deleted
-    if trial_id is not None:
-        _tell(storage, trial_id, attempt.outcome, attempt.dev_loss)
+def finish(
+    storage: Storage,
+    study: StoredStudy,
+    attempt_id: int,
+    trial_id: int | None,
+    losses: Mapping[int, float],
+    **values: Any,
+) -> None:
+    """Ends an attempt, its trial and its slot: the outcome and all that was measured.
+
+    Args:
+        trial_id: its trial; looked up when it is not known.
+        losses: the last reports, by resource.
+        values: columns of the attempt, `outcome` and `reason` among them.
+
+    Raises:
+        TrialLost: the attempt was given up on meanwhile, or the study closed to further trials.
+    """
+    outcome, reason = values["outcome"], values["reason"]
     with storage.write() as connection:
-        losses = int(attempt.outcome == "failed" and attempt.reason != INTERRUPTED)
-        slots = tables.slots
+        attempt = _locked_attempt(connection, attempt_id)
+        if attempt is None:
+            return  # the study has been deleted
+        if attempt.outcome is not None:
+            if (attempt.outcome, attempt.reason) == (outcome, reason):
+                return  # ended by a try whose answer was lost
+            raise TrialLost(KILLED)
+        if outcome != "failed" and _is_closed(connection, study.uid):
+            raise TrialLost(INTERRUPTED)
+        if attempt.trial is not None:
+            trial_id = trial_id or _trial_id(connection, study, attempt.trial)
+            trial_rows.report(storage, connection, trial_id, losses)
+            value = values.get("dev_loss") if outcome != "failed" else None
+            trial_rows.end(connection, trial_id, OPTUNA_STATES[outcome], value)
+        _settle_slot(connection, attempt, outcome, reason)
         connection.execute(
-            update(slots)
-            .where(
-                slots.c.study_uid == study.uid,
-                slots.c.attempt_id == attempt_id,
-                slots.c.state == "claimed",
-            )
-            .values(
-                worker_id=None,
-                losses=slots.c.losses + losses,
-                state="finished" if attempt.outcome != "failed" else _after_loss(losses),
-            )
-        )
-        connection.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt_id, attempts.c.ended_at.is_(None))
-            .values(ended_at=storage.now())
+            update(tables.attempts)
+            .where(tables.attempts.c.id == attempt_id)
+            .values(ended_at=storage.now(), **values)
         )
 
 
-@patient
 def recover(storage: Storage, study: StoredStudy) -> int:
-    """Settles every attempt whose worker is gone; returns how many there were."""
+    """Ends every attempt whose worker is gone; returns how many there were."""
     lost = _open_attempts_of_lost_workers(storage, study)
     for attempt in lost:
-        trial_id = _trial_id(storage, study, attempt)
-        if trial_id is not None:
-            disown_twins(storage, study, attempt.id, trial_id)
-        if attempt.outcome is None:
-            outcome, reason = _outcome_of_killed(storage, study, attempt, trial_id)
-            losses = _reported(storage, trial_id)
-            try:
-                record_outcome(
-                    storage,
-                    attempt.id,
-                    outcome=outcome,
-                    reason=reason,
-                    trial=_number(storage, trial_id),
-                    dev_loss=min(losses) if losses else None,
-                )
-            except TrialLost:
-                continue  # another process was first
-        settle(storage, study, attempt.id, trial_id)
+        trial_id, losses = _stored_trial(storage, study, attempt)
+        outcome, reason = _outcome_of_killed(storage, study, attempt)
+        values = {"outcome": outcome, "reason": reason, "dev_loss": min(losses, default=None)}
+        with contextlib.suppress(TrialLost):  # another process was first
+            finish(storage, study, attempt.id, trial_id, {}, **values)
     return len(lost)
 
 
@@ -233,18 +238,6 @@ def _studies_under_way(storage: Storage) -> Sequence[str]:
             .scalars()
             .all()
         )
-
-
-def disown_twins(storage: Storage, study: StoredStudy, attempt_id: int, trial_id: int) -> None:
-    """Fails every trial of an attempt but one.
-
-    A trial is stored twice when the answer of the first time was lost on its way. The twin was
-    never trained: it is recorded as an attempt that was interrupted as it began.
-    """
-    for twin in _trial_ids(storage, study, attempt_id):
-        if twin != trial_id:
-            _tell(storage, twin, "failed", None)
-            _record_twin(storage, attempt_id, storage.optuna.get_trial(twin).number)
 
 
 @patient
@@ -286,85 +279,34 @@ def worker_ids_of(storage: Storage, pid: int) -> Sequence[str]:
         )
 
 
-@patient
-def _update_open(
-    storage: Storage, attempt_id: int, *, unless_closed: bool = False, **values: Any
-) -> None:
-    attempts, studies = tables.attempts, tables.studies
-    with storage.write() as connection:
-        closed = connection.execute(
-            select(studies.c.closed_at)
-            .join(attempts, attempts.c.study_uid == studies.c.uid)
-            .where(attempts.c.id == attempt_id)
-            .with_for_update(of=studies)
-        ).scalar()
-        if unless_closed and closed is not None:
-            raise TrialLost(INTERRUPTED)
-        updated = connection.execute(
-            update(attempts)
-            .where(
-                attempts.c.id == attempt_id,
-                attempts.c.ended_at.is_(None),
-                attempts.c.outcome.is_(None),
-            )
-            .values(**values)
-        )
-        done = updated.rowcount or _is_recorded(connection, attempt_id, values)
-    if not done:
-        raise TrialLost(KILLED)
-
-
-def _is_recorded(connection: Connection, attempt_id: int, values: dict[str, Any]) -> bool:
-    """Whether an attempt has this outcome already: from a try whose answer was lost."""
+def _locked_attempt(connection: Connection, attempt_id: int) -> Any | None:
     attempts = tables.attempts
-    found = connection.execute(
-        select(attempts.c.outcome, attempts.c.reason).where(attempts.c.id == attempt_id)
+    return connection.execute(
+        select(attempts).where(attempts.c.id == attempt_id).with_for_update()
     ).first()
-    wanted = (values.get("outcome"), values.get("reason"))
-    return found is not None and wanted[0] is not None and wanted == tuple(found)
 
 
-@patient
-def _record_twin(storage: Storage, attempt_id: int, number: int) -> None:
-    attempts = tables.attempts
-    copied = ("study_uid", "ordinal", "worker_id", "training_seed", "threads", "device", "versions")
-    with storage.write() as connection:
-        known = connection.execute(
-            select(attempts.c.id).where(
-                attempts.c.trial == number,
-                attempts.c.study_uid
-                == select(attempts.c.study_uid)
-                .where(attempts.c.id == attempt_id)
-                .scalar_subquery(),
-            )
-        ).first()
-        if known is not None:
-            return
-        own = connection.execute(select(attempts).where(attempts.c.id == attempt_id)).one()
-        connection.execute(
-            attempts.insert().values(
-                trial=number,
-                config=own.config,
-                started_at=own.started_at,
-                ended_at=storage.now(),
-                outcome="failed",
-                reason=INTERRUPTED,
-                **{name: own._mapping[name] for name in copied},
-            )
+def _is_closed(connection: Connection, study_uid: str) -> bool:
+    """Whether the study's test split has been opened; it is not while this transaction lasts."""
+    studies = tables.studies
+    closed = select(studies.c.closed_at).where(studies.c.uid == study_uid)
+    return connection.execute(closed.with_for_update(read=True)).scalar() is not None
+
+
+def _settle_slot(connection: Connection, attempt: Any, outcome: str, reason: str | None) -> None:
+    """finished; or waiting; or abandoned, once the configuration has been tried again already."""
+    slots = tables.slots
+    losses = slots.c.losses + int(outcome == "failed" and reason != INTERRUPTED)
+    lost = case((losses >= MOST_LOSSES, "abandoned"), else_="waiting")
+    connection.execute(
+        update(slots)
+        .where(
+            slots.c.study_uid == attempt.study_uid,
+            slots.c.ordinal == attempt.ordinal,
+            slots.c.attempt_id == attempt.id,
         )
-
-
-def _after_loss(losses: int) -> Any:
-    """waiting, or abandoned once the configuration has been tried again already."""
-    return case((tables.slots.c.losses + losses >= MOST_LOSSES, "abandoned"), else_="waiting")
-
-
-def _tell(storage: Storage, trial_id: int, outcome: str, dev_loss: float | None) -> None:
-    """Tells Optuna; a trial that has been told already is left as it is."""
-    values = [dev_loss] if outcome in ("complete", "pruned") and dev_loss is not None else None
-    # KeyError: the study has been deleted
-    with contextlib.suppress(UpdateFinishedTrialError, KeyError):
-        storage.optuna.set_trial_state_values(trial_id, OPTUNA_STATES[outcome], values)
+        .values(worker_id=None, losses=losses, state=lost if outcome == "failed" else "finished")
+    )
 
 
 def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list[Any]:
@@ -414,9 +356,8 @@ def _evict(storage: Storage, worker_id: str) -> bool:
     return bool(ended.rowcount)
 
 
-def _outcome_of_killed(
-    storage: Storage, study: StoredStudy, attempt: Any, trial_id: int | None
-) -> tuple[str, str]:
+@patient
+def _outcome_of_killed(storage: Storage, study: StoredStudy, attempt: Any) -> tuple[str, str]:
     slots = tables.slots
     with storage.read() as connection:
         losses = connection.execute(
@@ -424,52 +365,30 @@ def _outcome_of_killed(
                 slots.c.study_uid == study.uid, slots.c.ordinal == attempt.ordinal
             )
         ).scalar_one()
-    if losses + 1 >= MOST_LOSSES and trial_id is not None:
+    if losses + 1 >= MOST_LOSSES and attempt.trial is not None:
         return "pruned", KILLED_WORKERS
     return "failed", KILLED
 
 
-def _trial_id(storage: Storage, study: StoredStudy, attempt: Any) -> int | None:
-    """Optuna's id of an attempt's trial; also when the worker died before it noted the number."""
-    if attempt.trial is not None:
-        return storage.optuna.get_trial_id_from_study_id_trial_number(
-            study.optuna_id, attempt.trial
-        )
-    found = _trial_ids(storage, study, attempt.id)
-    return found[-1] if found else None
-
-
-def _trial_ids(storage: Storage, study: StoredStudy, attempt_id: int) -> Sequence[int]:
-    """Every trial that was stored for an attempt, the newest last."""
-    attributes, trials = tables.optuna_system_attributes, tables.optuna_trials
+@patient
+def _stored_trial(
+    storage: Storage, study: StoredStudy, attempt: Any
+) -> tuple[int | None, Sequence[float]]:
+    """Optuna's id of an attempt's trial, if it has one yet, and what that reported."""
+    if attempt.trial is None:
+        return None, []
+    reports = tables.optuna_intermediate_values
     with storage.read() as connection:
-        return (
-            connection.execute(
-                select(trials.c.trial_id)
-                .join_from(
-                    trials,
-                    attributes,
-                    and_(
-                        trials.c.trial_id == attributes.c.trial_id,
-                        attributes.c.key == ATTEMPT_ATTRIBUTE,
-                    ),
-                )
-                .where(
-                    trials.c.study_id == study.optuna_id,
-                    attributes.c.value_json == json.dumps(attempt_id),
-                )
-                .order_by(trials.c.trial_id)
-            )
-            .scalars()
-            .all()
+        trial_id = _trial_id(connection, study, attempt.trial)
+        losses = connection.execute(
+            select(reports.c.intermediate_value).where(reports.c.trial_id == trial_id)
         )
+        return trial_id, losses.scalars().all()
 
 
-def _number(storage: Storage, trial_id: int | None) -> int | None:
-    return None if trial_id is None else storage.optuna.get_trial(trial_id).number
-
-
-def _reported(storage: Storage, trial_id: int | None) -> list[float]:
-    if trial_id is None:
-        return []
-    return list(storage.optuna.get_trial(trial_id).intermediate_values.values())
+def _trial_id(connection: Connection, study: StoredStudy, number: int) -> int:
+    trials = tables.optuna_trials
+    query = select(trials.c.trial_id).where(
+        trials.c.study_id == study.optuna_id, trials.c.number == number
+    )
+    return int(connection.execute(query).scalar_one())

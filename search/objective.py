@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
@@ -16,7 +16,7 @@ from makemore_core.contexts import Data
 from makemore_core.errors import Diverged
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
-from search import budget, ledger, results, retention, space
+from search import budget, ledger, retention, space
 from search.budget import Claim, Standing
 from search.errors import SearchError, TrialEnded, TrialLost, TrialPruned
 from search.paths import DataDir
@@ -30,10 +30,13 @@ from search.storage import Storage, patient
 from search.study import StoredStudy, shelf_of
 from search.study_file import StudySpec
 from search.surroundings import surroundings
+from search.trial_rows import TrialKey
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
+REPORT_SECONDS = 0.5
+"""Dev losses that come faster are stored together; a rung's is stored at once."""
 
 
 @dataclass(frozen=True)
@@ -71,29 +74,39 @@ class Attempt:
     bench: Bench
     claim: Claim
     config: TrialConfig
-    trial_id: int
-    number: int
+    trial: TrialKey
     snapshots: Snapshots
     resume: Snapshot | None
     started: float = field(default_factory=time.monotonic)
     beaten: float = field(default_factory=time.monotonic)
+    reported: float = field(default_factory=time.monotonic)
+    unreported: dict[int, float] = field(default_factory=dict)
+    """Dev losses that are not in the database yet, by resource."""
     curve: list[Evaluation] = field(default_factory=list)
     audited: bool = False
     """The pruner would have stopped it."""
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
-        """Stores the dev loss; then asks the pruner."""
+        """Reports the dev loss, at a rung at once; then asks the pruner."""
         self.curve.append(evaluation)
         spec = self.bench.study.spec
         planned = _planned(spec, self.config, evaluation)
-        resource = resource_at(spec.budget, planned)
-        ledger.report(self.bench.storage, self.trial_id, resource, evaluation.dev_loss)
-        losses = [each.dev_loss for each in self.curve]
+        self.unreported[resource_at(spec.budget, planned)] = evaluation.dev_loss
         pruner = Pruner(spec.pruner, spec.budget)
+        self.report_if_due(at_once=pruner.compares(self.claim.ordinal, planned))
+        losses = [each.dev_loss for each in self.curve]
         if pruner.stops(self.claim.ordinal, planned, losses, self._rivals_at):
             if not self._is_audited():
                 raise TrialPruned("pruner")
             self.note_audit()
+
+    def report_if_due(self, *, at_once: bool = False) -> None:
+        """Stores what is not reported yet, unless something was stored a moment ago."""
+        now = time.monotonic()
+        if self.unreported and (at_once or now - self.reported >= REPORT_SECONDS):
+            ledger.report(self.bench.storage, self.trial.trial_id, self.unreported)
+            self.unreported = {}
+            self.reported = now
 
     def note_audit(self) -> None:
         """Notes, at once, that the pruner would have stopped it: its retry, if it comes to that,
@@ -112,6 +125,7 @@ class Attempt:
         if now - self.beaten >= BEAT_SECONDS:
             self.beaten = now
             ledger.beat(self.bench.storage, self.bench.study, self.bench.worker_id)
+        self.report_if_due()
         self.snapshots.save_if_due(run)
 
     def _out_of_time(self, now: float) -> bool:
@@ -126,7 +140,7 @@ class Attempt:
             raise TrialPruned("over its memory limit")
 
     def _rivals_at(self, resource: int) -> list[float]:
-        return self.bench.rivals.losses_at(self.bench.study, resource, self.trial_id)
+        return self.bench.rivals.losses_at(self.bench.study, resource, self.trial.trial_id)
 
     def _is_audited(self) -> bool:
         """A stated share of the trials to be pruned runs on, to see what pruning costs."""
@@ -141,10 +155,9 @@ def attempt(bench: Bench, claim: Claim) -> str:
     Raises:
         SearchError: the storage is lost; whoever finds the attempt goes on from there.
     """
-    trial_id: int | None = None
+    made = None
     try:
         made = _make_trial(bench, claim)
-        trial_id = made.trial_id
     except SearchError:
         raise
     except TrialLost as lost:
@@ -154,7 +167,7 @@ def attempt(bench: Bench, claim: Claim) -> str:
         values = {"outcome": "failed", "reason": ledger.ERROR}
     else:
         values = _train(made)
-    return _finish(bench, claim, trial_id, values)
+    return _finish(bench, claim, made, values)
 
 
 def _make_trial(bench: Bench, claim: Claim) -> Attempt:
@@ -164,20 +177,18 @@ def _make_trial(bench: Bench, claim: Claim) -> Attempt:
     snapshots = Snapshots(bench.storage, bench.study, bench.data_dir, claim)
     resume = snapshots.newest()
     curve = [] if resume is None else [Evaluation(*values) for values in resume.state["curve"]]
-    template = create_trial(
-        state=TrialState.RUNNING,
-        params=searched,
-        distributions=space.distributions(spec.search),
-        system_attrs={ledger.ATTEMPT_ATTRIBUTE: claim.attempt_id},
-        intermediate_values={_resource(spec, config, e): e.dev_loss for e in curve},
+    trial = ledger.make_trial(
+        bench.storage,
+        bench.study,
+        claim.attempt_id,
+        asdict(config),
+        searched,
+        space.distributions(spec.search),
+        {resource_at(spec.budget, _planned(spec, config, e)): e.dev_loss for e in curve},
     )
-    failures = bench.storage.failures
-    trial_id, number = _create_in_storage(bench, template)
-    ledger.attach_trial(bench.storage, claim.attempt_id, number, asdict(config))
-    if bench.storage.failures != failures:  # Optuna tries again when it hears no answer
-        ledger.disown_twins(bench.storage, bench.study, claim.attempt_id, trial_id)
-    log.info("trial %d (from step %d): %s", number, resume.state["step"] if resume else 0, config)
-    made = Attempt(bench, claim, config, trial_id, number, snapshots, resume, curve=curve)
+    step = resume.state["step"] if resume else 0
+    log.info("trial %d (from step %d): %s", trial.number, step, config)
+    made = Attempt(bench, claim, config, trial, snapshots, resume, curve=curve)
     if claim.lost_attempt is not None and claim.lost_attempt.audited:
         made.note_audit()
     return made
@@ -186,16 +197,6 @@ def _make_trial(bench: Bench, claim: Claim) -> Attempt:
 def _planned(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> int:
     """Which of the planned evaluations this is; some fall together where steps are few."""
     return max(1, round(evaluation.step * spec.budget.evaluations / config.steps))
-
-
-def _resource(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> int:
-    return resource_at(spec.budget, _planned(spec, config, evaluation))
-
-
-@patient
-def _create_in_storage(bench: Bench, template: FrozenTrial) -> tuple[int, int]:
-    trial_id = bench.storage.optuna.create_new_trial(bench.study.optuna_id, template)
-    return trial_id, bench.storage.optuna.get_trial_number_from_id(trial_id)
 
 
 @patient
@@ -207,8 +208,6 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
         return {name: lost.config[name] for name in names}, TrialConfig(**lost.config)
     known = dict(spec.enqueue[claim.ordinal]) if claim.ordinal < len(spec.enqueue) else {}
     searched = {name: known.pop(name) for name in names if name in known}
-    if lost is not None and lost.trial is not None:  # it died before it noted its configuration
-        searched = results.parameters(bench.storage, bench.study, lost.trial)
     if len(searched) < len(names):
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
         study = bench.storage.optuna_study(bench.study.name, sampler, bench.trials)
@@ -269,7 +268,7 @@ def _train(made: Attempt) -> dict[str, Any]:
     except Exception as error:  # an error of ours must not take the study down
         if _is_out_of_memory(error):
             return _measured(made) | {"outcome": "pruned", "reason": "out of memory"}
-        log.exception("trial %d: lost by an error", made.number)
+        log.exception("trial %d: lost by an error", made.trial.number)
         return _measured(made) | {"outcome": "failed", "reason": ledger.ERROR}
     try:
         return _measured(made) | _completed(made, result)
@@ -307,8 +306,8 @@ def _keep_checkpoint(made: Attempt, result: TrialResult) -> str | None:
     bench = made.bench
     if not retention.is_worth_keeping(bench.storage, bench.study, result.dev_loss):
         return None
-    path = bench.data_dir.checkpoint(bench.study.uid, made.number)
-    about = {"study": bench.study.name, "trial": made.number, "dev_loss": result.dev_loss}
+    path = bench.data_dir.checkpoint(bench.study.uid, made.trial.number)
+    about = {"study": bench.study.name, "trial": made.trial.number, "dev_loss": result.dev_loss}
 
     def keep() -> str:
         sha256 = checkpoint.save(path, result.model, about)
@@ -323,17 +322,18 @@ def _keep_checkpoint(made: Attempt, result: TrialResult) -> str | None:
     return insist(keep, meanwhile)
 
 
-def _finish(bench: Bench, claim: Claim, trial_id: int | None, values: dict[str, Any]) -> str:
-    """Records the outcome, tells Optuna, settles the slot, and tidies up."""
+def _finish(bench: Bench, claim: Claim, made: Attempt | None, values: dict[str, Any]) -> str:
+    """Records the outcome, and tidies up."""
     outcome, reason = values["outcome"], values["reason"]
+    trial_id, losses = (made.trial.trial_id, made.unreported) if made else (None, {})
     try:
-        ledger.record_outcome(bench.storage, claim.attempt_id, **values)
+        ledger.finish(bench.storage, bench.study, claim.attempt_id, trial_id, losses, **values)
     except TrialLost as lost:
         log.warning("slot %d: its outcome came too late (%s)", claim.ordinal, lost.reason)
         outcome, reason = "failed", lost.reason
         if lost.reason == ledger.INTERRUPTED:  # the study was closed: the attempt is ours to end
-            ledger.record_outcome(bench.storage, claim.attempt_id, outcome=outcome, reason=reason)
-    ledger.settle(bench.storage, bench.study, claim.attempt_id, trial_id)
+            ended = {"outcome": outcome, "reason": reason}
+            ledger.finish(bench.storage, bench.study, claim.attempt_id, trial_id, losses, **ended)
     log.info("slot %d: %s%s", claim.ordinal, outcome, f" ({reason})" if reason else "")
     if outcome != "failed":
         Snapshots(bench.storage, bench.study, bench.data_dir, claim).drop()

@@ -30,15 +30,19 @@ class Pruner:
 
     def stops(self, ordinal: int, evaluation: int, losses: Sequence[float], at: LossesAt) -> bool:
         """Whether the trial that has reported `losses` (one for each evaluation) should end now."""
-        if evaluation >= self.budget.evaluations or self.section.kind == "none":
+        if not self.compares(ordinal, evaluation):
             return False
         if self.section.kind == "median":
             return self._worse_than_median(evaluation, losses, at)
-        if evaluation not in self.rungs(ordinal):
-            return False
         rivals = [*at(resource_at(self.budget, evaluation)), losses[-1]]
         promoted = max(1, len(rivals) // self.section.reduction_factor)
         return losses[-1] > sorted(rivals)[promoted - 1]
+
+    def compares(self, ordinal: int, evaluation: int) -> bool:
+        """Whether a trial is compared with others at this evaluation."""
+        if evaluation >= self.budget.evaluations or self.section.kind == "none":
+            return False
+        return self.section.kind == "median" or evaluation in self.rungs(ordinal)
 
     def rungs(self, ordinal: int) -> tuple[int, ...]:
         """The evaluations at which a trial is compared, for its bracket."""

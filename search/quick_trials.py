@@ -17,34 +17,13 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, DateTime, Float, Integer, String, column, select, table
+from sqlalchemy import Connection, select
 from sqlalchemy.sql import ColumnElement
 
 from search import tables
 from search.storage import Storage, patient
 
-TRIALS = table(
-    "trials",
-    *(column(name, kind) for name, kind in (("trial_id", Integer), ("number", Integer))),
-    column("study_id", Integer),
-    column("state", tables.optuna_trials.c.state.type),
-    column("datetime_start", DateTime),
-    column("datetime_complete", DateTime),
-)
-PARAMS = table(
-    "trial_params",
-    column("param_id", Integer),
-    column("trial_id", Integer),
-    column("param_name", String),
-    column("param_value", Float),
-    column("distribution_json", String),
-)
-USER_ATTRIBUTES = table(
-    "trial_user_attributes",
-    column("trial_id", Integer),
-    column("key", String),
-    column("value_json", String),
-)
+TRIALS = tables.optuna_trials
 Identified = tuple[int, FrozenTrial]
 """A trial, and Optuna's id of it."""
 
@@ -67,10 +46,9 @@ def read_trials(connection: Connection, study_id: int, first_id: int) -> list[Id
         reports.c["step", "intermediate_value", "intermediate_value_type"],
         wanted,
     )
-    params = _rows(
-        connection, PARAMS.c["param_name", "param_value", "distribution_json", "param_id"], wanted
-    )
-    user = _documents(connection, USER_ATTRIBUTES.c["key", "value_json"], wanted)
+    columns = tables.optuna_params.c["param_name", "param_value", "distribution_json", "param_id"]
+    params = _rows(connection, columns, wanted)
+    user = _documents(connection, tables.optuna_user_attributes.c["key", "value_json"], wanted)
     system = _documents(connection, attributes.c["key", "value_json"], wanted)
     found = []
     for row in trials:

@@ -216,13 +216,6 @@ def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]
 
 
 @patient
-def parameters(storage: Storage, study: StoredStudy, trial: int) -> dict[str, Any]:
-    """The searched values of a trial."""
-    trial_id = storage.optuna.get_trial_id_from_study_id_trial_number(study.optuna_id, trial)
-    return dict(storage.optuna.get_trial(trial_id).params)
-
-
-@patient
 def all_names(storage: Storage) -> list[str]:
     """The names of the studies in a storage, in the order in which they were created."""
     s = tables.studies

@@ -23,7 +23,6 @@ from sqlalchemy import (
     Engine,
     Float,
     NullPool,
-    TableClause,
     cast,
     create_engine,
     event,
@@ -34,7 +33,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -114,11 +112,6 @@ class Storage:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
             connection.commit()
-
-    def upsert(self, table: TableClause) -> "sqlite.Insert | postgresql.Insert":
-        """An INSERT that can say what happens to a row that is there already."""
-        insert = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
-        return insert(table)
 
     def now(self) -> ColumnElement[float]:
         """The database's clock, in seconds since 1970."""

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    DateTime,
     Enum,
     Float,
     ForeignKey,
@@ -171,8 +172,8 @@ openings = Table(
     Index("makemore_openings_by_split", "fingerprint", "split_seed"),
 )
 
-# Optuna's tables, as far as they are used here; a test breaks when they change. They are read, and
-# one is written: a report through Optuna's object mapper costs ten times its one statement.
+# Optuna's tables, as far as they are used here: everybody reads them, `trial_rows` writes four of
+# them, and a test breaks when they change.
 optuna_studies = table("studies", column("study_id", Integer), column("study_name", String))
 optuna_trials = table(
     "trials",
@@ -180,15 +181,23 @@ optuna_trials = table(
     column("number", Integer),
     column("study_id", Integer),
     column("state", Enum(TrialState)),
-    column("datetime_start"),
-    column("datetime_complete"),
+    column("datetime_start", DateTime),
+    column("datetime_complete", DateTime),
+)
+optuna_params = table(
+    "trial_params",
+    column("param_id", Integer),
+    column("trial_id", Integer),
+    column("param_name", String),
+    column("param_value", Float),
+    column("distribution_json", Text),
 )
 optuna_values = table(
     "trial_values",
     column("trial_id", Integer),
     column("objective", Integer),
     column("value", Float),
-    column("value_type", String),
+    column("value_type", Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype")),
 )
 optuna_intermediate_values = table(
     "trial_intermediate_values",
@@ -199,6 +208,12 @@ optuna_intermediate_values = table(
         "intermediate_value_type",
         Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
     ),
+)
+optuna_user_attributes = table(
+    "trial_user_attributes",
+    column("trial_id", Integer),
+    column("key", String),
+    column("value_json", Text),
 )
 optuna_system_attributes = table(
     "trial_system_attributes",

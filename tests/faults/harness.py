@@ -27,8 +27,9 @@ CALM = {
     "search.snapshots.INTERVAL_SECONDS": 0.1,
     "search.snapshots.MOST_OF_THE_TIME": 1.0,
     "search.objective.BEAT_SECONDS": 0.3,
+    "search.objective.REPORT_SECONDS": 0.03,
 }
-"""Snapshots come often enough for a trial of half a second to have some."""
+"""Snapshots and reports come often enough for a trial of half a second to have some."""
 SHORT_LEASE = {"search.budget.LEASE_SECONDS": 4.0, "search.supervisor.RECOVERY_SECONDS": 0.3}
 
 FAILED = {"killed", "interrupted", "error"}

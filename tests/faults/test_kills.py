@@ -14,7 +14,7 @@ Act = Callable[[Callable[[Place, random.Random], None]], None]
 
 def in_every_phase(place: Place, rng: random.Random) -> None:
     """One study; a worker dies in each phase, each time at another slot."""
-    phases = ["claimed", "created", "training", "reported", "checkpointing", "outcome recorded"]
+    phases = ["claimed", "created", "training", "reported", "checkpointing", "slot settled"]
     phases += ["claiming", "asking", "told"]
     place.trials = len(phases)
     place.write_study()

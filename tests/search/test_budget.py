@@ -42,9 +42,9 @@ while not isinstance(claim := budget.claim(storage, stored, worker, columns), bu
     if claim is budget.Standing.WAIT:
         continue
     lost = rng.random() < 0.3
-    values = {"outcome": "failed", "reason": "error"} if lost else {"outcome": "complete"}
-    ledger.record_outcome(storage, claim.attempt_id, dev_loss=2.0, **values)
-    ledger.settle(storage, stored, claim.attempt_id, None)
+    outcome, reason = ("failed", "error") if lost else ("complete", None)
+    values = {"outcome": outcome, "reason": reason, "dev_loss": 2.0}
+    ledger.finish(storage, stored, claim.attempt_id, None, {}, **values)
     line = f"{claim.ordinal} {claim.training_seed} {'lost' if lost else 'finished'}\\n"
     os.write(1, line.encode())
 """
@@ -59,15 +59,13 @@ def claim(bed: Bed, stored: StoredStudy, worker: str) -> Claim:
 
 
 def finish(bed: Bed, stored: StoredStudy, claimed: Claim, dev_loss: float = 2.5) -> None:
-    ledger.record_outcome(
-        bed.storage, claimed.attempt_id, outcome="complete", reason=None, dev_loss=dev_loss
-    )
-    ledger.settle(bed.storage, stored, claimed.attempt_id, None)
+    values = {"outcome": "complete", "reason": None, "dev_loss": dev_loss}
+    ledger.finish(bed.storage, stored, claimed.attempt_id, None, {}, **values)
 
 
 def lose(bed: Bed, stored: StoredStudy, claimed: Claim, reason: str) -> None:
-    ledger.record_outcome(bed.storage, claimed.attempt_id, outcome="failed", reason=reason)
-    ledger.settle(bed.storage, stored, claimed.attempt_id, None)
+    values = {"outcome": "failed", "reason": reason}
+    ledger.finish(bed.storage, stored, claimed.attempt_id, None, {}, **values)
 
 
 def test_processes_that_claim_at_once_share_out_exactly_the_budget(bed: Bed) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bed import Bed
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import select, update
+from sqlalchemy import inspect, select, text, update
 
 from makemore_core.config import TrialConfig
 from search import budget, ledger, space, tables
@@ -52,36 +52,20 @@ class Life:
         found = budget.claim(bed.storage, stored, self.worker, COLUMNS)
         assert isinstance(found, Claim), found
         self.claim = found
-        self.trial_id = self.number = -1
 
     def make_trial(self) -> None:
         names = space.distributions(self.stored.spec.search)
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params={name: CONFIG[name] for name in names},
-            distributions=names,
-            system_attrs={ledger.ATTEMPT_ATTRIBUTE: self.claim.attempt_id},
+        params = {name: CONFIG[name] for name in names}
+        self.made = ledger.make_trial(
+            self.storage, self.stored, self.claim.attempt_id, CONFIG, params, names, {}
         )
-        optuna = self.storage.optuna
-        self.trial_id = optuna.create_new_trial(self.stored.optuna_id, template)
-        self.number = optuna.get_trial_number_from_id(self.trial_id)
-
-    def attach(self) -> None:
-        ledger.attach_trial(self.storage, self.claim.attempt_id, self.number, CONFIG)
 
     def report(self) -> None:
-        ledger.report(self.storage, self.trial_id, 444, 2.75)
+        ledger.report(self.storage, self.made.trial_id, {444: 2.75})
 
-    def record(self, outcome: str = "complete", reason: str | None = None) -> None:
-        ledger.record_outcome(
-            self.storage, self.claim.attempt_id, outcome=outcome, reason=reason, dev_loss=2.5
-        )
-
-    def tell(self) -> None:
-        self.storage.optuna.set_trial_state_values(self.trial_id, TrialState.COMPLETE, [2.5])
-
-    def settle(self) -> None:
-        ledger.settle(self.storage, self.stored, self.claim.attempt_id, self.trial_id)
+    def finish(self, outcome: str = "complete", reason: str | None = None) -> None:
+        values = {"outcome": outcome, "reason": reason, "dev_loss": 2.5}
+        ledger.finish(self.storage, self.stored, self.claim.attempt_id, None, {888: 2.5}, **values)
 
     def die(self, pid: int) -> None:
         """As by kill -9: the process is gone, and nothing in the database says so."""
@@ -92,11 +76,8 @@ class Life:
 
 STEPS: list[Callable[[Life], None]] = [
     Life.make_trial,
-    Life.attach,
     Life.report,
-    Life.record,
-    Life.tell,
-    Life.settle,
+    Life.finish,
 ]
 
 
@@ -116,7 +97,7 @@ def test_death_at_any_step_loses_nothing(lived: int, bed: Bed, dead_pid: int) ->
     for step in STEPS[:lived]:
         step(life)
     life.die(dead_pid)
-    recorded = lived >= STEPS.index(Life.record) + 1
+    recorded = lived == len(STEPS)
     for _ in range(2):
         ledger.recover(bed.storage, stored)
         assert ("finished" if recorded else "waiting") == slot(bed).state
@@ -129,7 +110,7 @@ def test_death_at_any_step_loses_nothing(lived: int, bed: Bed, dead_pid: int) ->
 
 
 def reports(life: Life) -> dict[int, float]:
-    return life.storage.optuna.get_trial(life.trial_id).intermediate_values
+    return life.storage.optuna.get_trial(life.made.trial_id).intermediate_values
 
 
 @pytest.mark.parametrize("loss", [2.75, 1 / 3, 5e-324, 1.7976931348623157e308])
@@ -138,8 +119,8 @@ def test_a_report_is_in_the_database_bit_for_bit(loss: float, bed: Bed) -> None:
     life = Life(bed, bed.create())
     life.make_trial()
     for value in (1.5, loss):
-        ledger.report(bed.storage, life.trial_id, 444, value)
-    ledger.report(bed.storage, life.trial_id, 888, 2.5)
+        ledger.report(bed.storage, life.made.trial_id, {444: value})
+    ledger.report(bed.storage, life.made.trial_id, {888: 2.5})
     assert {444: loss, 888: 2.5} == reports(life)
 
 
@@ -149,10 +130,10 @@ def test_a_trial_that_has_ended_takes_no_report(state: TrialState, bed: Bed) -> 
     life = Life(bed, bed.create())
     life.make_trial()
     life.report()
-    bed.storage.optuna.set_trial_state_values(life.trial_id, state, [2.5])
+    bed.storage.optuna.set_trial_state_values(life.made.trial_id, state, [2.5])
     for resource in (444, 888):
         with pytest.raises(TrialLost):
-            ledger.report(bed.storage, life.trial_id, resource, 1.0)
+            ledger.report(bed.storage, life.made.trial_id, {resource: 1.0})
     assert {444: 2.75} == reports(life)
 
 
@@ -161,7 +142,6 @@ def test_recovery_by_many_at_once_is_recovery_once(bed: Bed, dead_pid: int) -> N
     stored = bed.create()
     life = Life(bed, stored)
     life.make_trial()
-    life.attach()
     life.die(dead_pid)
     storages = [open_storage(bed.url) for _ in range(4)]
     threads = [threading.Thread(target=ledger.recover, args=(s, stored)) for s in storages]
@@ -182,7 +162,6 @@ def test_a_retry_is_a_new_trial_with_the_same_configuration_and_seed(
     stored = bed.create(budget={"trials": 1})
     life = Life(bed, stored)
     life.make_trial()
-    life.attach()
     life.die(dead_pid)
     ledger.recover(bed.storage, stored)
     bed.work(stored)
@@ -201,7 +180,6 @@ def test_a_configuration_that_kills_two_workers_is_pruned(bed: Bed, dead_pid: in
         life = Life(bed, stored)
         assert 0 == life.claim.ordinal
         life.make_trial()
-        life.attach()
         life.report()
         life.die(dead_pid)
         ledger.recover(bed.storage, stored)
@@ -218,9 +196,7 @@ def test_an_error_twice_abandons_the_configuration(bed: Bed) -> None:
     for expected in ("waiting", "abandoned"):
         life = Life(bed, stored)
         life.make_trial()
-        life.attach()
-        life.record("failed", "error")
-        life.settle()
+        life.finish("failed", "error")
         assert expected == slot(bed).state
     assert ["failed", "failed"] == [trial.state for trial in bed.trials(stored)]
     bed.work(stored)
@@ -233,12 +209,9 @@ def test_interruptions_never_use_up_the_retry(bed: Bed, dead_pid: int) -> None:
     for _ in range(4):
         life = Life(bed, stored)
         life.make_trial()
-        life.attach()
-        life.record("failed", "interrupted")
-        life.settle()
+        life.finish("failed", "interrupted")
     life = Life(bed, stored)
     life.make_trial()
-    life.attach()
     life.die(dead_pid)
     ledger.recover(bed.storage, stored)
     assert ("waiting", 1) == (slot(bed).state, slot(bed).losses)
@@ -251,7 +224,6 @@ def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Bed) -> None:
     stored = bed.create(budget={"trials": 1})
     late = Life(bed, stored)
     late.make_trial()
-    late.attach()
     workers = tables.workers
     with bed.storage.write() as connection:
         connection.execute(
@@ -263,7 +235,7 @@ def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Bed) -> None:
     with pytest.raises(TrialLost):
         late.report()
     with pytest.raises(TrialLost):
-        late.record()
+        late.finish()
     with pytest.raises(TrialLost):
         ledger.beat(bed.storage, stored, late.worker)
     bed.work(stored)
@@ -278,11 +250,9 @@ def test_a_worker_that_is_alive_keeps_what_it_holds(bed: Bed) -> None:
     stored = bed.create()
     life = Life(bed, stored)
     life.make_trial()
-    life.attach()
     ledger.beat(bed.storage, stored, life.worker)
     assert 0 == ledger.recover(bed.storage, stored)
-    life.record()
-    life.settle()
+    life.finish()
     assert ["complete"] == [trial.state for trial in bed.trials(stored)]
 
 
@@ -303,3 +273,62 @@ def test_a_worker_on_another_host_is_given_its_lease(bed: Bed) -> None:
             .values(seen_at=bed.storage.now() - budget.LEASE_SECONDS - 1)
         )
     assert 1 == ledger.recover(bed.storage, stored)
+
+
+def test_a_trial_that_is_made_again_is_the_same(bed: Bed) -> None:
+    """As when the answer of the first time was lost on its way."""
+    life = Life(bed, bed.create())
+    life.make_trial()
+    first = life.made
+    life.make_trial()
+    assert first == life.made
+    assert 1 == len(bed.storage.optuna.get_all_trials(life.stored.optuna_id))
+
+
+def test_an_end_that_is_told_again_is_no_error(bed: Bed) -> None:
+    """The same outcome a second time changes nothing; another one is refused."""
+    life = Life(bed, bed.create())
+    life.make_trial()
+    life.finish()
+    life.finish()
+    with pytest.raises(TrialLost):
+        life.finish("failed", "error")
+    assert ["complete"] == [trial.state for trial in bed.trials(life.stored)]
+    assert ("finished", 0) == (slot(bed).state, slot(bed).losses)
+
+
+def test_rows_are_those_that_optuna_writes(bed: Bed) -> None:
+    """A trial made, reported and ended here is, in every column of every table of Optuna's, the
+    trial that Optuna makes of the same values; its ids and times aside."""
+    life = Life(bed, bed.create())
+    names = space.distributions(life.stored.spec.search)
+    life.make_trial()
+    life.report()
+    life.finish()
+    optuna = bed.storage.optuna
+    template = create_trial(params={n: CONFIG[n] for n in names}, distributions=names, value=2.5)
+    template.state = TrialState.RUNNING
+    template.values = None
+    theirs = optuna.create_new_trial(life.stored.optuna_id, template)
+    for resource, loss in ((444, 2.75), (888, 2.5)):
+        optuna.set_trial_intermediate_value(theirs, resource, loss)
+    optuna.set_trial_state_values(theirs, TrialState.COMPLETE, [2.5])
+    known = inspect(bed.storage.engine)
+    for table in (name for name in known.get_table_names() if name.startswith("trial")):
+        query = f"SELECT * FROM {table} WHERE trial_id = :id"
+        with bed.storage.read() as connection:
+            rows = [
+                [_compared(row) for row in connection.execute(text(query), {"id": each})]
+                for each in (life.made.trial_id, theirs)
+            ]
+        assert rows[0] == rows[1], table
+
+
+def _compared(row: Any) -> dict[str, Any]:
+    """A row without its ids; of its times, only which there are and how they are written."""
+    found = {name: value for name, value in row._mapping.items() if not name.endswith("_id")}
+    found.pop("number", None)
+    return {
+        name: len(str(value)) if name.startswith("datetime") else value
+        for name, value in found.items()
+    }

@@ -31,10 +31,10 @@ ROLE = "worker" if "search.worker" in sys.orig_argv else "launcher"
 BEFORE = {
     "claiming": "search.budget:claim",
     "asking": "search.space:ask",
-    "creating": "search.objective:_create_in_storage",
+    "creating": "search.ledger:make_trial",
     "training": "makemore_core.step:KernelStep.run",
     "reporting": "search.ledger:report",
-    "telling": "search.ledger:record_outcome",
+    "telling": "search.ledger:finish",
     "recovering": "search.ledger:recover",
     "statement": "sqlalchemy.engine.default:DefaultDialect.do_execute",
     "commit": "sqlalchemy.engine.default:DefaultDialect.do_commit",
@@ -43,14 +43,14 @@ BEFORE = {
 }
 AFTER = {
     "claimed": "search.budget:claim",
-    "created": "search.objective:_create_in_storage",
-    "attached": "search.ledger:attach_trial",
+    "trial added": "search.trial_rows:make",
+    "created": "search.ledger:make_trial",
     "reported": "search.ledger:report",
     "checkpointed": "makemore_core.checkpoint:_write",
     "snapshot recorded": "search.ledger:record_snapshots",
-    "outcome recorded": "search.ledger:record_outcome",
-    "told": "search.ledger:_tell",
-    "settled": "search.ledger:settle",
+    "told": "search.trial_rows:end",
+    "slot settled": "search.ledger:_settle_slot",
+    "settled": "search.ledger:finish",
     "committed": "sqlalchemy.engine.default:DefaultDialect.do_commit",
     "opened": "search.final_test:_claim_first",
     "test recorded": "search.final_test:_record",
@@ -209,17 +209,26 @@ def wrap(plan, module):
 
 def watch_ledger(plan, module):
     """Notes each dev loss that the trainer was told is stored, and each recorded snapshot."""
-    report, record = module.report, module.record_snapshots
+    report, finish, record = module.report, module.finish, module.record_snapshots
 
-    def reported(storage, trial_id, resource, dev_loss):
-        report(storage, trial_id, resource, dev_loss)
-        plan.note("stored", trial_id=trial_id, resource=resource, dev_loss=dev_loss.hex())
+    def note(trial_id, losses):
+        for resource, dev_loss in losses.items():
+            plan.note("stored", trial_id=trial_id, resource=resource, dev_loss=dev_loss.hex())
+
+    def reported(storage, trial_id, losses):
+        report(storage, trial_id, losses)
+        note(trial_id, losses)
+
+    def finished(storage, study, attempt_id, trial_id, losses, **values):
+        finish(storage, study, attempt_id, trial_id, losses, **values)
+        if values["outcome"] != "failed":  # a worker that was given up on ends nothing any more
+            note(trial_id, losses)
 
     def recorded(storage, attempt_id, entries):
         record(storage, attempt_id, entries)
         plan.note("snapshot", attempt=attempt_id, step=entries[0]["step"])
 
-    module.report, module.record_snapshots = reported, recorded
+    module.report, module.finish, module.record_snapshots = reported, finished, recorded
 
 
 def watch_objective(plan, module):

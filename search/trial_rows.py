@@ -1,0 +1,109 @@
+"""A trial's life in Optuna's tables: it is made, it reports, it ends. Each is a few statements.
+
+Optuna's own storage makes an object of every row and a transaction of every step; here a step is
+part of whatever transaction it belongs to, so that a trial and its attempt are made together, and
+end together. A test holds each row against the one that Optuna writes.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.trial import TrialState
+from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.expression import Executable
+
+from search import tables
+from search.storage import Storage
+
+
+@dataclass(frozen=True)
+class TrialKey:
+    """A trial: Optuna's id, unique in the storage, and its number within the study."""
+
+    trial_id: int
+    number: int
+
+
+def make(
+    connection: Connection,
+    study_id: int,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+) -> TrialKey:
+    """Adds a running trial; its number is the next one of the study."""
+    studies, trials = tables.optuna_studies, tables.optuna_trials
+    connection.execute(  # as Optuna does: of two at once, the second counts the first
+        select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update()
+    )
+    number = connection.execute(
+        select(func.count()).select_from(trials).where(trials.c.study_id == study_id)
+    ).scalar_one()
+    trial_id = connection.execute(
+        insert(trials)
+        .values(
+            study_id=study_id,
+            number=number,
+            state=TrialState.RUNNING,
+            datetime_start=datetime.now(),
+        )
+        .returning(trials.c.trial_id)
+    ).scalar_one()
+    rows = [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": distributions[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(distributions[name]),
+        }
+        for name, value in params.items()
+    ]
+    if rows:
+        connection.execute(insert(tables.optuna_params), rows)
+    return TrialKey(trial_id, number)
+
+
+def report(
+    storage: Storage, connection: Connection, trial_id: int, losses: Mapping[int, float]
+) -> bool:
+    """Adds dev losses (finite) by resource, or replaces them; False if the trial has ended."""
+    if not losses:
+        return True
+    rows = [{"id": trial_id, "at": at, "loss": loss} for at, loss in losses.items()]
+    return bool(connection.execute(_report(storage.engine.dialect.name), rows).rowcount)
+
+
+@functools.cache
+def _report(dialect: str) -> Executable:
+    """One report of a running trial; built once, since building it takes as long as running it."""
+    reports, trials = tables.optuna_intermediate_values, tables.optuna_trials
+    kind = literal("FINITE", reports.c.intermediate_value_type.type)
+    row = select(trials.c.trial_id, bindparam("at"), bindparam("loss"), kind).where(
+        trials.c.trial_id == bindparam("id"), trials.c.state == TrialState.RUNNING
+    )
+    upsert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    statement = upsert(reports).from_select([column.name for column in reports.c], row)
+    return statement.on_conflict_do_update(
+        index_elements=["trial_id", "step"],
+        set_={"intermediate_value": statement.excluded.intermediate_value},
+    )
+
+
+def end(connection: Connection, trial_id: int, state: TrialState, value: float | None) -> None:
+    """Ends a trial that is still running, with its value if it has one."""
+    trials = tables.optuna_trials
+    ended = connection.execute(
+        update(trials)
+        .where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING)
+        .values(state=state, datetime_complete=datetime.now())
+    )
+    if ended.rowcount and value is not None:
+        connection.execute(
+            insert(tables.optuna_values).values(
+                trial_id=trial_id, objective=0, value=value, value_type="FINITE"
+            )
+        )
