@@ -111,7 +111,7 @@ class BucketStore:
             connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries
         )
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
-        self._client = boto3.client("s3", config=patience)
+        self._client = boto3.Session().client("s3", config=patience)
         self._objects = Boto3ArtifactStore(bucket, self._client)
 
     @_as_os_errors()
@@ -194,6 +194,6 @@ def _absolute(location: str) -> str:
             "credentials and the server's address come from the environment"
         )
     path = Path(location).absolute()
-    if not (location and path.is_dir()):  # it is not made: where a mount is missing, that would hide it
+    if not (location and path.is_dir()):  # not made: where a mount is missing, that would hide it
         raise BadInput(f"artifacts {path}: no such directory here; mount it, or make it")
     return str(path)

@@ -183,11 +183,13 @@ class Bed:
 
     # A worker without a process
 
-    def create(self, path: Path | None = None, **sections: Any) -> StoredStudy:
+    def create(
+        self, path: Path | None = None, artifacts: str | None = None, **sections: Any
+    ) -> StoredStudy:
         """Creates the study of a file, or goes on with it, as `run` does before its workers."""
         spec = study_file.read(path or self.file(**sections))
         words = study.load_corpus(spec, self.data_dir)
-        return study.create_or_resume(self.storage, spec, words, self.data_dir)
+        return study.create_or_resume(self.storage, spec, words, self.data_dir, artifacts)
 
     def work(self, stored: StoredStudy, interrupted: Callable[[], bool] = never) -> budget.Standing:
         """One worker's whole life in this process."""

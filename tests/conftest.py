@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bed import Bed
 from hypothesis import HealthCheck, settings
-from servers import start_server
+from servers import environment_of_s3, new_bucket, start_s3, start_server
 
 settings.register_profile(
     "noisy machine",
@@ -24,7 +24,7 @@ settings.load_profile("noisy machine")
 @pytest.fixture(autouse=True, scope="session")
 def _environment() -> Iterator[None]:
     """What the user of this machine has set is not the tests' business."""
-    names = ("MAKEMORE_SEARCH_DATA_DIR", "MAKEMORE_SEARCH_STORAGE")
+    names = [f"MAKEMORE_SEARCH_{name}" for name in ("DATA_DIR", "STORAGE", "ARTIFACTS")]
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     yield
     os.environ.update(kept)
@@ -66,3 +66,25 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
     server = start_server(tmp_path_factory.mktemp("postgresql") / "data")
     yield server
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Any]:
+    """A real S3 server, for this session, and the environment that leads to it."""
+    pytest.importorskip("moto")
+    server = start_s3()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment_of_s3(server).items():
+            patch.setenv(name, value)
+        yield server
+    server.stop()
+
+
+@pytest.fixture(params=["directory", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place for artifacts that all hosts reach: a directory, or a prefix in a bucket."""
+    if request.param == "s3":
+        request.getfixturevalue("s3_server")
+        return f"{new_bucket()}/some/where"
+    (tmp_path / "shared").mkdir()
+    return str(tmp_path / "shared")

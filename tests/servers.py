@@ -1,6 +1,8 @@
-"""A real PostgreSQL out of a wheel, and databases in it."""
+"""Real servers out of wheels: PostgreSQL with databases in it, and S3 with buckets in it."""
 
 import itertools
+import logging
+import os
 import subprocess
 import warnings
 from pathlib import Path
@@ -32,3 +34,36 @@ def new_database(server: Any, template: str = "template1") -> str:
     with engine.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     return url.set(database=name).render_as_string(hide_password=False)
+
+
+def start_s3() -> Any:
+    """Starts an S3 server in this process; `environment_of_s3` leads clients to it."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    return server
+
+
+def environment_of_s3(server: Any) -> dict[str, str]:
+    """What leads a client to that server, whatever this machine's own user has set."""
+    host, port = server.get_host_and_port()
+    return {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "tester",
+        "AWS_SECRET_ACCESS_KEY": "s3cr3t",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def new_bucket() -> str:
+    """The URL of a new bucket of the server that the environment names."""
+    import boto3
+
+    name = f"test-{next(_numbers)}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"

@@ -17,9 +17,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-
-from optuna.artifacts import FileSystemArtifactStore
-from optuna.artifacts.exceptions import ArtifactNotFound
+from typing import TYPE_CHECKING
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
@@ -31,6 +29,9 @@ from search.paths import DataDir
 from search.results import status
 from search.storage import Storage, patient
 from search.study import StoredStudy, all_studies, config_file, shelf_of
+
+if TYPE_CHECKING:
+    from optuna.artifacts import FileSystemArtifactStore
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,10 @@ KINDS = {
 }
 
 
-def artifact_store(data_dir: DataDir) -> FileSystemArtifactStore:
+def artifact_store(data_dir: DataDir) -> "FileSystemArtifactStore":
     """Where this machine keeps pictures."""
+    from optuna.artifacts import FileSystemArtifactStore  # it takes boto3 along, where that is
+
     return FileSystemArtifactStore(data_dir.artifacts())
 
 
@@ -164,6 +167,8 @@ def named_in(storage: Storage, study: StoredStudy) -> list[str]:
 
 def remove(data_dir: DataDir, ids: Sequence[str]) -> None:
     """Removes pictures from this machine."""
+    from optuna.artifacts.exceptions import ArtifactNotFound
+
     store = artifact_store(data_dir)
     for artifact_id in ids:
         with contextlib.suppress(ArtifactNotFound, FileNotFoundError):

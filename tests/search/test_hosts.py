@@ -1,0 +1,105 @@
+"""A study on several hosts that share a database and a place for model files, and nothing else."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bed import Bed, InterruptedAfter, never
+
+from search import study, worker
+from search.errors import Interrupted
+from search.job import Job
+from search.paths import DataDir
+from search.retention import KEPT_CHECKPOINTS
+from search.stores import open_store
+from search.study import StoredStudy
+
+
+def work_on(bed: Bed, host: str, stored: StoredStudy, until: Callable[[], bool] = never) -> DataDir:
+    """One worker's life with a data directory of its own."""
+    data_dir = DataDir(bed.root / host)
+    job = Job(bed.url, str(data_dir.root), stored.uid, 1, "cpu", None)
+    worker.work(job, until)  # type: ignore[arg-type]
+    return data_dir
+
+
+def names(place: str, stored: StoredStudy, start: str) -> set[str]:
+    return {name for name in open_store(place).names(stored.uid) if name.startswith(start)}
+
+
+def test_a_host_goes_on_where_another_stopped(bed: Bed, place: str) -> None:
+    """From its snapshot, without the user's files: each trial is what it would have been."""
+    undisturbed = bed.create(study={"name": "undisturbed"})
+    bed.work(undisturbed)
+    stored = bed.create(artifacts=place)
+    (bed.root / "words.txt").unlink()
+    snapshots = set()
+    for host, looks in enumerate((4, 8, 13)):
+        with pytest.raises(Interrupted):
+            work_on(bed, f"host {host}", stored, InterruptedAfter(looks))
+        snapshots |= names(place, stored, "slot-")
+    work_on(bed, "last host", stored)
+    assert bed.outcomes(undisturbed) == bed.outcomes(stored)
+    assert set() == names(place, stored, "slot-")
+    assert snapshots
+    retried = [trial for trial in bed.trials(stored) if trial.retry_of is not None]
+    assert len(snapshots) == len(retried)
+    assert not (bed.data_dir.checkpoints(stored.uid)).exists()
+
+
+def test_what_goes_here_goes_there(bed: Bed, place: str) -> None:
+    """The store keeps what a data directory would: the best trials' checkpoints, and no more."""
+    stored = bed.create(
+        artifacts=place, pruner={"kind": "none"}, budget={"trials": KEPT_CHECKPOINTS + 4}
+    )
+    with pytest.raises(Interrupted):
+        work_on(bed, "host", stored, InterruptedAfter(100))
+    here = work_on(bed, "another host", stored).checkpoints(stored.uid)
+    kept = names(place, stored, "")
+    assert KEPT_CHECKPOINTS == len(kept)
+    assert kept >= {path.name for path in here.iterdir()}
+    study.delete_study(bed.storage, stored, DataDir(bed.root / "another host"))
+    assert set() == names(place, stored, "")
+
+
+def test_a_checkpoint_waits_for_its_place(
+    bed: Bed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that is gone for a while holds up whoever has a model for it; none is lost."""
+    place, away = tmp_path / "shared", tmp_path / "away"
+    place.mkdir()
+    stored = bed.create(artifacts=str(place), budget={"trials": 2}, pruner={"kind": "none"})
+    place.rename(away)
+
+    def bring_back() -> None:
+        while "trying again" not in caplog.text:
+            time.sleep(0.02)
+        away.rename(place)
+
+    helper = threading.Thread(target=bring_back)
+    helper.start()
+    work_on(bed, "host", stored)
+    helper.join()
+    assert {"trial-0.safetensors", "trial-1.safetensors"} == names(str(place), stored, "")
+    assert "answers again" in caplog.text
+
+
+def test_a_snapshot_does_without_its_place(
+    bed: Bed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its host can go on from it; another host begins the trial anew, which ends the same."""
+    undisturbed = bed.create(study={"name": "undisturbed"}, budget={"trials": 2})
+    bed.work(undisturbed)
+    place, away = tmp_path / "shared", tmp_path / "away"
+    place.mkdir()
+    stored = bed.create(artifacts=str(place), budget={"trials": 2})
+    place.rename(away)
+    with pytest.raises(Interrupted):
+        work_on(bed, "host", stored, InterruptedAfter(4))
+    assert "a snapshot on this host alone" in caplog.text
+    away.rename(place)
+    work_on(bed, "another host", stored)
+    assert "falling back" in caplog.text
+    assert bed.outcomes(undisturbed) == bed.outcomes(stored)
