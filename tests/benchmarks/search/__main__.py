@@ -20,6 +20,7 @@ workers, with our samplers and pruners, in seconds:
 """
 
 import argparse
+import signal
 
 from tests.benchmarks.search import record, replay, side_by_side
 
@@ -38,6 +39,8 @@ def main() -> None:
         module.add_arguments(verb)
         verb.set_defaults(main=module.main)
     given = parser.parse_args()
+    # A shell starts background jobs deaf to Ctrl-C, which is what ends the contenders.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     given.main(given)
 
 

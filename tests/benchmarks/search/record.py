@@ -41,18 +41,21 @@ def main(given: argparse.Namespace) -> None:
     started = time.monotonic()
     curves = record(spec, given.trials, given.seed, given.workers)
     Table(spec, curves, conditions()).save(given.output)
-    print(f"{given.output}: {given.trials} curves in {time.monotonic() - started:.0f} s")
+    print(f"{given.output}: {len(curves)} curves in {time.monotonic() - started:.0f} s")
 
 
 def record(spec: StudySpec, trials: int, seed: int, workers: int) -> tuple[Curve, ...]:
     """Trains so many configurations, each with a seed of its own."""
     seeds = [derive_seed(seed, number, "training") for number in range(trials)]
     spawn = multiprocessing.get_context("spawn")
-    curves = []
+    curves: list[Curve] = []
     with ProcessPoolExecutor(workers, spawn, warm_up) as pool:
-        for curve in pool.map(trained, repeat(spec), drawn(spec, trials, seed), seeds):
-            curves.append(curve)
-            print(f"\r{len(curves)} of {trials}", end="", file=sys.stderr, flush=True)
+        try:
+            for curve in pool.map(trained, repeat(spec), drawn(spec, trials, seed), seeds):
+                curves.append(curve)
+                print(f"\r{len(curves)} of {trials}", end="", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:  # the draws are independent: what there is makes a table too
+            pool.shutdown(cancel_futures=True)
     print(file=sys.stderr)
     return tuple(curves)
 

@@ -21,6 +21,9 @@ from tests.benchmarks.search.contenders import CONTENDERS, Contender
 from tests.benchmarks.search.workload import Race, fair_study
 from tests.benchmarks.trainer import commit
 
+SHOWN = ("budget", "search", "sampler", "pruner")
+"""What the result tells of the study file."""
+
 SECONDS_TO_LEAVE = 30.0
 """How long a contender may take to end after Ctrl-C."""
 
@@ -49,7 +52,7 @@ def main(given: argparse.Namespace) -> None:
             "seconds": given.seconds,
             "workers": given.workers,
             "corpus": Path(spec.study.corpus).stem,
-            "study": spec.as_document() | {"study": {}},
+            "study": {part: spec.as_document()[part] for part in SHOWN},
             "contenders": {name: CONTENDERS[name].told for name in given.only},
             "runs": [],
         }
