@@ -11,7 +11,7 @@ from search import study_file
 from tests.benchmarks.search import events, peers, summary
 from tests.benchmarks.search.contenders import our_events
 from tests.benchmarks.search.events import Event, Recorder
-from tests.benchmarks.search.workload import fair_study
+from tests.benchmarks.search.side_by_side import fair_study
 
 FOUND = [
     Event(103.0, "b", 2.3, False),

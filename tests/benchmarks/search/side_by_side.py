@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import optuna
 from makemore_core.warm_up import warm_up
 from search import study_file
 from search.surroundings import surroundings
+from tests.bed import toml
 from tests.benchmarks.search import events, summary
 from tests.benchmarks.search.contenders import CONTENDERS, Contender
-from tests.benchmarks.search.workload import Race, fair_study
+from tests.benchmarks.search.workload import Race
 from tests.benchmarks.trainer import commit
 
 SHOWN = ("budget", "search", "sampler", "pruner")
@@ -63,6 +65,25 @@ def main(given: argparse.Namespace) -> None:
                 found["runs"].append({"contender": name, **compete(CONTENDERS[name], race)})
                 say(found["runs"][-1])
                 summary.write(found, given.output)
+
+
+def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
+    """Writes a study file with the same space, whose search has only its time as a limit.
+
+    Enqueued configurations are left out: a winner is to be found, not handed over.
+    """
+    document = tomllib.loads(source.read_text(encoding="utf-8"))
+    document.pop("enqueue", None)
+    document["study"]["name"] = "bench"
+    if corpus is not None:
+        document["study"]["corpus"] = corpus
+    budget = document.setdefault("budget", {})
+    for limit in ("timeout", "target"):
+        budget.pop(limit, None)
+    budget["trials"] = 1_000_000
+    path = into / "bench.toml"
+    path.write_text(toml(document), encoding="utf-8")
+    return path
 
 
 def conditions() -> dict[str, Any]:

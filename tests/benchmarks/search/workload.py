@@ -1,7 +1,6 @@
 """What every program of this bench trains: the data and the configurations of one study file."""
 
 import functools
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from makemore_core.contexts import Data
 from search import space
 from search.space import Space, Value
 from search.study_file import StudySpec
-from tests.bed import toml
 
 
 @dataclass(frozen=True)
@@ -28,25 +26,6 @@ class Race:
     workers: int
     seconds: float
     """Wall time, from the command on."""
-
-
-def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
-    """Writes a study file with the same space, whose search has only its time as a limit.
-
-    Enqueued configurations are left out: a winner is to be found, not handed over.
-    """
-    document = tomllib.loads(source.read_text(encoding="utf-8"))
-    document.pop("enqueue", None)
-    document["study"]["name"] = "bench"
-    if corpus is not None:
-        document["study"]["corpus"] = corpus
-    budget = document.setdefault("budget", {})
-    for limit in ("timeout", "target"):
-        budget.pop(limit, None)
-    budget["trials"] = 1_000_000
-    path = into / "bench.toml"
-    path.write_text(toml(document), encoding="utf-8")
-    return path
 
 
 def data_of(spec: StudySpec) -> Data:
