@@ -28,7 +28,7 @@ from makemore_core.errors import Diverged
 from makemore_core.evaluate import split_loss
 from makemore_core.model import initialise
 from makemore_core.schedule import learning_rate_at
-from makemore_core.trainer import evaluation_steps, train
+from makemore_core.trainer import arithmetic, evaluation_steps, train
 from search import study_file
 from search.samplers import derive_seed
 from search.space import Fixed, Interval, Space, distributions
@@ -59,14 +59,15 @@ def train_as_the_lecture(config: TrialConfig, data: Data, seed: int, report: Rep
     model = initialise(config, data.vocabulary, torch.Generator().manual_seed(seed))
     step = lecture_loop(model, x, y, config.batch_size)
     done, best = 0, math.inf
-    for index, until in enumerate(evaluation_steps(config), start=1):
-        for number in range(done, until):
-            step(learning_rate_at(config, number / config.steps))
-        done = until
-        tensors = {name: t.detach() for name, t in model.tensors.items()}
-        loss = split_loss(replace(model, tensors=tensors), block.dev).all
-        report(index, loss)
-        best = min(best, loss)
+    with arithmetic(threads=1):
+        for index, until in enumerate(evaluation_steps(config), start=1):
+            for number in range(done, until):
+                step(learning_rate_at(config, number / config.steps))
+            done = until
+            tensors = {name: t.detach() for name, t in model.tensors.items()}
+            loss = split_loss(replace(model, tensors=tensors), block.dev).all
+            report(index, loss)
+            best = min(best, loss)
     return best
 
 
