@@ -6,7 +6,12 @@ from typing import Protocol
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
@@ -105,6 +110,7 @@ def placed(among: BaseDistribution, value: space.Value) -> list[float]:
     """A value as coordinates; two choices lie one apart."""
     if isinstance(among, CategoricalDistribution):
         return [0.5**0.5 * (value == choice) for choice in among.choices]
+    assert isinstance(among, (IntDistribution, FloatDistribution))
     bend = np.log if among.log else float
     low, high, at = (float(bend(each)) for each in (among.low, among.high, value))
     return [(at - low) / (high - low)]

@@ -31,7 +31,7 @@ from makemore_core.schedule import learning_rate_at
 from makemore_core.trainer import arithmetic, evaluation_steps, train
 from search import study_file
 from search.samplers import derive_seed
-from search.space import Fixed, Interval, Space, distributions
+from search.space import Fixed, Interval, Space, Value, distributions
 from search.study_file import StudySpec
 from tests.benchmarks.search.events import Recorder
 from tests.benchmarks.search.workload import config_of, data_of
@@ -77,7 +77,7 @@ def lecture_space(spec: StudySpec) -> Space:
     The four sizes are the study's. The learning rate is that of plain SGD, a decade to each side of
     the lecture's 0.1; the schedule is the lecture's. No decay, no dropout.
     """
-    fixed = {
+    fixed: dict[str, Value] = {
         "schedule": "step", "step_at": 0.5, "step_factor": 0.1, "warmup": 0.0,
         "weight_decay": 0.0, "dropout": 0.0, "optimizer": "sgd",
     }  # fmt: skip
@@ -137,12 +137,15 @@ def create_study(place: Path) -> None:
 def study_of(kind: str, place: Path, seed: int) -> optuna.Study:
     """Random search needs no storage: its workers have nothing to tell each other."""
     if kind == "random":
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-        return optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
-    sampler = optuna.samplers.TPESampler(seed=seed)
-    pruner = optuna.pruners.MedianPruner()
-    url = storage_url(place)
-    return optuna.load_study(study_name=STUDY, storage=url, sampler=sampler, pruner=pruner)
+        return optuna.create_study(
+            sampler=optuna.samplers.RandomSampler(seed=seed), pruner=optuna.pruners.NopPruner()
+        )
+    return optuna.load_study(
+        study_name=STUDY,
+        storage=storage_url(place),
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(),
+    )
 
 
 def main() -> None:

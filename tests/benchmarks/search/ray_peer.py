@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from makemore_core.errors import Diverged
 from search import study_file
@@ -35,6 +40,7 @@ def domain(among: BaseDistribution) -> Any:
     if isinstance(among, IntDistribution):
         draw = tune.lograndint if among.log else tune.randint
         return draw(among.low, among.high + 1)
+    assert isinstance(among, FloatDistribution)
     draw = tune.loguniform if among.log else tune.uniform
     return draw(among.low, among.high)
 
