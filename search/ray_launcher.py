@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -130,12 +131,13 @@ def connected(
     Raises:
         BadInput: it cannot be reached, or has nodes that cannot reach the storage.
     """
-    _connect(address)
-    try:
-        _refuse_out_of_reach(storage_url)
-        yield RayLauncher(share, workers)
-    finally:
-        ray.shutdown()
+    with contextlib.redirect_stdout(sys.stderr):  # where Ray prints what happens in the cluster
+        _connect(address)
+        try:
+            _refuse_out_of_reach(storage_url)
+            yield RayLauncher(share, workers)
+        finally:
+            ray.shutdown()
 
 
 def _connect(address: str) -> None:

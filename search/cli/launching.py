@@ -67,7 +67,11 @@ def run(
         raise BadInput("--cpus-per-worker and --gpus-per-worker: only with --ray ADDRESS")
     with place as launcher:
         storage, stored = _create_or_resume(session, spec, artifacts)
-        shown = _supervise(session, storage, stored, launcher, new_job(session, threads, device))
+        shown = shown_progress(session, storage, stored)
+        job = new_job(session, threads, device)
+        ended_well = _supervise(session, storage, stored, launcher, job, shown)
+    if not ended_well:
+        raise _interrupted(session, storage, stored)
     answer_status(session, storage, stored)
     _say_what_next(session, storage, stored, shown)
 
@@ -163,9 +167,14 @@ def _create_or_resume(
 
 
 def _supervise(
-    session: Session, storage: Storage, stored: StoredStudy, launcher: "Launcher", job: "Job"
-) -> Progress:
-    """Workers until the budget is met, with what people see of them meanwhile."""
+    session: Session,
+    storage: Storage,
+    stored: StoredStudy,
+    launcher: "Launcher",
+    job: "Job",
+    shown: Progress,
+) -> bool:
+    """Has workers at work until the budget is met; False if something interrupted them."""
     from search.illustration.artifacts import Illustrator
     from search.supervisor import OneStudy, Supervisor
 
@@ -175,16 +184,18 @@ def _supervise(
         shown.update()
         illustrator.update()
 
-    with shown_progress(session, storage, stored) as shown:
-        work = OneStudy(storage, stored)
+    supervisor = Supervisor(
+        storage, OneStudy(storage, stored), launcher, job, watch, shown.stopping
+    )
+    with shown:
         try:
-            Supervisor(storage, work, launcher, job, watch, shown.stopping).run()
+            supervisor.run()
         except Interrupted:
-            raise _interrupted(session, storage, stored) from None
+            return False
         finally:
             shown.update(last=True)
             illustrator.finish()
-    return shown
+    return True
 
 
 def _interrupted(session: Session, storage: Storage, stored: StoredStudy) -> Interrupted:
