@@ -15,7 +15,7 @@ stands in `contenders.py` and under the table. Needs the extra `bench` (Ray Tune
 keeps the learning curves; `replay` has them searched again on virtual time, by any number of
 workers, with our samplers and pruners, in seconds:
 
-    record --trials 300 --workers 2          about a quarter of an hour; rewrites curves.json
+    record --trials 300 --workers 2          about ten minutes; Ctrl-C keeps what there is
     replay --workers 1,8,64 --pruners asha,hyperband,median,none --reduction-factors 2,3,4
 """
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> None:
     """Writes what was found after every run, so that an interruption loses one run at most."""
+    if missing := [name for name in ("matplotlib", "ray") if find_spec(name) is None]:
+        raise SystemExit(f"{' and '.join(missing)} missing: pip install -e '.[bench]'")
     if hasattr(os, "sched_setaffinity"):  # every contender inherits the same cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.workers])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
