@@ -98,6 +98,7 @@ class Place:
     more: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, float] = field(default_factory=dict)
     server: Any = None  # the PostgreSQL server, where there is one
+    host: str = "runs"  # the data directory; what stands for another host has another one
 
     def __post_init__(self) -> None:
         self.faults_dir.joinpath("hits").mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,7 @@ class Place:
 
     @property
     def data_dir(self) -> Path:
-        return self.root / "runs"
+        return self.root / self.host
 
     @property
     def study_file(self) -> Path:

@@ -4,9 +4,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from bed import Bed, InterruptedAfter, never
+from bed import Bed, InterruptedAfter, invoke, never
+from servers import new_bucket
 
 from search import study, worker
 from search.errors import Interrupted
@@ -103,3 +105,21 @@ def test_a_snapshot_does_without_its_place(
     work_on(bed, "another host", stored)
     assert "falling back" in caplog.text
     assert bed.outcomes(undisturbed) == bed.outcomes(stored)
+
+
+def test_every_verb_finds_the_models_of_other_hosts(finished: Bed, s3_server: Any) -> None:
+    """A study is confirmed on one empty host, tested and shown on others."""
+    finished.create(artifacts=f"{new_bucket()}/models")
+
+    def answer(host: str, *arguments: Any) -> Any:
+        options = ("--data-dir", finished.root / host, "--storage", finished.url, "--json")
+        told = invoke(*arguments, *options)
+        assert told.status == 0, told.err
+        return told.json
+
+    confirmed = answer("second", "confirm", "tiny", "--top", 1, "--seeds", 1, "--quiet")
+    assert answer("third", "best", "tiny")["trial"] == confirmed["winner"]["trial"]
+    tested = answer("third", "test", "tiny", "--yes")
+    assert confirmed["winner"]["dev_loss_mean"] == tested["dev_loss"]
+    page = answer("fourth", "report", "tiny", "-o", finished.root / "page.html")["path"]
+    assert "is not on this machine" not in Path(page).read_text()

@@ -1,0 +1,31 @@
+"""A host dies in the middle of a trial; others, with nothing but the storage, go on from there."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bed import invoke
+
+from .harness import Place, check, ended, fault
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Place:
+    return Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db", trials=2)
+
+
+def test_an_empty_host_resumes_what_a_killed_one_began(host: Place, place: str) -> None:
+    """From the snapshot in the shared place; every curve is the undisturbed one, bit for bit."""
+    told = invoke("submit", host.study_file, "--artifacts", place, *at(host))
+    assert 0 == told.status, told.err
+    host.plan(fault("snapshot recorded", 2, "die", role="launcher"))
+    assert -9 == ended(host.start("worker", "faults")).status
+    second = replace(host, host="second")
+    second.call("worker", "faults", timeout=120).expect(0)
+    check(second)
+    assert any(event["step"] > 0 for event in second.events("resume"))
+
+
+def at(host: Place) -> tuple[Any, ...]:
+    return "--data-dir", host.data_dir, "--storage", host.url, "--json"
