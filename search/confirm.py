@@ -6,55 +6,26 @@ done; a confirmation that was interrupted goes on where it stopped.
 """
 
 import heapq
-import multiprocessing
-import signal
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from makemore_core.corpus import Corpus
 from search import results, tables
-from search.errors import NotFound, SearchError, StudyClosed
+from search.errors import NotFound, StudyClosed
+from search.intervals import mean_over_seeds
 from search.paths import DataDir
 from search.samplers import derive_seed
 from search.shelf import insist
 from search.storage import Storage, patient
 from search.study import StoredStudy, shelf_of
+from search.training_pool import Job, Trained, TrainingPool
 
-START_SECONDS = 3.0
-"""Until a fresh process has imported torch and built its data."""
 TIE_NATS = 1e-4
 """Means closer than this are a tie, which goes to the configuration that trains faster."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One configuration to be trained on one fresh seed."""
-
-    trial: int
-    seed_index: int
-    seed: int
-    config: dict[str, Any]
-    expected_seconds: float
-
-    @property
-    def key(self) -> tuple[int, int]:
-        return self.trial, self.seed_index
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a confirmation is about to cost."""
-
-    trainings: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -66,30 +37,14 @@ class Candidate:
     searched_dev_loss: float
     dev_loss_mean: float
     dev_loss_sd: float | None  # None: a single seed has no spread
+    dev_loss_mean_ci95: tuple[float, float] | None  # over seeds
     dev_loss_unseen_mean: float | None
     seconds_mean: float
     seeds: int
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A confirmed model, as recorded."""
-
-    trial: int
-    seed_index: int
-    seed: int
-    dev_loss: float
-    dev_loss_unseen: float | None
-    seconds: float
-    checkpoint_sha256: str
-
-    @property
-    def key(self) -> tuple[int, int]:
-        return self.trial, self.seed_index
-
-
 def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job]:
-    """What is still to be trained.
+    """What is still to be trained; the longest first, so that no process is left with one alone.
 
     Raises:
         StudyClosed: the test split has been opened, so the winner is settled.
@@ -101,7 +56,7 @@ def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job
     best = results.best_trials(storage, study, top)
     if not best:
         raise NotFound(f"study {study.name}: no complete trial to confirm; `run` it first")
-    return [
+    jobs = [
         Job(
             trial=each.trial,
             seed_index=index,
@@ -113,6 +68,7 @@ def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job
         for index in range(seeds)
         if (each.trial, index) not in done
     ]
+    return sorted(jobs, key=lambda job: -job.expected_seconds)
 
 
 def settled(study: StoredStudy) -> StudyClosed:
@@ -123,54 +79,32 @@ def settled(study: StoredStudy) -> StudyClosed:
     )
 
 
-def cost(jobs: Sequence[Job], workers: int) -> Cost:
-    """The time that so many workers will need, from the searched trials' own training times."""
-    ends = [START_SECONDS] * max(1, min(workers, len(jobs)))
-    for job in jobs:
-        heapq.heappush(ends, heapq.heappop(ends) + job.expected_seconds)
-    return Cost(len(jobs), max(ends) if jobs else 0.0)
+def makespan(seconds: Sequence[float], processes: int) -> float:
+    """How long jobs take that so many processes fetch one after the other, in this order."""
+    ends = [0.0] * processes
+    for each in seconds:
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
 
 
 def train_all(
     storage: Storage,
     study: StoredStudy,
     data_dir: DataDir,
-    corpus: Corpus,
+    pool: TrainingPool,
     jobs: Sequence[Job],
-    workers: int,
-    threads: int,
-    tell: Callable[[Job, Trained], None],
+    tell: Callable[[Trained], None],
 ) -> None:
-    """Trains every job on local processes and records each as it is done.
+    """Trains every job and records each as it is done, so that nothing done is done again.
 
     Raises:
         SearchError: a process died; what was done is recorded.
     """
-    context = multiprocessing.get_context("spawn")
-    split_seed, shelf = study.spec.study.split_seed, shelf_of(study, data_dir)
-    with ProcessPoolExecutor(
-        min(workers, max(1, len(jobs))), context, _prepare, (corpus, split_seed, threads)
-    ) as pool:
-        futures = {
-            pool.submit(_train, job, data_dir.confirmed(study.uid, *job.key)): job for job in jobs
-        }
-        try:
-            for future in _as_they_end(futures):
-                done = future.result()
-                path = data_dir.confirmed(study.uid, *done.key)
-                insist(partial(shelf.put, path))
-                _record(storage, study, done)
-                tell(futures[future], done)
-        except BrokenProcessPool:
-            raise SearchError(
-                f"study {study.name}: a confirming process died; what was done is kept, the same "
-                "command goes on"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+    shelf = shelf_of(study, data_dir)
+    for job, done in pool.train(jobs, lambda job: data_dir.confirmed(study.uid, *job.key)):
+        insist(partial(shelf.put, data_dir.confirmed(study.uid, *job.key)))
+        _record(storage, study, done)
+        tell(done)
 
 
 def candidates(storage: Storage, study: StoredStudy) -> list[Candidate]:
@@ -184,11 +118,25 @@ def candidates(storage: Storage, study: StoredStudy) -> list[Candidate]:
     return sorted(found, key=lambda c: (round(c.dev_loss_mean / TIE_NATS), c.seconds_mean))
 
 
-def optimism(storage: Storage, study: StoredStudy, confirmed: Sequence[Candidate]) -> float | None:
+@dataclass(frozen=True)
+class Optimism:
     """Searched minus confirmed dev loss of the search's best trial: below zero, it flattered."""
-    best = results.require_best(storage, study)
-    return next(
-        (c.searched_dev_loss - c.dev_loss_mean for c in confirmed if c.trial == best.trial), None
+
+    loss: float
+    ci95: tuple[float, float] | None  # over the fresh seeds; the searched loss is what it is
+
+
+def optimism(
+    storage: Storage, study: StoredStudy, confirmed: Sequence[Candidate]
+) -> Optimism | None:
+    """How much the search flattered its best trial; None if that one was not confirmed."""
+    best = results.require_best(storage, study).trial
+    found = next((each for each in confirmed if each.trial == best), None)
+    if found is None:
+        return None
+    searched, ci95 = found.searched_dev_loss, found.dev_loss_mean_ci95
+    return Optimism(
+        searched - found.dev_loss_mean, ci95 and (searched - ci95[1], searched - ci95[0])
     )
 
 
@@ -225,6 +173,7 @@ def _candidate(
         searched_dev_loss=attempt.dev_loss,
         dev_loss_mean=statistics.mean(losses),
         dev_loss_sd=statistics.stdev(losses) if len(losses) > 1 else None,
+        dev_loss_mean_ci95=mean_over_seeds(losses),
         dev_loss_unseen_mean=statistics.mean(unseen) if unseen else None,
         seconds_mean=statistics.mean(each.seconds for each in models),
         seeds=len(models),
@@ -235,44 +184,3 @@ def _candidate(
 def _record(storage: Storage, study: StoredStudy, done: Trained) -> None:
     with storage.write() as connection:
         connection.execute(tables.confirmations.insert().values(study_uid=study.uid, **vars(done)))
-
-
-def _as_they_end(futures: dict[Future[Trained], Job]) -> Iterator[Future[Trained]]:
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        yield from done
-
-
-_bench: dict[str, Any] = {}
-"""Of a pool's process: what `_prepare` made for `_train`."""
-
-
-def _prepare(corpus: Corpus, split_seed: int, threads: int) -> None:
-    """Runs once in each process of the pool. Ctrl-C is the launcher's to handle."""
-    from makemore_core.contexts import Data
-    from makemore_core.warm_up import warm_up
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warm_up()
-    _bench.update(data=Data.of(corpus, split_seed), threads=threads)
-
-
-def _train(job: Job, path: Path) -> Trained:
-    """Runs in a process of the pool."""
-    from makemore_core import checkpoint
-    from makemore_core.config import TrialConfig
-    from makemore_core.trainer import train
-
-    result = train(TrialConfig(**job.config), _bench["data"], job.seed, threads=_bench["threads"])
-    about = {"trial": job.trial, "seed": job.seed, "dev_loss": result.dev_loss}
-    sha256 = checkpoint.save(path, result.model, about)
-    return Trained(
-        trial=job.trial,
-        seed_index=job.seed_index,
-        seed=job.seed,
-        dev_loss=result.dev_loss,
-        dev_loss_unseen=result.dev_loss_unseen,
-        seconds=result.train_seconds,
-        checkpoint_sha256=sha256,
-    )

@@ -1,7 +1,9 @@
 """The whole of `confirm`: what it will cost, the training, the table, and the ensemble."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,13 @@ from numpy.typing import NDArray
 from makemore_core.contexts import Data
 from makemore_core.evaluate import word_losses
 from search import confirm, ensemble
-from search.confirm import Candidate, Job, Trained
+from search.confirm import Candidate
 from search.errors import BadInput
 from search.intervals import bootstrap
 from search.paths import DataDir
 from search.storage import Storage
 from search.study import StoredStudy, kept_corpus, load_model
+from search.training_pool import Job, Trained, TrainingPool
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,10 @@ class Confirmation:
     winner: dict[str, Any]
     candidates: list[dict[str, Any]]
     optimism: float | None
+    optimism_ci95: tuple[float, float] | None
     ensemble: dict[str, Any] | None
+    announced_seconds: float | None  # None: nothing was left to be trained
+    seconds: float
 
 
 def run(
@@ -49,26 +55,65 @@ def run(
     Raises:
         BadInput: the study file names an ensemble as the winner, of another number.
     """
+    started = time.monotonic()
     most = _most_members(study, most_members)
     jobs = confirm.plan(storage, study, top, seeds)
     corpus = kept_corpus(storage, study, data_dir)
-    if jobs:
-        cost = confirm.cost(jobs, workers)
-        tell(f"confirm {study.name}: {cost.trainings} trainings, about {cost.seconds:.0f}s")
-
-    def told(job: Job, done: Trained) -> None:
-        tell(
-            f"  trial {done.trial}, seed {done.seed_index + 1} of {seeds}: dev loss "
-            f"{done.dev_loss:.4f} ({done.seconds:.1f}s)"
-        )
-
-    confirm.train_all(storage, study, data_dir, corpus, jobs, workers, threads, told)
-    found = confirm.candidates(storage, study)
     data = Data.of(corpus, study.spec.study.split_seed)
+    announced = None
+    if jobs:
+        with TrainingPool(
+            corpus, study.spec.study.split_seed, min(workers, len(jobs)), threads
+        ) as pool:
+            announced = _announce(study, pool, jobs, data, 2 * (top + bool(most)), tell)
+            confirm.train_all(storage, study, data_dir, pool, jobs, partial(_tell, tell))
+    found = confirm.candidates(storage, study)
     nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in found}
     rows = [_row(each, nats, found[0].trial, data) for each in found]
-    chosen = _ensemble(storage, study, data_dir, data, most) if most else None
-    return Confirmation(study.name, rows[0], rows, confirm.optimism(storage, study, found), chosen)
+    optimism = confirm.optimism(storage, study, found)
+    return Confirmation(
+        study=study.name,
+        winner=rows[0],
+        candidates=rows,
+        optimism=None if optimism is None else optimism.loss,
+        optimism_ci95=None if optimism is None else optimism.ci95,
+        ensemble=_ensemble(storage, study, data_dir, data, most) if most else None,
+        announced_seconds=announced,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _announce(
+    study: StoredStudy,
+    pool: TrainingPool,
+    jobs: Sequence[Job],
+    data: Data,
+    intervals: int,
+    tell: Callable[[str], object],
+) -> float:
+    """Says what all of it will cost, and returns it in seconds.
+
+    That is the start of the processes, which is over by then; the trainings, by what the searched
+    ones took; and the intervals at the end, by the time of one.
+    """
+    characters = np.array([len(word) + 1 for word in data.dev_words])
+    before = time.monotonic()
+    bootstrap(np.ones(len(characters)), characters)  # while the processes start
+    one_interval = time.monotonic() - before
+    trainings = confirm.makespan([job.expected_seconds for job in jobs], pool.processes)
+    seconds = pool.ready() + trainings + intervals * one_interval
+    tell(
+        f"confirm {study.name}: {len(jobs)} trainings on {pool.processes} processes, about "
+        f"{seconds:.0f}s in all"
+    )
+    return seconds
+
+
+def _tell(tell: Callable[[str], object], done: Trained) -> None:
+    tell(
+        f"  trial {done.trial}, seed {done.seed_index + 1}: dev loss {done.dev_loss:.4f} "
+        f"({done.seconds:.1f}s)"
+    )
 
 
 def _most_members(study: StoredStudy, asked: int | None) -> int:

@@ -96,7 +96,9 @@ def one_line(view: StatusView) -> str:
     """A study's counts, best and time in one line."""
     counts = ", ".join(f"{count} {state}" for state, count in view.trials.items() if count)
     best = (
-        f"best {view.best.dev_loss:.4f} (trial {view.best.trial})" if view.best else "no best yet"
+        f"best {view.best.dev_loss:.4f} (trial {view.best.trial}, one seed)"
+        if view.best
+        else "no best yet"
     )
     left = "" if not view.eta_seconds else f", about {told_seconds(view.eta_seconds)} left"
     return (
@@ -125,13 +127,25 @@ def farewell(
         return f"{view.study}: no trial was complete; a larger budget may help"
     best, program = view.best, "makemore-search"
     lines = [
-        f"best dev loss {best.dev_loss:.4f} (trial {best.trial}{told_baselines(others)})",
+        f"best dev loss {best.dev_loss:.4f} (trial {best.trial}, {ONE_SEED}"
+        f"{told_baselines(others)})",
         *[f"  {name} = {value}" for name, value in best.config.items() if value is not None],
         f"see   {program} dashboard{options}, then "
         f"http://127.0.0.1:8080/dashboard/studies/{study.optuna_id}",
         *[f"next  {program} {verb} {view.study}{options}{PURPOSE[verb]}" for verb in verbs],
     ]
     return "\n".join(lines)
+
+
+ONE_SEED = "one seed; `confirm` gives its spread"
+"""Of a dev loss that a search found."""
+
+
+def told_seeds(ci95: Sequence[float] | None) -> str:
+    """The interval of a mean over seeds, or that there is none."""
+    if ci95 is None:
+        return "one seed: no interval"
+    return f"95% interval over seeds {ci95[0]:.4f} to {ci95[1]:.4f}"
 
 
 PURPOSE = {

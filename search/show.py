@@ -11,7 +11,7 @@ from makemore_core.ngram import Baseline
 from makemore_core.splits import split
 from makemore_core.trainer import TrialResult
 from search.confirmation import Confirmation
-from search.display import told_config, told_seconds
+from search.display import ONE_SEED, told_config, told_seconds, told_seeds
 from search.final_test import TestResult
 from search.mixing import MixTable
 from search.preview import Preview
@@ -50,7 +50,7 @@ def best(view: BestView) -> str:
     return "\n".join(
         [
             f"{view.study}: trial {view.trial}, dev loss {view.dev_loss:.4f} "
-            f"({_unseen(view.dev_loss_unseen)}; one seed, so without an interval), "
+            f"({_unseen(view.dev_loss_unseen)}; {ONE_SEED}), "
             f"{view.parameters:,} parameters",
             *[f"  {name} = {value}" for name, value in view.config.items()],
         ]
@@ -73,11 +73,12 @@ def preview(view: Preview) -> str:
     )
 
 
-def training(result: TrialResult) -> str:
+def training(result: TrialResult, dev_loss_ci95: Sequence[float]) -> str:
     """What `train` found."""
     return (
-        f"dev loss {result.dev_loss:.4f} (last {result.final_dev_loss:.4f}, "
-        f"{_unseen(result.dev_loss_unseen)}), train loss {result.train_loss:.4f}; "
+        f"dev loss {result.dev_loss:.4f} (95% interval over words {_span(dev_loss_ci95)}; one "
+        f"seed; last {result.final_dev_loss:.4f}, {_unseen(result.dev_loss_unseen)}), "
+        f"train loss {result.train_loss:.4f}; "
         f"{result.parameters:,} parameters, {result.steps:,} steps, "
         f"{result.train_seconds:.1f}s ({result.steps_per_second:,.0f} steps a second)"
     )
@@ -118,7 +119,7 @@ def test(result: TestResult) -> str:
         f"{result.study}: {told_winner(result.trial, result.per_model)}, test loss "
         f"{result.test_loss:.4f} "
         f"(95% interval over words {low:.4f} to {high:.4f}; {_unseen(result.test_loss_unseen)}), "
-        f"dev loss {result.dev_loss:.4f}",
+        f"dev loss {result.dev_loss:.4f} (too good: dev chose it)",
         "opened now, for the first and only time"
         if result.first_time
         else f"recorded when the test split was opened: {result.evaluated_at}",
@@ -154,10 +155,11 @@ def trials_csv(views: Sequence[TrialView]) -> str:
     return output.getvalue().rstrip("\n")
 
 
-def training_document(result: TrialResult) -> dict[str, Any]:
+def training_document(result: TrialResult, dev_loss_ci95: Sequence[float]) -> dict[str, Any]:
     """The JSON document of `train`."""
     return {
         "dev_loss": result.dev_loss,
+        "dev_loss_ci95": dev_loss_ci95,
         "final_dev_loss": result.final_dev_loss,
         "dev_loss_unseen": result.dev_loss_unseen,
         "train_loss": result.train_loss,
@@ -226,10 +228,15 @@ def confirmation(view: Confirmation) -> str:
     ]
     if view.optimism is not None:
         lines.append(
-            f"the search's best was {-view.optimism:+.4f} worse when confirmed (its optimism)"
+            f"the search's optimism about its best, searched minus confirmed: {view.optimism:+.4f} "
+            f"({told_seeds(view.optimism_ci95)})"
         )
     if view.ensemble is not None:
         lines += _ensemble(view.ensemble)
+    if view.announced_seconds is not None:
+        lines.append(
+            f"took {told_seconds(view.seconds)} (announced {told_seconds(view.announced_seconds)})"
+        )
     return "\n".join(lines)
 
 
@@ -266,7 +273,7 @@ def mixtures(view: MixTable) -> str:
     how = "fitted on dev for each network" if view.weight_fitted else "given"
     return (
         f"{view.study}: networks, and mixed with an interpolated {view.order}-gram (alone: dev "
-        f"{view.ngram_dev_loss:.4f}); their share {how}; one seed each\n{rows}"
+        f"{view.ngram_dev_loss:.4f}); their share {how}; one seed each, no intervals\n{rows}"
     )
 
 

@@ -29,8 +29,10 @@ def train(
     from makemore_core import checkpoint, trainer
     from makemore_core import corpus as corpora
     from makemore_core.contexts import Data
+    from makemore_core.evaluate import word_losses
     from makemore_core.warm_up import warm_up
     from search import show
+    from search.intervals import bootstrap
 
     check_device(device)
     section, config = read_config(file)
@@ -46,9 +48,10 @@ def train(
             )
 
     warm_up()
+    data = Data.of(words, section.split_seed)
     result = trainer.train(
         config,
-        Data.of(words, section.split_seed),
+        data,
         seed,
         threads=threads,
         device=device,
@@ -56,7 +59,8 @@ def train(
     )
     if save is not None:
         checkpoint.save(save, result.model, {"seed": seed, "dev_loss": result.dev_loss})
-    session.answer(show.training_document(result), show.training(result))
+    ci95 = bootstrap(*word_losses(result.model, data.dev_words))
+    session.answer(show.training_document(result, ci95), show.training(result, ci95))
 
 
 def _refuse_unwritable(save: Path | None) -> None:

@@ -91,9 +91,12 @@ def _confirmation(confirmed: Sequence[Candidate]) -> list[str]:
 
 def _losses(others: Baselines, best: BestView | None) -> list[str]:
     rows = [
-        (f"best trial, number {best.trial}" if best else "best trial", best and best.dev_loss),
+        (
+            f"best trial, number {best.trial} (one seed)" if best else "best trial",
+            best and best.dev_loss,
+        ),
         ("the lecture's best", others.lecture),
-        ("bigram (Kneser-Ney)", others.bigram),
+        ("bigram (Kneser-Ney, exact)", others.bigram),
     ]
     return [
         "| | dev loss |",

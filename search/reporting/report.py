@@ -106,7 +106,7 @@ def figures(facts: Facts, shares: dict[str, float], text: str) -> dict[str, Figu
                     f"trial {c.trial}",
                     c.searched_dev_loss,
                     c.dev_loss_mean,
-                    verdict.half_interval(c),
+                    c.dev_loss_mean_ci95 and c.dev_loss_mean_ci95[1] - c.dev_loss_mean,
                 )
                 for c in facts.confirmed
             ]

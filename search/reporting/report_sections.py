@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from search.display import told_audit, told_seconds
+from search.display import told_audit, told_seconds, told_seeds
 from search.reporting.html import listing, paragraph, plot, section, table, text, tiles
 from search.reporting.plots import MOST_CURVES
 from search.reporting.plots_space import MOST_LINES
@@ -26,7 +26,7 @@ def lead(facts: Facts) -> str:
     if facts.others.bigram is not None:
         gap = facts.others.bigram - best.dev_loss
         gain = f", {abs(gap):.4f} {'below' if gap >= 0 else 'above'} the bigram"
-    return f"{about}: its best dev loss is {best.dev_loss:.4f} nats per character{gain}."
+    return f"{about}: its best dev loss is {best.dev_loss:.4f} nats per character{gain} (one seed)."
 
 
 def headline(facts: Facts) -> str:
@@ -41,12 +41,21 @@ def headline(facts: Facts) -> str:
         rows.append(("best dev loss", f"{best.dev_loss:.4f}", remark))
     if facts.confirmed:
         first = facts.confirmed[0]
-        remark = f"trial {first.trial}, mean of {first.seeds} fresh seeds"
+        spread = told_seeds(first.dev_loss_mean_ci95)
+        remark = f"trial {first.trial}, mean of {first.seeds} fresh seeds; {spread}"
         rows.append(("confirmed", f"{first.dev_loss_mean:.4f}", remark))
     if others.bigram is not None:
-        rows.append(("bigram", f"{others.bigram:.4f}", "Kneser-Ney, same split"))
+        rows.append(
+            ("bigram", f"{others.bigram:.4f}", "Kneser-Ney, same split; counts have no noise")
+        )
     if others.lecture is not None:
-        rows.append(("the lecture's best", f"{others.lecture:.2f}", "same corpus and split"))
+        rows.append(
+            (
+                "the lecture's best",
+                f"{others.lecture:.2f}",
+                "same corpus and split; published without an interval",
+            )
+        )
     counts = status.trials
     remark = (
         f"{counts['complete']:,} complete, {counts['pruned']:,} pruned, {counts['failed']:,} failed"
@@ -148,7 +157,7 @@ def _top(facts: Facts) -> str:
         ]
         for a in complete
     ]
-    return table("The best complete trials", header, rows, best=0)
+    return table("The best complete trials, one seed each", header, rows, best=0)
 
 
 def winner(facts: Facts) -> str:

@@ -1,13 +1,10 @@
 """The end of the report: the confirmation, the test split, and how to reproduce it all."""
 
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from scipy.special import stdtrit
-
-from search.confirm import Candidate
+from search.display import told_seeds
 from search.history import OpeningView
 from search.reporting.html import block, paragraph, plot, section, table, text, tiles
 from search.reporting.report_facts import Facts
@@ -27,7 +24,14 @@ def confirmation(facts: Facts) -> str:
             ),
         )
     rows = [
-        [str(c.trial), c.searched_dev_loss, c.dev_loss_mean, c.dev_loss_sd, _interval(c), c.seeds]
+        [
+            str(c.trial),
+            c.searched_dev_loss,
+            c.dev_loss_mean,
+            c.dev_loss_sd,
+            told_seeds(c.dev_loss_mean_ci95),
+            c.seeds,
+        ]
         for c in facts.confirmed
     ]
     header = ["trial", "as searched", "mean", "sd over seeds", "95 % interval of the mean", "seeds"]
@@ -45,20 +49,6 @@ def confirmation(facts: Facts) -> str:
         ),
         table("Candidates, the winner first", header, rows, best=0),
     )
-
-
-def half_interval(candidate: Candidate) -> float | None:
-    """Half of the 95 % t-interval of a mean over seeds; None with a single seed."""
-    if candidate.dev_loss_sd is None:
-        return None
-    quantile = float(stdtrit(candidate.seeds - 1, 0.975))
-    return quantile * candidate.dev_loss_sd / math.sqrt(candidate.seeds)
-
-
-def _interval(candidate: Candidate) -> str:
-    half = half_interval(candidate)
-    mean = candidate.dev_loss_mean
-    return "one seed: none" if half is None else f"{mean - half:.4f} to {mean + half:.4f}"
 
 
 def test_split(facts: Facts) -> str:

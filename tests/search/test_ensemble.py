@@ -1,6 +1,8 @@
 """Ensembles: chosen on dev, named the winner by the study file, opened as one."""
 
 import random
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,25 @@ LIKELIHOODS = arrays.arrays(np.float64, (4, 30), elements=st.floats(0.01, 1.0))
 MEMBER = {"trial", "seed_index", "seed", "checkpoint_sha256", "share"}
 
 
-@pytest.fixture
-def named(finished: Bed) -> Bed:
+@pytest.fixture(scope="module")
+def _named(_finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study `tiny`, done, whose file now names an ensemble as the winner, chosen already."""
-    finished.create(confirm={"ensemble": 3})
-    finished.json("confirm", "tiny", "--top", 1, "--seeds", 1, "--workers", 1)
-    return finished
+    root = tmp_path_factory.mktemp("named")
+    shutil.copytree(_finished, root, dirs_exist_ok=True)
+    made = Bed(root)
+    made.create(confirm={"ensemble": 3})
+    made.json("confirm", "tiny", "--top", 1, "--seeds", 1, "--workers", 1)
+    made.close()
+    return root
+
+
+@pytest.fixture
+def named(_named: Path, tmp_path: Path) -> Iterator[Bed]:
+    """A place of its own that holds that study."""
+    shutil.copytree(_named, tmp_path, dirs_exist_ok=True)
+    made = Bed(tmp_path)
+    yield made
+    made.close()
 
 
 def test_without_a_word_in_the_file_nothing_changes(finished: Bed) -> None:
