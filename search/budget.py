@@ -81,7 +81,6 @@ def progress(storage: Storage, connection: Connection, study_uid: str) -> Progre
         select(func.min(tables.attempts.c.dev_loss)).where(
             tables.attempts.c.study_uid == study_uid,
             tables.attempts.c.outcome == "complete",
-            tables.attempts.c.ended_at.is_not(None),
         )
     ).scalar()
     return Progress(

@@ -38,7 +38,17 @@ def _ensembles(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: Sequence[Migration] = (_corpora_and_artifacts, _ensembles)
+def _attempts_by_loss(connection: Connection) -> None:
+    """Version 4: the best of ten thousand trials, without a look at each."""
+    connection.execute(
+        text(
+            "CREATE INDEX makemore_attempts_by_loss"
+            " ON makemore_attempts (study_uid, outcome, dev_loss, trial)"
+        )
+    )
+
+
+MIGRATIONS: Sequence[Migration] = (_corpora_and_artifacts, _ensembles, _attempts_by_loss)
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 
 

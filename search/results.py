@@ -165,7 +165,7 @@ def best_trials(storage: Storage, study: StoredStudy, count: int) -> list[BestVi
     a = tables.attempts
     query = (
         select(a)
-        .where(a.c.study_uid == study.uid, a.c.outcome == "complete", a.c.ended_at.is_not(None))
+        .where(a.c.study_uid == study.uid, a.c.outcome == "complete")
         .order_by(a.c.dev_loss, a.c.trial)
         .limit(count)
     )
@@ -201,16 +201,18 @@ def unfinished_slots(storage: Storage, study: StoredStudy) -> set[int]:
 
 @patient
 def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]:
-    """Trials whose checkpoints stay: the best, those not settled yet, and what a test opened or,
-    once an ensemble has been chosen, will open."""
-    a, o, e = tables.attempts, tables.openings, tables.ensembles
+    """Trials whose checkpoints stay: the best, those under way, and what a test opened or, once an
+    ensemble has been chosen, will open."""
+    a, o, e, s = tables.attempts, tables.openings, tables.ensembles, tables.slots
     with storage.read() as connection:
-        unsettled = connection.execute(
-            select(a.c.trial).where(a.c.study_uid == study.uid, a.c.ended_at.is_(None))
+        under_way = connection.execute(
+            select(a.c.trial)
+            .join_from(s, a, a.c.id == s.c.attempt_id)
+            .where(s.c.study_uid == study.uid, s.c.state == "claimed")
         ).scalars()
         opened = connection.execute(select(o.c.trial).where(o.c.study_uid == study.uid)).scalars()
         chosen = connection.execute(select(e.c.members).where(e.c.study_uid == study.uid)).scalar()
-        keep = {trial for trial in (*unsettled, *opened) if trial is not None}
+        keep = {trial for trial in (*under_way, *opened) if trial is not None}
         keep |= {member["trial"] for member in chosen or ()}
     return keep | {each.trial for each in best_trials(storage, study, count)}
 

@@ -36,7 +36,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -113,6 +113,7 @@ attempts = Table(
     Column("checkpoint_sha256", String(64)),
     Index("makemore_attempts_by_trial", "study_uid", "trial"),
     Index("makemore_attempts_by_slot", "study_uid", "ordinal"),
+    Index("makemore_attempts_by_loss", "study_uid", "outcome", "dev_loss", "trial"),
 )
 
 slots = Table(

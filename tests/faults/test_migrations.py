@@ -45,6 +45,7 @@ def made_old(url: str) -> Iterator[Engine]:
     create_storage(url).close()
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
+        connection.execute(text("DROP INDEX makemore_attempts_by_loss"))
         connection.execute(text("DROP TABLE makemore_ensembles"))
         connection.execute(text("DROP TABLE makemore_corpora"))
         connection.execute(text("ALTER TABLE makemore_studies DROP COLUMN artifacts"))
