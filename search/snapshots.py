@@ -66,11 +66,12 @@ class Snapshots:
         except OSError as error:  # a full disk must not end a trial that can do without
             log.warning("slot %d: no snapshot (%s)", self._claim.ordinal, error)
         else:
-            self._share(path)
+            shared = self._share(path)
             entries = [e for e in self._kept if e["step"] != run.step]
             self._kept = [{"step": run.step, "sha256": sha256}, *entries][:KEPT]
             ledger.record_snapshots(self._storage, self._claim.attempt_id, self._kept)
-            self._drop_all_but(self._kept)
+            if shared:  # a store that does not answer is not asked again; the lease runs meanwhile
+                self._drop_all_but(self._kept)
         took = time.monotonic() - started
         self._due = time.monotonic() + max(INTERVAL_SECONDS, took / MOST_OF_THE_TIME)
 
@@ -78,11 +79,13 @@ class Snapshots:
         """The slot is settled: none is needed any more."""
         self._drop_all_but([])
 
-    def _share(self, path: Path) -> None:
+    def _share(self, path: Path) -> bool:
         try:
             self._shelf.put(path)
         except OSError as error:  # this host can go on from it; another falls back
             log.warning("slot %d: a snapshot on this host alone (%s)", self._claim.ordinal, error)
+            return False
+        return True
 
     def _drop_all_but(self, kept: list[dict[str, object]]) -> None:
         keep = {self._path(entry["step"]).name for entry in kept}

@@ -20,8 +20,8 @@ from search.errors import BadInput
 from search.processes import HOST
 
 BUCKET = re.compile(r"s3://([A-Za-z0-9][\w.-]*)(?:/([^?#\s]+))?")
-CONNECT_SECONDS, READ_SECONDS = 5, 20
-"""For S3: short, since a worker that waits renews no lease; whoever writes tries again anyway."""
+CONNECT_SECONDS, READ_SECONDS, TRIES = 3, 8, 2
+"""For S3: short, since a worker that waits renews no lease; whoever must write tries again."""
 
 
 class Store(Protocol):
@@ -106,9 +106,10 @@ class BucketStore:
         from botocore.config import Config
         from optuna.artifacts import Boto3ArtifactStore
 
-        retries = {"mode": "standard", "total_max_attempts": 2}
         patience = Config(
-            connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": TRIES},
         )
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self._client = boto3.Session().client("s3", config=patience)

@@ -5,14 +5,16 @@ from typing import Any
 
 import optuna
 import pytest
-from bed import Bed, some_words
-from sqlalchemy import delete, select, update
+from bed import Bed, ended, run_python, some_words
+from servers import new_database
+from sqlalchemy import delete, func, select, update
 
 from makemore_core.corpus import read_file
 from makemore_core.errors import CorpusError
 from search import stored_corpora, study, tables
 from search.errors import BadInput, Drift, NotFound, StudyClosed
 from search.paths import DataDir
+from search.storage import open_storage
 
 
 def test_a_study_is_created_once(bed: Bed) -> None:
@@ -202,6 +204,44 @@ def test_a_corpus_is_stored_once(bed: Bed) -> None:
     assert {one.fingerprint, three.fingerprint} == stored_fingerprints(bed)
     study.delete_study(bed.storage, two, bed.data_dir)
     assert {three.fingerprint} == stored_fingerprints(bed)
+
+
+CREATORS = """
+import os, sys
+from pathlib import Path
+from search import study, study_file
+from search.paths import DataDir
+from search.storage import open_storage
+from search.storage import create_storage
+
+create_storage(sys.argv[1]).close()
+for number in range(6):
+    if os.fork() == 0:
+        data_dir = DataDir(Path(sys.argv[2]).parent / str(number))
+        spec = study_file.read(Path(sys.argv[2])).with_values("study", name=f"study {number}")
+        corpus = study.load_corpus(spec, data_dir)
+        storage = create_storage(sys.argv[1])
+        stored = study.create_or_resume(storage, spec, corpus, data_dir)
+        os._exit(0 if stored.name == f"study {number}" else 1)
+print([os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(6)])
+"""
+"""Imports once, then is six processes, each with a study of its own over the same words."""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_studies_over_the_same_words_are_created_at_once(
+    kind: str, bed: Bed, request: pytest.FixtureRequest
+) -> None:
+    """Each is, and the words are stored once."""
+    url = bed.url
+    if kind == "postgresql":
+        url = new_database(request.getfixturevalue("postgresql_server"))
+    assert "[0, 0, 0, 0, 0, 0]\n" == ended(run_python(CREATORS, url, bed.file())).out
+    storage = open_storage(url)
+    with storage.read() as connection:
+        assert 6 == connection.execute(select(func.count()).select_from(tables.studies)).scalar()
+        assert 1 == connection.execute(select(func.count()).select_from(tables.corpora)).scalar()
+    storage.close()
 
 
 def stored_fingerprints(bed: Bed) -> set[str]:
