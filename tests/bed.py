@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import budget, cli, results, study, study_file, worker
+from search import budget, cli, creation, results, study, study_file, worker
 from search.job import Job
 from search.paths import DataDir
 from search.results import TrialView
@@ -189,7 +189,7 @@ class Bed:
         """Creates the study of a file, or goes on with it, as `run` does before its workers."""
         spec = study_file.read(path or self.file(**sections))
         words = study.load_corpus(spec, self.data_dir)
-        return study.create_or_resume(self.storage, spec, words, self.data_dir, artifacts)
+        return creation.create_or_resume(self.storage, spec, words, self.data_dir, artifacts)
 
     def work(self, stored: StoredStudy, interrupted: Callable[[], bool] = never) -> budget.Standing:
         """One worker's whole life in this process."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search import results, stores, study
+from search import creation, results, stores, study
 from search.cli.launchers import (
     CpusPerWorker,
     GpusPerWorker,
@@ -163,7 +163,7 @@ def _create_or_resume(
     words = study.load_corpus(spec, session.data_dir)
     checked = None if artifacts is None else stores.checked(artifacts)
     storage = session.create()
-    return storage, study.create_or_resume(storage, spec, words, session.data_dir, checked)
+    return storage, creation.create_or_resume(storage, spec, words, session.data_dir, checked)
 
 
 def _supervise(

@@ -17,7 +17,7 @@ from optuna.samplers import RandomSampler
 from sqlalchemy import Connection, MetaData, Table, insert
 
 from makemore_core import corpus as corpora
-from search import space, study, study_file, tables
+from search import creation, space, study_file, tables
 from search.paths import DataDir
 from search.storage import Storage, create_storage
 from search.study import StoredStudy
@@ -34,7 +34,7 @@ def fill(data_dir: DataDir, trials: int = 10_000, reports: int = 10) -> StoredSt
     )
     storage = create_storage(data_dir.default_storage)
     words = corpora.load(spec.study.corpus, data_dir.root)
-    stored = study.create_or_resume(storage, spec, words, data_dir)
+    stored = creation.create_or_resume(storage, spec, words, data_dir)
     for first in range(0, trials, BATCH):
         with storage.write() as connection:
             rows = Rows(storage, stored, reports)

@@ -1,0 +1,162 @@
+"""Creates a study, goes on with it, and refuses one whose definition drifted."""
+
+import contextlib
+import secrets
+from dataclasses import replace
+from typing import Any
+
+import optuna
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from makemore_core import corpus as corpora
+from makemore_core.corpus import Corpus
+from search import auto_range, stored_corpora, tables
+from search.errors import Drift
+from search.paths import DataDir
+from search.shelf import insist
+from search.storage import Storage, patient
+from search.study import StoredStudy, by_uid, find, refuse_closed, refuse_unreachable, shelf_of
+from search.study_file import StudySpec
+
+
+def create_or_resume(
+    storage: Storage,
+    spec: StudySpec,
+    corpus: Corpus,
+    data_dir: DataDir,
+    artifacts: str | None = None,
+) -> StoredStudy:
+    """The stored study of this name, made now if there is none; its budget is the file's.
+
+    Args:
+        artifacts: where its model files are to lie for every host, as `stores.checked` returned
+            it. A study that had no such place gets it, with the files that are here.
+
+    Raises:
+        Drift: it exists and was defined otherwise; the message names the fields.
+        StudyClosed: its test split has been opened.
+        BadInput: its model files lie where this host cannot reach them.
+    """
+    study = find(storage, spec.study.name)
+    if study is None:
+        study = _create(storage, auto_range.resolved(spec, corpus), corpus, artifacts)
+    spec = auto_range.adopted(spec, study.spec)
+    refuse_drift(study, spec, corpus)
+    refuse_closed(study)
+    study = _with_artifacts(storage, study, data_dir, artifacts)
+    if not data_dir.corpus(corpus.fingerprint).is_file():
+        corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
+    return _with_budget_of(storage, study, spec, corpus)
+
+
+def refuse_drift(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
+    """Raises Drift, naming each field that differs, unless the definitions are the same."""
+    stored, given = study.spec.definition(), spec.definition()
+    differing = [
+        f"{key} is {_short(stored.get(key))} in the storage and {_short(given.get(key))} now"
+        for key in stored
+        if stored.get(key) != given.get(key)
+    ]
+    if corpus.fingerprint != study.fingerprint:
+        differing.append(
+            f"study.corpus is {study.corpus_name} ({study.fingerprint[:12]}…) in the storage and "
+            f"{corpus.name} ({corpus.fingerprint[:12]}…) now"
+        )
+    if differing:
+        raise Drift(f"study {study.name}: {'; '.join(differing)}; restore it, or rename the study")
+
+
+@patient
+def _create(
+    storage: Storage, spec: StudySpec, corpus: Corpus, artifacts: str | None
+) -> StoredStudy:
+    """Adds a study to Optuna's tables and to ours; of two at once, the second finds the first's."""
+    created = optuna.create_study(
+        study_name=spec.study.name,
+        storage=storage.optuna,
+        direction="minimize",
+        load_if_exists=True,
+    )
+    if created.direction != optuna.study.StudyDirection.MINIMIZE or created.get_trials(
+        deepcopy=False
+    ):
+        ours = find(storage, spec.study.name)
+        if ours is not None:  # another process created it meanwhile, and works on it already
+            return ours
+        raise Drift(
+            f"study {spec.study.name}: the storage holds an Optuna study of this name that this "
+            "program did not make; give the study another name"
+        )
+    row = tables.studies.insert().values(
+        uid=secrets.token_hex(16),
+        name=spec.study.name,
+        optuna_id=storage.optuna.get_study_id_from_name(spec.study.name),
+        document=spec.as_document(),
+        corpus_name=corpus.name,
+        fingerprint=corpus.fingerprint,
+        artifacts=artifacts,
+        created_at=storage.now(),
+    )
+    # IntegrityError: another process created it in the same moment
+    with contextlib.suppress(IntegrityError), storage.write() as connection:
+        stored_corpora.add(connection, corpus)
+        connection.execute(row)
+    found = find(storage, spec.study.name)
+    assert found is not None
+    return found
+
+
+def _with_artifacts(
+    storage: Storage, study: StoredStudy, data_dir: DataDir, artifacts: str | None
+) -> StoredStudy:
+    """Sees to it that the place of the study's model files is known, and can be used from here."""
+    if study.artifacts is None and artifacts is not None:
+        study = replace(study, artifacts=artifacts)
+        insist(shelf_of(study, data_dir).put_all)
+        _record_artifacts(storage, study)
+    elif artifacts is None:
+        refuse_unreachable(study)
+    elif artifacts != study.artifacts:
+        raise Drift(
+            f"study {study.name}: its artifacts are in {study.artifacts}, not in {artifacts}; "
+            "leave --artifacts out"
+        )
+    return study
+
+
+@patient
+def _record_artifacts(storage: Storage, study: StoredStudy) -> None:
+    with storage.write() as connection:
+        connection.execute(
+            update(tables.studies)
+            .where(tables.studies.c.uid == study.uid)
+            .values(artifacts=study.artifacts)
+        )
+
+
+@patient
+def _with_budget_of(
+    storage: Storage, study: StoredStudy, spec: StudySpec, corpus: Corpus
+) -> StoredStudy:
+    """Takes over what may change: the budget and what `test` will open; lifts a `stop`.
+
+    A study from before the storage held corpora gets its own now.
+    """
+    document: dict[str, Any] = study.spec.as_document()
+    document |= {section: spec.as_document()[section] for section in ("budget", "confirm")}
+    with storage.write() as connection:
+        stored_corpora.add(connection, corpus)
+        connection.execute(
+            update(tables.studies)
+            .where(tables.studies.c.uid == study.uid, tables.studies.c.closed_at.is_(None))
+            .values(document=document, stop_requested_at=None)
+        )
+    found = by_uid(storage, study.uid)
+    refuse_closed(found)  # it may have been closed in this very moment
+    return found
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= 60 else told[:57] + "..."
