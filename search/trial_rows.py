@@ -90,7 +90,7 @@ def _report(dialect: str) -> Executable:
     return statement.on_conflict_do_update(
         index_elements=["trial_id", "step"],
         set_={"intermediate_value": statement.excluded.intermediate_value},
-    )
+    ).execution_options(preserve_rowcount=True)  # which psycopg would have forgotten of an insert
 
 
 def end(connection: Connection, trial_id: int, state: TrialState, value: float | None) -> None:

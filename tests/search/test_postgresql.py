@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from bed import Bed, wait_until
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
 from servers import new_database
 from sqlalchemy import NullPool, create_engine, func, make_url, select, text
 
+from search import trial_rows
 from search.errors import StorageUnusable
 from search.storage import Storage, create_storage, open_storage
 
@@ -153,3 +156,20 @@ def test_a_process_holds_few_connections(storage: Storage) -> None:
             count = text(f"SELECT count(*) FROM pg_stat_activity WHERE {others}")
             most = max(most, connection.execute(count).scalar_one())
     assert 2 <= most <= 4
+
+
+def test_a_report_of_a_trial_that_has_ended_is_noticed(storage: Storage) -> None:
+    """One loss or several: what was not stored is not taken for stored."""
+    study_id = storage.optuna.create_new_study([StudyDirection.MINIMIZE], "reports")
+    trial_id = storage.optuna.create_new_trial(study_id)
+
+    def report(losses: dict[int, float]) -> bool:
+        with storage.write() as connection:
+            return trial_rows.report(storage, connection, trial_id, losses)
+
+    assert report({1: 2.5})
+    assert report({1: 2.5, 2: 2.25})
+    storage.optuna.set_trial_state_values(trial_id, TrialState.FAIL)
+    assert not report({3: 2.0})
+    assert not report({3: 2.0, 4: 1.5})
+    assert {1: 2.5, 2: 2.25} == storage.optuna.get_trial(trial_id).intermediate_values
