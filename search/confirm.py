@@ -56,15 +56,17 @@ def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job
     best = results.best_trials(storage, study, top)
     if not best:
         raise NotFound(f"study {study.name}: no complete trial to confirm; `run` it first")
+    searched = [results.recorded_attempt(storage, study, each.trial) for each in best]
     jobs = [
         Job(
             trial=each.trial,
             seed_index=index,
             seed=derive_seed(study.spec.study.seed, each.trial, f"confirm/{index}"),
             config=dict(each.config),
-            expected_seconds=results.recorded_attempt(storage, study, each.trial).seconds,
+            expected_seconds=each.seconds,
+            expected_first_seconds=each.curve[0][2],
         )
-        for each in best
+        for each in searched
         for index in range(seeds)
         if (each.trial, index) not in done
     ]

@@ -62,10 +62,14 @@ def run(
     data = Data.of(corpus, study.spec.study.split_seed)
     announced = None
     if jobs:
-        with TrainingPool(
-            corpus, study.spec.study.split_seed, min(workers, len(jobs)), threads
-        ) as pool:
-            announced = _announce(study, pool, jobs, data, 2 * (top + bool(most)), tell)
+        processes = min(workers, len(jobs))
+        with TrainingPool(corpus, study.spec.study.split_seed, processes, threads) as pool:
+            ahead = _foreseen(pool, jobs, data, intervals=2 * (top + bool(most)))
+            announced = time.monotonic() - started + ahead
+            tell(
+                f"confirm {study.name}: {len(jobs)} trainings on {processes} processes, about "
+                f"{announced:.0f}s in all"
+            )
             confirm.train_all(storage, study, data_dir, pool, jobs, partial(_tell, tell))
     found = confirm.candidates(storage, study)
     nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in found}
@@ -83,30 +87,15 @@ def run(
     )
 
 
-def _announce(
-    study: StoredStudy,
-    pool: TrainingPool,
-    jobs: Sequence[Job],
-    data: Data,
-    intervals: int,
-    tell: Callable[[str], object],
-) -> float:
-    """Says what all of it will cost, and returns it in seconds.
-
-    That is the start of the processes, which is over by then; the trainings, by what the searched
-    ones took; and the intervals at the end, by the time of one.
-    """
-    characters = np.array([len(word) + 1 for word in data.dev_words])
-    before = time.monotonic()
-    bootstrap(np.ones(len(characters)), characters)  # while the processes start
-    one_interval = time.monotonic() - before
+def _foreseen(pool: TrainingPool, jobs: Sequence[Job], data: Data, intervals: int) -> float:
+    """Seconds to come: the trainings, by what the searched ones took and by the pace of now; then
+    the intervals, by the time of one."""
     trainings = confirm.makespan([job.expected_seconds for job in jobs], pool.processes)
-    seconds = pool.ready() + trainings + intervals * one_interval
-    tell(
-        f"confirm {study.name}: {len(jobs)} trainings on {pool.processes} processes, about "
-        f"{seconds:.0f}s in all"
-    )
-    return seconds
+    seconds = pool.pace(jobs[0]) * trainings
+    characters = np.array([len(word) + 1 for word in data.dev_words])
+    started = time.monotonic()
+    bootstrap(characters.astype(np.float64), characters)
+    return seconds + intervals * (time.monotonic() - started)
 
 
 def _tell(tell: Callable[[str], object], done: Trained) -> None:

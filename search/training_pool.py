@@ -1,10 +1,11 @@
 """Local processes that train known configurations: no sampler, no pruner, nothing to resume."""
 
+import contextlib
 import multiprocessing
 import signal
-import time
+import statistics
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ class Job:
     seed_index: int
     seed: int
     config: dict[str, Any]
-    expected_seconds: float
+    expected_seconds: float  # as the searched trial took
+    expected_first_seconds: float  # of these, until its first evaluation
 
     @property
     def key(self) -> tuple[int, int]:
@@ -48,15 +50,13 @@ class Trained:
 
 
 class TrainingPool:
-    """So many processes, started at once; they end with the `with` block, whatever ends it."""
+    """So many processes; they end with the `with` block, whatever ends it."""
 
     def __init__(self, corpus: Corpus, split_seed: int, processes: int, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         given = (corpus, split_seed, threads)
         self.processes = processes
         self._pool = ProcessPoolExecutor(processes, context, _prepare, given)
-        self._started = time.monotonic()
-        self._answers = [self._pool.submit(_answer) for _ in range(processes)]
 
     def __enter__(self) -> Self:
         return self
@@ -72,10 +72,17 @@ class TrainingPool:
             for process in multiprocessing.active_children():
                 process.terminate()
 
-    def ready(self) -> float:
-        """Waits until the processes can train; returns the seconds since they were started."""
-        wait(self._answers)
-        return time.monotonic() - self._started
+    def pace(self, job: Job) -> float:
+        """Starts the processes and has each train a job as far as its first evaluation, all at
+        once: how many times as long that takes as it took in the search.
+
+        Raises:
+            SearchError: a process died.
+        """
+        with _death_told():
+            rehearsals = [self._pool.submit(_rehearse, job) for _ in range(self.processes)]
+            took = statistics.mean(rehearsal.result() for rehearsal in rehearsals)
+        return took / job.expected_first_seconds
 
     def train(
         self, jobs: Sequence[Job], path_of: Callable[[Job], Path]
@@ -85,14 +92,20 @@ class TrainingPool:
         Raises:
             SearchError: a process died.
         """
-        try:
+        with _death_told():
             futures = {self._pool.submit(_train, job, path_of(job)): job for job in jobs}
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except BrokenProcessPool:
-            raise SearchError(
-                "a training process died; what was done is kept, and the same command goes on"
-            ) from None
+
+
+@contextlib.contextmanager
+def _death_told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise SearchError(
+            "a training process died; what was done is kept, and the same command goes on"
+        ) from None
 
 
 _bench: dict[str, Any] = {}
@@ -109,8 +122,25 @@ def _prepare(corpus: Corpus, split_seed: int, threads: int) -> None:
     _bench.update(data=Data.of(corpus, split_seed), threads=threads)
 
 
-def _answer() -> None:
-    """Returns as soon as a process of the pool is prepared."""
+class _Enough(Exception):
+    """The rehearsal has seen its first evaluation."""
+
+
+def _rehearse(job: Job) -> float:
+    """Runs in a process of the pool; seconds of the training loop until its first evaluation."""
+    from makemore_core.config import TrialConfig
+    from makemore_core.trainer import Evaluation, train
+
+    seen: list[Evaluation] = []
+
+    def stop(evaluation: Evaluation) -> None:
+        seen.append(evaluation)
+        raise _Enough
+
+    config = TrialConfig(**job.config)
+    with contextlib.suppress(_Enough):
+        train(config, _bench["data"], job.seed, threads=_bench["threads"], on_evaluation=stop)
+    return seen[0].seconds
 
 
 def _train(job: Job, path: Path) -> Trained:
