@@ -95,9 +95,6 @@ class Rows:
             datetime_start=times[0],
             datetime_complete=times[1],
         )
-        self._put(
-            "trial_system_attributes", **trial, key="makemore:attempt", value_json=str(number + 1)
-        )
         self._put("trial_values", **trial, objective=0, value=curve[-1][1], value_type="FINITE")
         for name, value in values.items():
             self._put(

@@ -1,0 +1,73 @@
+"""The study that both sides work on, with as many trials in it as is asked for, and what a trainer
+that does nothing says."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from makemore_core.config import TrialConfig
+from makemore_core.corpus import Corpus
+from makemore_core.trainer import Evaluation, TrialResult
+from search import study, study_file
+from search.copying import Tables
+from search.paths import DataDir
+from search.storage import Storage, create_storage
+from search.study import StoredStudy
+
+SIDES = ("ours", "optuna")
+REPORTS = 20
+WORDS = tuple("abc" * 3 + letter for letter in "abcdefghijklmnopqrstuvwxyz")
+BATCH = 2_000
+LOSS = 2.5
+"""What every trial reports: no pruner stops what is as good as the others."""
+
+
+def prepare(url: str, trials: int, sampler: str) -> None:
+    """Creates the study, and fills it: each trial as our ledger leaves one that is complete."""
+    with tempfile.TemporaryDirectory() as directory:
+        storage = create_storage(url)
+        document = {
+            "study": {"name": "load"},
+            "budget": {"trials": 1_000_000, "examples": 2_000_000, "evaluations": REPORTS},
+            "sampler": {"kind": sampler},
+            "pruner": {"kind": "asha"},
+        }
+        spec = study_file.from_document(document, "load")
+        corpus = Corpus("load", WORDS)
+        stored = study.create_or_resume(storage, spec, corpus, DataDir(Path(directory)))
+        if trials:
+            _fill(storage, stored, trials)
+        storage.close()
+
+
+def evaluation(config: TrialConfig, index: int) -> Evaluation:
+    """One of the reports."""
+    step = max(1, config.steps * index // REPORTS)
+    return Evaluation(index, step, step * config.batch_size, LOSS, None, LOSS, 0.0)
+
+
+def result() -> TrialResult:
+    """The end of a trial; its model is never looked at."""
+    model: Any = None
+    return TrialResult(LOSS, None, LOSS, LOSS, 1, 1, 1, 0.0, False, (), model)
+
+
+def _fill(storage: Storage, stored: StoredStudy, trials: int) -> None:
+    from tests.browser.large import Rows
+
+    for first in range(0, trials, BATCH):
+        with storage.write() as connection:
+            rows = Rows(storage, stored, REPORTS)
+            for number in range(first, min(trials, first + BATCH)):
+                rows.add(number)
+            rows.write(connection)
+    with storage.write() as connection:
+        names = ["trials", "trial_params", "trial_values", "trial_intermediate_values"]
+        filled = Tables(connection, [*names, "makemore_attempts"])
+        for name in filled.names:
+            filled.go_on_counting(name)
+    with storage.engine.connect() as connection:  # as a database that has been in use for long
+        connection.execute(text("ANALYZE"))
+        connection.commit()
