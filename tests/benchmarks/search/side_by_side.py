@@ -78,8 +78,7 @@ def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
     document = tomllib.loads(source.read_text(encoding="utf-8"))
     document.pop("enqueue", None)
     document["study"]["name"] = "bench"
-    if corpus is not None:
-        document["study"]["corpus"] = corpus
+    document["study"]["corpus"] = corpus or study_file.read(source).study.corpus
     budget = document.setdefault("budget", {})
     for limit in ("timeout", "target"):
         budget.pop(limit, None)
