@@ -191,7 +191,7 @@ def _refuse_out_of_reach(storage_url: str) -> None:
     url = parse_url(storage_url)
     if elsewhere and sqlite_path(url) is not None:
         raise BadInput(
-            f"--ray: storage {url} is a file of this machine, and the cluster has others "
+            f"--ray: SQLite storage {url} is a file of this host, and the cluster has others "
             f"({', '.join(sorted(elsewhere)[:4])}); give --storage postgresql+psycopg://HOST/NAME"
         )
 

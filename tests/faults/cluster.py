@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -36,16 +37,11 @@ class Cluster:
     def add(self, name: str, cpus: int = 1) -> None:
         """Starts a node; the first is the head."""
         head = ["--head", "--port=0", f"--temp-dir={self._temporary}", "--include-dashboard=false"]
+        head += [f"--ray-client-server-port={_free_port()}", "--include-log-monitor=false"]
         joins = [f"--address={self.address}"] if self.address else head
+        size = [f"--num-cpus={cpus}", f"--object-store-memory={STORE}"]
         node = subprocess.Popen(
-            [
-                RAY,
-                "start",
-                *joins,
-                "--block",
-                f"--num-cpus={cpus}",
-                f"--object-store-memory={STORE}",
-            ],
+            [RAY, "start", *joins, *size, "--block"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -103,6 +99,11 @@ class Cluster:
 
     def _faults_dir(self, name: str) -> Path:
         return self._place.root / name
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 @contextlib.contextmanager

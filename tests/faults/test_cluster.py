@@ -1,14 +1,20 @@
-"""A Ray cluster whose node dies in the middle of a trial."""
+"""Workers on Ray clusters: a node that dies in the middle of a trial, a drain, a wrong storage."""
 
+import ctypes
+import os
+import signal
+import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from bed import wait_until
 from servers import new_database
 
-from .cluster import Cluster, cluster
-from .harness import SHORT_LEASE, Place, attempts, check
+from .cluster import QUIET, Cluster, cluster
+from .harness import SHORT_LEASE, Place, attempts, check, ended
 
 PASSWORD = "s3cret/p{a}ss"
 
@@ -39,6 +45,42 @@ def test_a_node_of_a_ray_cluster_may_die(postgresql_server: Any, tmp_path: Path)
         assert [] == [path for path, content in ray.files() if PASSWORD.encode() in content]
     check(place)
     assert ["killed"] == [each.reason for each in attempts(place) if each.outcome == "failed"]
+
+
+def test_ctrl_c_drains_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trials under way are recorded as interrupted, and the same command, here without Ray,
+    goes on from their snapshots."""
+    place = Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db", examples=400_000)
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
+        for variable, value in (QUIET | {"RAY_TMPDIR": temporary}).items():
+            monkeypatch.setenv(variable, value)
+        command = ("run", place.study_file, "--workers", 2, "--ray", "local", "--quiet")
+        process = place.start(*command, start_new_session=True)
+        place.wait_for("snapshot")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: Ray's processes hear it too
+        ended(process).expect(130)
+    assert {"interrupted"} == {each.reason for each in attempts(place) if each.outcome == "failed"}
+    place.finish()
+    check(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a process a host name of its own")
+def test_a_file_is_no_storage_for_several_hosts(tmp_path: Path) -> None:
+    """SQLite is refused where the cluster has other hosts than the launcher's."""
+    place = Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db")
+    with cluster(place) as ray:
+        ray.add("head")
+        command = ("run", place.study_file, "--ray", ray.address)
+        process = place.start(*command, preexec_fn=_move_to_another_host)
+        ended(process).refused(2, "SQLite", "postgresql+psycopg://")
+    assert not place.data_dir.exists()
+
+
+def _move_to_another_host() -> None:
+    """Gives this process another host name."""
+    new_namespace = 0x04000000  # CLONE_NEWUTS
+    assert ctypes.CDLL(None).unshare(new_namespace) == 0
+    socket.sethostname("elsewhere")
 
 
 def _snapshots_of(place: Place, host: str) -> bool:
