@@ -50,7 +50,7 @@ def test_a_node_of_a_ray_cluster_may_die(postgresql_server: Any, tmp_path: Path)
 def test_ctrl_c_drains_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trials under way are recorded as interrupted, and the same command, here without Ray,
     goes on from their snapshots."""
-    place = Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db", examples=400_000)
+    place = Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db", trials=3, examples=200_000)
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
         for variable, value in (QUIET | {"RAY_TMPDIR": temporary}).items():
             monkeypatch.setenv(variable, value)
