@@ -15,7 +15,6 @@ from sqlalchemy import delete, select
 
 from makemore_core.contexts import Data
 from makemore_core.errors import CheckpointError
-from makemore_core.evaluate import by_word, example_nats
 from search import confirm, results, tables
 from search.errors import NotFound
 from search.intervals import bootstrap
@@ -71,6 +70,8 @@ def choose(
     Raises:
         NotFound: none of them is stored on this host.
     """
+    from makemore_core.evaluate import by_word  # torch, which a launcher does without
+
     stored, likelihoods = _likelihoods(storage, study, data_dir, data)
     shares = greedy(likelihoods, most)
     members = [Member(**vars(stored[index]) | {"share": share}) for index, share in shares.items()]
@@ -149,30 +150,31 @@ def record(storage: Storage, study: StoredStudy, chosen: Ensemble) -> None:
         )
 
 
-@patient
-def recorded(storage: Storage, study: StoredStudy) -> tuple[list[Member], float]:
-    """The ensemble that `confirm` chose for a study whose file wants one, and its dev loss.
+@dataclass(frozen=True)
+class Recorded:
+    """What `confirm` chose, as `test` will open it."""
 
-    Raises:
-        NotFound: it has chosen none, or before the file wanted another number of models.
-    """
+    members: list[Member]
+    dev_loss: float
+
+
+@patient
+def recorded(storage: Storage, study: StoredStudy) -> Recorded | None:
+    """The ensemble that `confirm` chose for a study whose file wants one of just that size."""
     e, most = tables.ensembles, study.spec.confirm.ensemble
     with storage.read() as connection:
         row = connection.execute(
             select(e.c.members, e.c.dev_loss).where(e.c.study_uid == study.uid, e.c.most == most)
         ).first()
-    if row is None:
-        raise NotFound(
-            f"study {study.name}: its file names an ensemble of at most {most} models as the "
-            f"winner, and none is chosen yet; `confirm {study.name}` first"
-        )
-    return [Member(**member) for member in row.members], row.dev_loss
+    return row and Recorded([Member(**member) for member in row.members], row.dev_loss)
 
 
 def _likelihoods(
     storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data
 ) -> tuple[list[Member], NDArray[np.float64]]:
     """Every stored model, and the probability that it gives each dev example. (M, N)"""
+    from makemore_core.evaluate import example_nats
+
     members, likelihoods = [], []
     for member in _stored(storage, study):
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from search import confirm, ensemble, results
+from search.errors import NotFound
 from search.paths import DataDir
 from search.storage import Storage
 from search.study import StoredStudy
@@ -56,15 +57,21 @@ def winner(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner:
 
 
 def _ensemble(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner:
-    members, dev_loss = ensemble.recorded(storage, study)
+    chosen = ensemble.recorded(storage, study)
+    if chosen is None:
+        raise NotFound(
+            f"study {study.name}: its file names an ensemble of at most "
+            f"{study.spec.confirm.ensemble} models as the winner, and none is chosen yet; "
+            f"`confirm {study.name}` first"
+        )
     models = [
         _model(each.seed, each.checkpoint_sha256, each.path(study, data_dir))
         | {"trial": each.trial, "share": each.share}
-        for each in members
+        for each in chosen.members
     ]
-    first = members[0].trial
+    first = chosen.members[0].trial
     config = dict(results.recorded_attempt(storage, study, first).config)
-    return Winner(first, config, dev_loss, models)
+    return Winner(first, config, chosen.dev_loss, models)
 
 
 def _model(seed: int, sha256: str | None, path: Path) -> dict[str, Any]:

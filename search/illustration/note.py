@@ -20,6 +20,7 @@ from search.paths import DataDir
 from search.results import BestView
 from search.storage import Storage, patient
 from search.study import StoredStudy
+from search.winner import told_winner
 
 MOST_CONFIRMED = 5
 METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
@@ -112,8 +113,9 @@ def told_opening(opening: OpeningView | None) -> str:
     if opening.result is None or opening.evaluated_at is None:
         return "opened; not evaluated yet."
     low, high = opening.result["test_loss_ci95"]
+    opened_for = told_winner(opening.trial, opening.result["per_model"])
     when = datetime.fromtimestamp(opening.evaluated_at, UTC).isoformat(timespec="seconds")
     return (
-        f"opened once, {when}, for trial {opening.trial}: test loss "
+        f"opened once, {when}, for {opened_for}: test loss "
         f"{opening.result['test_loss']:.4f} (95 % interval {low:.4f} to {high:.4f})."
     )

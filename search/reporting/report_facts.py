@@ -8,9 +8,10 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from makemore_core.errors import CheckpointError
-from search import confirm, history, results, space
+from search import confirm, ensemble, history, results, space
 from search.baselines import Baselines, baselines
 from search.confirm import Candidate
+from search.ensemble import Recorded
 from search.history import AttemptView, OpeningView, WorkingTime
 from search.illustration import plain_model
 from search.illustration.plain_model import PlainModel
@@ -35,6 +36,7 @@ class Facts:
     work: WorkingTime
     others: Baselines
     confirmed: Sequence[Candidate]
+    ensemble: Recorded | None
     winner: AttemptView | None
     model: PlainModel | None
     why_no_model: str
@@ -63,6 +65,7 @@ def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
         work=history.working_time(storage, study),
         others=baselines(storage, study, data_dir),
         confirmed=confirmed,
+        ensemble=ensemble.recorded(storage, study),
         winner=winner,
         model=model,
         why_no_model=why,

@@ -8,6 +8,7 @@ from search.display import told_seeds
 from search.history import OpeningView
 from search.reporting.html import block, paragraph, plot, section, table, text, tiles
 from search.reporting.report_facts import Facts
+from search.winner import told_winner
 
 
 def confirmation(facts: Facts) -> str:
@@ -48,6 +49,18 @@ def confirmation(facts: Facts) -> str:
             "Each candidate's mean over fresh seeds, and the loss that the search found.",
         ),
         table("Candidates, the winner first", header, rows, best=0),
+        paragraph(_ensemble(facts)) if facts.study.spec.confirm.ensemble else "",
+    )
+
+
+def _ensemble(facts: Facts) -> str:
+    """Of a study whose file names an ensemble as its winner."""
+    named = "The study file names an ensemble as the winner, for which the test split is opened"
+    if facts.ensemble is None:
+        return f"{named}; <code>confirm</code> has chosen none yet."
+    return (
+        f"{named}: the averaged probabilities of {len(facts.ensemble.members)} models, dev loss "
+        f"{facts.ensemble.dev_loss:.4f}. Dev chose it, so that is too good, and has no interval."
     )
 
 
@@ -73,10 +86,11 @@ def test_split(facts: Facts) -> str:
 def _tested(opening: OpeningView, result: Mapping[str, Any]) -> str:
     low, high = result["test_loss_ci95"]
     unseen = result.get("test_loss_unseen")
+    opened_for = told_winner(opening.trial, result["per_model"])
     rows = [
         ("test loss", f"{result['test_loss']:.4f}", f"95 % interval {low:.4f} to {high:.4f}"),
         ("on unseen words", f"{unseen:.4f}" if unseen is not None else "-", "not in train"),
-        ("opened", _when(opening.claimed_at), f"for trial {opening.trial}, once and for good"),
+        ("opened", _when(opening.claimed_at), f"for {opened_for}, once and for good"),
     ]
     return tiles(rows)
 

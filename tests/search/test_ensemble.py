@@ -66,6 +66,8 @@ def test_the_file_names_the_ensemble_the_winner(named: Bed) -> None:
     assert chosen == told
     assert found["test_loss"] == named.json("test", "tiny")["test_loss"]
     assert "an ensemble of" in named.cli("test", "tiny").out
+    named.json("report", "tiny", "-o", named.root / "page.html")
+    assert "for an ensemble of" in (named.root / "page.html").read_text()
 
 
 def test_the_test_loss_is_that_of_the_averaged_probabilities(named: Bed) -> None:
