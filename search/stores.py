@@ -20,8 +20,9 @@ from search.errors import BadInput
 from search.processes import HOST
 
 BUCKET = re.compile(r"s3://([A-Za-z0-9][\w.-]*)(?:/([^?#\s]+))?")
-CONNECT_SECONDS, READ_SECONDS, TRIES = 3, 8, 2
-"""For S3: short, since a worker that waits renews no lease; whoever must write tries again."""
+CONNECT_SECONDS, READ_SECONDS, TRIES = 2, 5, 2
+"""For S3: two calls that get no answer must fit into a worker's lease, which it cannot renew
+meanwhile; whoever must write tries again anyway."""
 
 
 class Store(Protocol):
