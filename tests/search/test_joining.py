@@ -1,0 +1,53 @@
+"""A worker by hand or by batch system: it joins from anywhere, leaves on SIGTERM, and says how."""
+
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from bed import Bed, ended, invoke, wait_until
+from servers import new_database
+
+DONE, INTERRUPTED = 0, 130
+
+
+def test_workers_join_and_leave(bed: Bed, postgresql_server: Any) -> None:
+    """With the storage's URL and nothing else: neither the corpus nor a data directory is there.
+    SIGTERM ends a worker within seconds, its trial recorded as interrupted; the last one leaves
+    with status 0 when the budget is met."""
+    url, shared = new_database(postgresql_server), bed.root / "shared"
+    shared.mkdir()
+    file = bed.file(budget={"trials": 2, "examples": 1_000_000}, pruner={"kind": "none"})
+    _on(bed.data_dir.root, url, "submit", file, "--artifacts", shared)
+    shutil.rmtree(bed.data_dir.root)
+    (bed.root / "words.txt").unlink()
+    file.unlink()
+
+    first = Bed(bed.root / "first")
+    first.root.mkdir()
+    leaving = first.start("worker", "tiny", "--storage", url)
+    wait_until(lambda: ["running"] == _states(url, first), timeout=120)
+    leaving.send_signal(signal.SIGTERM)
+    told = time.monotonic()
+    assert INTERRUPTED == ended(leaving).status
+    assert 10 > time.monotonic() - told
+    assert ["failed: interrupted"] == _states(url, first)
+
+    second = Bed(bed.root / "second")
+    second.root.mkdir()
+    assert DONE == ended(second.start("worker", "tiny", "--storage", url), timeout=180).status
+    assert ["failed: interrupted", "complete", "complete"] == _states(url, second)
+    assert DONE == ended(second.start("worker", "tiny", "--storage", url)).status, "too late"
+
+
+def _states(url: str, host: Bed) -> list[str]:
+    """How each trial stands."""
+    trials = _on(host.data_dir.root, url, "trials", "tiny")
+    return [": ".join(filter(None, (each["state"], each["reason"]))) for each in trials]
+
+
+def _on(data_dir: Path, url: str, *arguments: Any) -> Any:
+    answer = invoke(*arguments, "--data-dir", data_dir, "--storage", url, "--json")
+    assert answer.status == 0, answer.err
+    return answer.json
