@@ -17,7 +17,7 @@ from search.errors import BadInput
 from search.intervals import bootstrap
 from search.paths import DataDir
 from search.storage import Storage
-from search.study import StoredStudy, kept_corpus, load_model
+from search.study import StoredStudy, kept_corpus, load_model, refuse_unreachable
 from search.training_pool import Job, Trained, TrainingPool
 
 
@@ -53,7 +53,8 @@ def run(
         most_members: of an ensemble; None: as many as the study file says, none if it does not.
 
     Raises:
-        BadInput: the study file names an ensemble as the winner, of another number.
+        BadInput: the study file names an ensemble as the winner, of another number; or the models
+            could not be kept, as their place is not to be reached from here.
     """
     started = time.monotonic()
     most = _most_members(study, most_members)
@@ -62,6 +63,7 @@ def run(
     data = Data.of(corpus, study.spec.study.split_seed)
     announced = None
     if jobs:
+        refuse_unreachable(study)
         processes = min(workers, len(jobs))
         with TrainingPool(corpus, study.spec.study.split_seed, processes, threads) as pool:
             ahead = _foreseen(pool, jobs, data, intervals=2 * (top + bool(most)))
@@ -90,12 +92,12 @@ def run(
 def _foreseen(pool: TrainingPool, jobs: Sequence[Job], data: Data, intervals: int) -> float:
     """Seconds to come: the trainings, by what the searched ones took and by the pace of now; then
     the intervals, by the time of one."""
-    trainings = confirm.makespan([job.expected_seconds for job in jobs], pool.processes)
-    seconds = pool.pace(jobs[0]) * trainings
+    pace = pool.rehearse(jobs[0])
+    trainings = confirm.makespan([pace.seconds(job) for job in jobs], pool.processes)
     characters = np.array([len(word) + 1 for word in data.dev_words])
     started = time.monotonic()
     bootstrap(characters.astype(np.float64), characters)
-    return seconds + intervals * (time.monotonic() - started)
+    return trainings + intervals * (time.monotonic() - started)
 
 
 def _tell(tell: Callable[[str], object], done: Trained) -> None:

@@ -107,6 +107,17 @@ def test_a_snapshot_does_without_its_place(
     assert bed.outcomes(undisturbed) == bed.outcomes(stored)
 
 
+def test_nothing_is_confirmed_where_it_cannot_be_kept(finished: Bed, tmp_path: Path) -> None:
+    """A host that does not reach the place is told so before it trains anything."""
+    place = tmp_path / "shared"
+    place.mkdir()
+    finished.create(artifacts=str(place))
+    place.rename(tmp_path / "away")
+    answer = finished.cli("confirm", "tiny", "--quiet")
+    assert 2 == answer.status
+    assert f"{place}: no such directory here" in answer.complaint
+
+
 def test_every_verb_finds_the_models_of_other_hosts(finished: Bed, s3_server: Any) -> None:
     """A study is confirmed on one empty host, tested and shown on others."""
     finished.create(artifacts=f"{new_bucket()}/models")
