@@ -194,7 +194,7 @@ class Bed:
     def work(self, stored: StoredStudy, interrupted: Callable[[], bool] = never) -> budget.Standing:
         """One worker's whole life in this process."""
         job = Job(self.url, str(self.data_dir.root), stored.uid, 1, "cpu", None)
-        return worker.work(job, interrupted)  # type: ignore[arg-type]
+        return worker.work(job, interrupted)
 
     def trials(self, stored: StoredStudy) -> list[TrialView]:
         return results.trials(self.storage, stored)
