@@ -43,10 +43,10 @@ def names_in(url: str) -> list[str]:
 @pytest.fixture
 def rich(finished: Bed) -> Bed:
     """A study with a confirmation, a test opening and a few things that Optuna's users may add."""
-    finished.json("confirm", "tiny", "--top", 1, "--seeds", 1, "--workers", 1)
     finished.json("test", "tiny", "--yes")
-    optuna = finished.storage.optuna
-    optuna_id = study.resolve(finished.storage, "tiny").optuna_id
+    stored = study.resolve(finished.storage, "tiny")
+    _confirm(finished, stored)
+    optuna, optuna_id = finished.storage.optuna, stored.optuna_id
     optuna.set_study_user_attr(optuna_id, "ä note\n", {"x": [1e-308, 0.1 + 0.2, None]})
     trial_id = optuna.create_new_trial(optuna_id)
     optuna.set_trial_intermediate_value(trial_id, 1, float("inf"))
@@ -54,6 +54,14 @@ def rich(finished: Bed) -> Bed:
     optuna.set_trial_user_attr(trial_id, "seen", "'quoted' %s :x \\")
     finished.close()
     return finished
+
+
+def _confirm(bed: Bed, stored: study.StoredStudy) -> None:
+    """As if a configuration had been trained again, which takes a while."""
+    key = {"study_uid": stored.uid, "trial": 1, "seed_index": 0}
+    values = {"seed": 2**40, "dev_loss": 1 / 3, "seconds": 1e-3, "checkpoint_sha256": "0" * 64}
+    with bed.storage.write() as connection:
+        connection.execute(tables.confirmations.insert().values(**key, **values))
 
 
 @pytest.mark.parametrize("stations", [1, 2])
