@@ -63,8 +63,7 @@ def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job
             seed_index=index,
             seed=derive_seed(study.spec.study.seed, each.trial, f"confirm/{index}"),
             config=dict(each.config),
-            expected_seconds=each.seconds,
-            expected_first_seconds=each.curve[0][2],
+            searched_seconds=[seconds for _, _, seconds, _ in each.curve],
         )
         for each in searched
         for index in range(seeds)

@@ -92,12 +92,12 @@ def run(
 def _foreseen(pool: TrainingPool, jobs: Sequence[Job], data: Data, intervals: int) -> float:
     """Seconds to come: the trainings, by what the searched ones took and by the pace of now; then
     the intervals, by the time of one."""
-    trainings = confirm.makespan([job.expected_seconds for job in jobs], pool.processes)
-    seconds = pool.pace(jobs[0]) * trainings
+    pace = pool.rehearse(jobs[0])
+    trainings = confirm.makespan([pace.seconds(job) for job in jobs], pool.processes)
     characters = np.array([len(word) + 1 for word in data.dev_words])
     started = time.monotonic()
     bootstrap(characters.astype(np.float64), characters)
-    return seconds + intervals * (time.monotonic() - started)
+    return trainings + intervals * (time.monotonic() - started)
 
 
 def _tell(tell: Callable[[str], object], done: Trained) -> None:

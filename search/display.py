@@ -110,8 +110,10 @@ def one_line(view: StatusView) -> str:
 def told_audit(view: StatusView) -> str:
     """How often a pruned trial would have beaten what pruning let through."""
     audit = view.audit
-    if audit is None or audit.rate is None or audit.ci95 is None:
+    if audit is None or not audit.audited:
         return "pruning: what it missed is not known: nothing was audited"
+    if audit.rate is None or audit.ci95 is None:
+        return "pruning: what it missed is not known: no trial that was let through is complete"
     low, high = audit.ci95
     return (
         f"pruning: {audit.would_have_won} of {audit.audited} audited trials would have beaten the "

@@ -4,16 +4,19 @@ import contextlib
 import multiprocessing
 import signal
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from makemore_core.corpus import Corpus
 from search.errors import SearchError
+
+REHEARSAL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,16 @@ class Job:
     seed_index: int
     seed: int
     config: dict[str, Any]
-    expected_seconds: float  # as the searched trial took
-    expected_first_seconds: float  # of these, until its first evaluation
+    searched_seconds: Sequence[float]  # of the searched trial's loop, until each evaluation
 
     @property
     def key(self) -> tuple[int, int]:
         return self.trial, self.seed_index
+
+    @property
+    def expected_seconds(self) -> float:
+        """As the searched trial took."""
+        return self.searched_seconds[-1]
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,18 @@ class Trained:
     @property
     def key(self) -> tuple[int, int]:
         return self.trial, self.seed_index
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast this machine trains now."""
+
+    factor: float  # a training's seconds, over those of the searched one
+    overhead: float  # seconds of a training beside its loop: its start, the loss on train
+
+    def seconds(self, job: Job) -> float:
+        """What a job will take."""
+        return self.factor * job.expected_seconds + self.overhead
 
 
 class TrainingPool:
@@ -72,17 +91,19 @@ class TrainingPool:
             for process in multiprocessing.active_children():
                 process.terminate()
 
-    def pace(self, job: Job) -> float:
-        """Starts the processes and has each train a job as far as its first evaluation, all at
-        once: how many times as long that takes as it took in the search.
+    def rehearse(self, job: Job) -> Pace:
+        """Starts the processes and has each train the first second or so of a job, all at once.
 
         Raises:
             SearchError: a process died.
         """
         with _death_told():
-            rehearsals = [self._pool.submit(_rehearse, job) for _ in range(self.processes)]
-            took = statistics.mean(rehearsal.result() for rehearsal in rehearsals)
-        return took / job.expected_first_seconds
+            futures = [self._pool.submit(_rehearse, job) for _ in range(self.processes)]
+            found = [future.result() for future in futures]
+        return Pace(
+            factor=statistics.mean(each.factor for each in found),
+            overhead=statistics.mean(each.overhead for each in found),
+        )
 
     def train(
         self, jobs: Sequence[Job], path_of: Callable[[Job], Path]
@@ -123,11 +144,11 @@ def _prepare(corpus: Corpus, split_seed: int, threads: int) -> None:
 
 
 class _Enough(Exception):
-    """The rehearsal has seen its first evaluation."""
+    """The rehearsal has taken its second."""
 
 
-def _rehearse(job: Job) -> float:
-    """Runs in a process of the pool; seconds of the training loop until its first evaluation."""
+def _rehearse(job: Job) -> Pace:
+    """Runs in a process of the pool."""
     from makemore_core.config import TrialConfig
     from makemore_core.trainer import Evaluation, train
 
@@ -135,12 +156,19 @@ def _rehearse(job: Job) -> float:
 
     def stop(evaluation: Evaluation) -> None:
         seen.append(evaluation)
-        raise _Enough
+        if evaluation.seconds >= REHEARSAL_SECONDS or len(seen) == len(job.searched_seconds):
+            raise _Enough
 
-    config = TrialConfig(**job.config)
+    config, data, threads = TrialConfig(**job.config), _bench["data"], _bench["threads"]
     with contextlib.suppress(_Enough):
-        train(config, _bench["data"], job.seed, threads=_bench["threads"], on_evaluation=stop)
-    return seen[0].seconds
+        train(config, data, job.seed, threads=threads, on_evaluation=stop)
+    one_step = replace(config, examples=config.batch_size, evaluations=1, schedule="constant")
+    started = time.monotonic()
+    shortest = train(one_step, data, job.seed, threads=threads)
+    return Pace(
+        factor=seen[-1].seconds / job.searched_seconds[len(seen) - 1],
+        overhead=time.monotonic() - started - shortest.train_seconds,
+    )
 
 
 def _train(job: Job, path: Path) -> Trained:
