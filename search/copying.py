@@ -136,8 +136,8 @@ def compare(source: Tables, target: Tables, on_rows: Callable[[int], None]) -> N
 
 
 def _same(one: Any, other: Any) -> bool:
-    """NaN is the same as itself; SQLite keeps no minus before a zero."""
-    return repr(one) == repr(other) or one == other
+    """NaN is the same as itself. (A minus before a zero does not count: SQLite keeps none.)"""
+    return bool(one == other) or repr(tuple(one)) == repr(tuple(other))
 
 
 class _JsonAsText(TypeDecorator[str]):

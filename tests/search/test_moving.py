@@ -205,11 +205,18 @@ def change_a_bit(connection: sqlite3.Connection) -> None:
     )
 
 
-@pytest.mark.parametrize("spoil", [lose_a_row, change_a_bit])
+def change_a_letter(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TRIGGER spoil AFTER INSERT ON makemore_studies BEGIN UPDATE makemore_studies "
+        "SET document = replace(document, 'block_size', 'black_size'); END"
+    )
+
+
+@pytest.mark.parametrize("spoil", [lose_a_row, change_a_bit, change_a_letter])
 def test_a_copy_that_differs_is_not_kept(
     spoil: Callable[[sqlite3.Connection], None], finished: Bed, tmp_path: Path
 ) -> None:
-    """A target that loses a row, or the last bit of a number: exit 1, and it holds nothing."""
+    """A target that loses a row, the last bit of a number, or a letter within a long text."""
     target = tmp_path / "there.db"
     create_storage(url_of(target)).close()
     with sqlite3.connect(target) as connection:
