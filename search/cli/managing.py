@@ -66,6 +66,6 @@ def move_storage(
     }
     session.answer(
         document,
-        f"{moved.studies} studies ({moved.rows:,} rows, each compared) are now in {moved.target}\n"
-        f"the copies that {moved.source} keeps are stopped; model files stay where they are",
+        f"in {moved.target} now: studies {moved.studies}, rows {moved.rows:,}, each compared\n"
+        f"what {moved.source} keeps of them is stopped; model files stay where they are",
     )
