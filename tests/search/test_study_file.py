@@ -58,6 +58,9 @@ patience = 5
 seconds = 120
 memory = "2GB"
 
+[confirm]
+ensemble = 5                  # above 0: an ensemble of at most so many models is the winner
+
 [[enqueue]]
 embedding_size = 10
 hidden_width = 200
@@ -85,7 +88,7 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
     spec = read(path)
     assert (40, 120.0, 2.10) == (spec.budget.trials, spec.budget.timeout, spec.budget.target)
     assert (120.0, 2_000_000_000) == (spec.limits.seconds, spec.limits.memory)
-    assert 5 == spec.early_stopping.patience
+    assert (5, 5) == (spec.early_stopping.patience, spec.confirm.ensemble)
     assert "lecture" == spec.enqueue[0]["initialisation"]
 
 
@@ -99,6 +102,7 @@ def test_left_out_values_have_the_documented_defaults(tmp_path: Path) -> None:
     assert {"kind": "asha", "reduction_factor": 3, "audit": 0.0} == minimal["pruner"]
     assert {"patience": None} == minimal["early_stopping"]
     assert {"seconds": None, "memory": None} == minimal["limits"]
+    assert {"ensemble": 0} == minimal["confirm"]
     assert tuple(minimal["study"][key] for key in ("seed", "split_seed", "dedupe")) == (
         1,
         42,
