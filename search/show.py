@@ -244,8 +244,8 @@ def _ensemble(view: Mapping[str, Any]) -> list[str]:
     """An ensemble as chosen, and the fairer look at it."""
     return [
         f"ensemble of {len(view['members'])} models: dev loss {view['dev_loss']:.4f} (95% interval "
-        f"over words {_span(view['dev_loss_ci95'])}), too good as dev chose it; each half of the "
-        f"words by the other half's choice: {view['crossed_dev_loss']:.4f} "
+        f"over words {_span(view['dev_loss_ci95'])}), too good: dev chose it",
+        f"  each half of the dev words by the other half's choice: {view['crossed_dev_loss']:.4f} "
         f"({_span(view['crossed_dev_loss_ci95'])})",
         *["the study file names it the winner: `test` opens the split for it"] * view["winner"],
     ]
