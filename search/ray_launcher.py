@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,10 +33,21 @@ FEWEST_DEATHS_IN_A_ROW = 5
 
 @dataclass(frozen=True)
 class Share:
-    """What Ray sets aside for each worker: cores and GPUs, or fractions of one."""
+    """What Ray sets aside for each worker: cores and GPUs, whole ones or a fraction of one.
+
+    Raises:
+        BadInput: it is an amount that Ray cannot count with.
+    """
 
     cpus: float
     gpus: float
+
+    def __post_init__(self) -> None:
+        for kind, amount in asdict(self).items():
+            if amount % 1 and (amount > 1 or round(amount, 4) != amount):
+                raise BadInput(
+                    f"--{kind}-per-worker {amount}: give a whole number, or 0.5, 0.25, ..."
+                )
 
 
 class RayWorker:

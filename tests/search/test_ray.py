@@ -44,3 +44,11 @@ def test_a_share_of_a_cluster_needs_a_cluster(bed: Bed, option: str) -> None:
     answer = bed.cli("run", bed.file(), option, 1)
     assert REFUSED == answer.status
     assert "--ray" in answer.complaint
+
+
+@pytest.mark.parametrize("share", ["1.5", "0.00001"])
+def test_a_share_is_what_ray_can_count_with(bed: Bed, share: str) -> None:
+    """Whole GPUs, or a fraction of one."""
+    answer = _run(bed, "--ray", "local", "--gpus-per-worker", share)
+    assert REFUSED == answer.status
+    assert "--gpus-per-worker" in answer.complaint
