@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -73,7 +74,7 @@ class TrainingPool:
 
     def __init__(self, corpus: Corpus, split_seed: int, processes: int, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
-        given = (corpus, split_seed, threads)
+        given = (corpus, split_seed, threads, context.Barrier(processes))
         self.processes = processes
         self._pool = ProcessPoolExecutor(processes, context, _prepare, given)
 
@@ -92,7 +93,8 @@ class TrainingPool:
                 process.terminate()
 
     def rehearse(self, job: Job) -> Pace:
-        """Starts the processes and has each train the first second or so of a job, all at once.
+        """Starts the processes and has each train the first second or so of a job, all at once:
+        alone each would be faster than beside the others.
 
         Raises:
             SearchError: a process died.
@@ -133,14 +135,16 @@ _bench: dict[str, Any] = {}
 """Of a pool's process: what `_prepare` made for `_train`."""
 
 
-def _prepare(corpus: Corpus, split_seed: int, threads: int) -> None:
-    """Runs once in each process of the pool. Ctrl-C is the launcher's to handle."""
+def _prepare(corpus: Corpus, split_seed: int, threads: int, all_prepared: Barrier) -> None:
+    """Runs once in each process of the pool, until all are prepared. Ctrl-C is the launcher's to
+    handle."""
     from makemore_core.contexts import Data
     from makemore_core.warm_up import warm_up
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warm_up()
     _bench.update(data=Data.of(corpus, split_seed), threads=threads)
+    all_prepared.wait()
 
 
 class _Enough(Exception):
