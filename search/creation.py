@@ -16,7 +16,15 @@ from search.errors import Drift
 from search.paths import DataDir
 from search.shelf import insist
 from search.storage import Storage, patient
-from search.study import StoredStudy, by_uid, find, refuse_closed, refuse_unreachable, shelf_of
+from search.study import (
+    StoredStudy,
+    by_uid,
+    find,
+    refuse_closed,
+    refuse_moved,
+    refuse_unreachable,
+    shelf_of,
+)
 from search.study_file import StudySpec
 
 
@@ -43,6 +51,7 @@ def create_or_resume(
         study = _create(storage, auto_range.resolved(spec, corpus), corpus, artifacts)
     spec = auto_range.adopted(spec, study.spec)
     refuse_drift(study, spec, corpus)
+    refuse_moved(study)
     refuse_closed(study)
     study = _with_artifacts(storage, study, data_dir, artifacts)
     if not data_dir.corpus(corpus.fingerprint).is_file():

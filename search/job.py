@@ -15,6 +15,8 @@ class Job:
     device: str
     launcher_pid: int | None = None
     """Of a launcher on this host: a worker ends when it has gone."""
+    log: str | None = None
+    """The file for what the worker has to say; None: wherever its standard error goes."""
     supervised: bool = False
     """Whether a supervisor replaces the worker: then it waits for a storage that is gone."""
 
@@ -25,6 +27,7 @@ class Job:
     def from_json(cls, line: str) -> "Job":
         return cls(**json.loads(line))
 
-    def thread_limits(self) -> dict[str, str]:
-        """What a worker's environment needs before torch is loaded."""
-        return {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """What a worker's environment needs before torch is loaded."""
+    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}

@@ -1,29 +1,61 @@
 """Workers as processes of this machine."""
 
-import logging
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
-from search.job import Job
+from search.job import Job, thread_limits
 from search.paths import DataDir
 from search.processes import HOST
 
-log = logging.getLogger(__name__)
+
+class _Process:
+    """A fresh interpreter that loads what a worker needs, then waits for its job.
+
+    It has a session of its own, so that Ctrl-C reaches only the launcher, which then ends its
+    workers in good order.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.early_words = tempfile.TemporaryFile("w+")  # noqa: SIM115  open while the worker lives
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "search.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.early_words,
+            text=True,
+            start_new_session=True,
+            env=os.environ | thread_limits(threads),
+        )
+        assert self.process.stdout is not None
+        self.output = self.process.stdout
+        os.set_blocking(self.output.fileno(), False)
+
+    def give(self, job: Job) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died: whoever polls it sees that
+            self.process.stdin.write(job.to_json() + "\n")
+            self.process.stdin.close()
+
+    def discard(self) -> None:
+        self.process.kill()  # it holds nothing yet
+        self.process.communicate()
+        self.early_words.close()
 
 
 class LocalWorker:
     """One worker process; see `supervisor.RunningWorker`."""
 
-    def __init__(self, process: "subprocess.Popen[str]", log_path: Path) -> None:
-        assert process.stdout is not None
-        self._process, self._output, self._log = process, process.stdout, log_path
-        self.pid: int | None = process.pid
-        self.logged_in = str(log_path)
+    def __init__(self, started: _Process, log: Path) -> None:
+        self._process, self._output = started.process, started.output
+        self._log, self._early_words = log, started.early_words
+        self.pid: int | None = self._process.pid
+        self.logged_in = str(log)
 
     def poll(self) -> int | None:
         return self._process.poll()
@@ -41,13 +73,15 @@ class LocalWorker:
             self._process.kill()
             self._process.wait()
         self._output.close()
+        self._early_words.close()
 
     def last_words(self) -> str:
-        """The last line of its log."""
-        if not self._log.is_file():
-            return "it has no log"
-        lines = self._log.read_text(errors="replace").splitlines()
-        lines = [line for line in lines if line.strip()]
+        """The last line of its log, or what it said before it had one."""
+        self._early_words.seek(0)
+        said = self._early_words.read()
+        if self._log.is_file():
+            said += self._log.read_text(errors="replace")
+        lines = [line for line in said.splitlines() if line.strip()]
         return lines[-1][:160] if lines else "it wrote nothing"
 
 
@@ -57,42 +91,29 @@ class LocalLauncher:
     host: str | None = HOST
     most_deaths_in_a_row = 5
 
-    def __init__(self, data_dir: DataDir, name: str, workers: int) -> None:
+    def __init__(self, data_dir: DataDir, name: str, workers: int, threads: int) -> None:
         """`name` is what the logs are called after."""
-        self._data_dir, self._name, self.workers = data_dir, name, workers
+        self._data_dir, self._name, self._threads = data_dir, name, threads
+        self.workers = workers
         self._started = 0
+        self._prepared: list[_Process] = []
+
+    def prepare(self) -> None:
+        """Starts processes already: they load while the study is still being opened.
+
+        One core is left to the launcher: the first worker is at work the sooner for it.
+        """
+        count = max(1, min(self.workers, (os.cpu_count() or 1) - 1))
+        self._prepared = [_Process(self._threads) for _ in range(count)]
 
     def start(self, job: Job) -> LocalWorker:
         self._started += 1
-        path = self._data_dir.log(self._name, f"{os.getpid()}-{self._started}")
-        with _opened(path) as output:
-            return LocalWorker(_spawn(replace(job, launcher_pid=os.getpid()), output), path)
+        log = self._data_dir.log(self._name, f"{os.getpid()}-{self._started}")
+        started = self._prepared.pop() if self._prepared else _Process(self._threads)
+        started.give(replace(job, launcher_pid=os.getpid(), log=str(log)))
+        return LocalWorker(started, log)
 
-
-def _opened(path: Path) -> IO[str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return path.open("a")
-    except OSError as error:  # a full disk
-        log.warning("no log of this worker: %s", error)
-        return Path(os.devnull).open("w")
-
-
-def _spawn(job: Job, output: IO[str]) -> "subprocess.Popen[str]":
-    """Starts one worker: a fresh interpreter in a session of its own, so that Ctrl-C reaches only
-    the launcher, which then ends its workers in good order."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "search.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=output,
-        text=True,
-        start_new_session=True,
-        env=os.environ | job.thread_limits(),
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    process.stdin.write(job.to_json() + "\n")
-    process.stdin.close()
-    return process
+    def close(self) -> None:
+        """Ends the processes that got no job."""
+        while self._prepared:
+            self._prepared.pop().discard()

@@ -48,7 +48,17 @@ def _attempts_by_loss(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: Sequence[Migration] = (_corpora_and_artifacts, _ensembles, _attempts_by_loss)
+def _moved_studies(connection: Connection) -> None:
+    """Version 5: a study that was moved must not be continued in two places."""
+    connection.execute(text("ALTER TABLE makemore_studies ADD COLUMN moved_to TEXT"))
+
+
+MIGRATIONS: Sequence[Migration] = (
+    _corpora_and_artifacts,
+    _ensembles,
+    _attempts_by_loss,
+    _moved_studies,
+)
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 
 

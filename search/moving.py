@@ -1,8 +1,8 @@
 """Moves all studies of one database into another: whole, checked row by row, or not at all.
 
 The new database must hold no studies yet, so every row keeps its keys and every reference holds.
-The old one keeps its studies, stopped: a worker that still looks there finds nothing to do, and
-`run` goes on there only for somebody who asks it to. Models stay where they are.
+The old one keeps its studies to look at: a worker that still looks there finds nothing to do, and
+whoever would go on there is told where they are now. Models stay where they are.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Moved:
 
 
 def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) -> Moved:
-    """Copies every study and compares the copies; then stops the studies at the source.
+    """Copies every study and compares the copies; then shuts the studies at the source.
 
     Args:
         on_rows: told how many rows are done, and of how many; each row counts twice, once
@@ -48,7 +48,7 @@ def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) 
         raise StorageLost(f"move-storage: {told_error(error)}; nothing was moved") from error
     moved = study.all_studies(source)
     for each in moved:
-        study.request_stop(source, each)
+        study.mark_moved(source, each, target.told)
     return Moved(source.told, target.told, len(moved), rows)
 
 

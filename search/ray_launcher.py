@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from search.errors import BadInput, Interrupted, SearchError
-from search.job import Job
+from search.job import Job, thread_limits
 from search.storage import parse_url, sqlite_path
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class RayWorker:
         Returns:
             The exit status that a worker process would have, and one line on why.
         """
-        os.environ |= job.thread_limits()
+        os.environ |= thread_limits(job.threads)
         from search import worker  # only now: it loads torch
 
         try:

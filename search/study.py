@@ -12,7 +12,7 @@ from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
 from makemore_core.errors import CheckpointError
 from search import stored_corpora, stores, tables, toml
-from search.errors import BadInput, Drift, NotFound, StudyClosed
+from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.paths import DataDir
 from search.processes import is_dead
 from search.shelf import Shelf
@@ -45,6 +45,7 @@ class StoredStudy:
     artifacts: str | None  # where its model files lie for every host; None: where they arose
     closed: bool
     stopped: bool
+    moved_to: str | None  # the storage that it goes on in
 
     @property
     def open(self) -> bool:
@@ -81,6 +82,14 @@ def refuse_closed(study: StoredStudy) -> None:
         raise StudyClosed(
             f"study {study.name}: its test split has been opened, which closed it to further "
             "trials; give the study another name to search on"
+        )
+
+
+def refuse_moved(study: StoredStudy) -> None:
+    """Raises Refused for what `move-storage` left behind: it would be continued in two places."""
+    if study.moved_to is not None:
+        raise Refused(
+            f"study {study.name}: was moved to {study.moved_to}; go on there, with --storage"
         )
 
 
@@ -195,8 +204,22 @@ def has_workers(storage: Storage, study: StoredStudy) -> bool:
     return any(not is_dead(row.host, row.pid) for row in rows)
 
 
+@patient
+def mark_moved(storage: Storage, study: StoredStudy, target: str) -> None:
+    """Notes that a study goes on in another storage; from now on it is only to be looked at."""
+    with storage.write() as connection:
+        connection.execute(
+            update(tables.studies)
+            .where(tables.studies.c.uid == study.uid)
+            .values(moved_to=target, stop_requested_at=storage.now())
+        )
+
+
 def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
-    """Removes a study with its trials and checkpoints; the record of its test opening stays."""
+    """Removes a study with its trials and checkpoints; the record of its test opening stays.
+
+    The checkpoints of one that was moved are those of the study that goes on elsewhere: they stay.
+    """
     if has_workers(storage, study):
         raise BadInput(f"study {study.name}: workers are running; `stop {study.name}` first")
     optuna.delete_study(study_name=study.name, storage=storage.optuna)
@@ -205,7 +228,8 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
             connection.execute(delete(child).where(child.c.study_uid == study.uid))
         connection.execute(delete(tables.studies).where(tables.studies.c.uid == study.uid))
         stored_corpora.drop_unless_named(connection, study.fingerprint)
-    shelf_of(study, data_dir).clear()
+    if study.moved_to is None:
+        shelf_of(study, data_dir).clear()
 
 
 def _stored(row: Any) -> StoredStudy:
@@ -219,4 +243,5 @@ def _stored(row: Any) -> StoredStudy:
         artifacts=row.artifacts,
         closed=row.closed_at is not None,
         stopped=row.stop_requested_at is not None,
+        moved_to=row.moved_to,
     )

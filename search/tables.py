@@ -36,7 +36,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -68,6 +68,7 @@ studies = Table(
     Column("created_at", Float, nullable=False),
     Column("stop_requested_at", Float),  # its workers must leave; `run` and `submit` lift it
     Column("closed_at", Float),  # the test split was opened
+    Column("moved_to", Text),  # the storage that it goes on in, without a password
 )
 
 workers = Table(

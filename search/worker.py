@@ -198,12 +198,15 @@ def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
 
 def main() -> int:
     """Reads the job from standard input, works, and returns the exit status."""
+    warm_up()  # while the launcher opens the study
     line = sys.stdin.readline()
     if not line:
-        return 0  # the launcher changed its mind
+        return 0  # the launcher changed its mind, or has gone
+    job = Job.from_json(line)
+    _begin_log(job.log)
     _tell_the_launcher_of_trouble()
     try:
-        run_here(Job.from_json(line))
+        run_here(job)
     except Interrupted as error:
         log.info("%s", error)
         return error.exit_status
@@ -211,6 +214,19 @@ def main() -> int:
         log.exception("gave up: %s", error)
         return error.exit_status
     return 0
+
+
+def _begin_log(log: str | None) -> None:
+    """Sends standard error to the worker's log; without room for one it works all the same."""
+    if log is None:
+        return
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    except OSError:
+        file = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(file, 2)
+    os.close(file)
 
 
 def _tell_the_launcher_of_trouble() -> None:

@@ -29,6 +29,7 @@ def confirm(
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
+    study.refuse_moved(stored)
     at_once = worker_count(workers, threads)
     tell = (lambda line: None) if session.quiet else session.console.print
     view = confirmation.run(
@@ -51,6 +52,7 @@ def test(
     storage = session.open()
     stored = study.resolve(storage, name)
     if final_test.recorded(storage, stored) is None:
+        study.refuse_moved(stored)
         storage = session.open(writing=True)
         won = winner.winner(storage, stored, session.data_dir)
         ask(

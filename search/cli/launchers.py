@@ -1,6 +1,7 @@
 """Where `run` has its workers: on this machine, or on a Ray cluster."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,16 +27,20 @@ GpusPerWorker = Annotated[
 ]
 
 
+@contextlib.contextmanager
 def local_launcher(
     session: Session, name: str, workers: int | None, threads: int, device: str
-) -> "contextlib.AbstractContextManager[Launcher]":
-    """Workers as processes of this machine."""
+) -> "Iterator[Launcher]":
+    """Workers as processes of this machine, which load while the study is opened."""
     from search.local_launcher import LocalLauncher
 
     check_device(device)
-    return contextlib.nullcontext(
-        LocalLauncher(session.data_dir, name, worker_count(workers, threads))
-    )
+    launcher = LocalLauncher(session.data_dir, name, worker_count(workers, threads), threads)
+    launcher.prepare()
+    try:
+        yield launcher
+    finally:
+        launcher.close()
 
 
 def ray_launcher(

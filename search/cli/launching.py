@@ -104,6 +104,7 @@ def worker(
     storage = session.open(writing=True)
     stored = None if name is None else study.resolve(storage, name)
     if stored is not None:
+        study.refuse_moved(stored)
         study.refuse_closed(stored)
         study.refuse_unreachable(stored)
     uid = None if stored is None else stored.uid

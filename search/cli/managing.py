@@ -35,7 +35,8 @@ def delete(
     ask(yes, f"Delete study {stored.name} with all its trials and checkpoints?")
     pictures = artifacts.named_in(storage, stored)
     study.delete_study(storage, stored, session.data_dir)
-    artifacts.remove(session.data_dir, pictures)
+    if stored.moved_to is None:
+        artifacts.remove(session.data_dir, pictures)
     session.answer({"study": stored.name, "deleted": True}, f"{stored.name}: deleted")
 
 
@@ -44,7 +45,7 @@ def move_storage(
     source: Annotated[str, typer.Argument(metavar="FROM", help="The URL of a database.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="Of one without studies, or none.")],
 ) -> None:
-    """Copy all studies of a database into an empty one, compare every row, and stop the old ones.
+    """Copy all studies of a database into an empty one, compare every row, and shut the old ones.
 
     Between SQLite and PostgreSQL, either way. Model files stay where they are.
     """
@@ -67,5 +68,5 @@ def move_storage(
     session.answer(
         document,
         f"in {moved.target} now: studies {moved.studies}, rows {moved.rows:,}, each compared\n"
-        f"what {moved.source} keeps of them is stopped; model files stay where they are",
+        f"what {moved.source} keeps of them is only to look at; model files stay where they are",
     )

@@ -48,7 +48,8 @@ def made_old(url: str) -> Iterator[Engine]:
         connection.execute(text("DROP INDEX makemore_attempts_by_loss"))
         connection.execute(text("DROP TABLE makemore_ensembles"))
         connection.execute(text("DROP TABLE makemore_corpora"))
-        connection.execute(text("ALTER TABLE makemore_studies DROP COLUMN artifacts"))
+        for column in ("artifacts", "moved_to"):
+            connection.execute(text(f"ALTER TABLE makemore_studies DROP COLUMN {column}"))
         connection.execute(update(tables.schema).values(version=1))
     yield engine
     engine.dispose()

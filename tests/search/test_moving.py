@@ -104,6 +104,25 @@ def test_a_moved_study_goes_on_as_if_it_had_not_moved(
     assert budget.Standing.STOPPED is bed.work(study.resolve(bed.storage, "tiny"))
 
 
+def test_a_moved_study_goes_on_in_one_place_alone(finished: Bed, tmp_path: Path) -> None:
+    """Where it was it is only to be looked at; deleting it there leaves its models to the other."""
+    there = url_of(tmp_path / "there.db")
+    finished.json("move-storage", finished.url, there)
+    file = finished.root / "tiny.toml"
+    for words in (
+        ("run", file, "--trials", 20),
+        ("submit", file),
+        ("worker", "tiny"),
+        ("confirm", "tiny"),
+        ("test", "tiny", "--yes"),
+    ):
+        refused = finished.cli(*words)
+        assert (3, True) == (refused.status, there in refused.complaint), words
+    assert 12 == finished.json("status", "tiny")["budget"]["finished"]
+    finished.json("delete", "tiny", "--yes")
+    assert finished.json("test", "tiny", "--yes", "--storage", there)["first_time"]
+
+
 def _shortened(file: Path, bed: Bed, trials: int) -> Path:
     path = bed.root / "short.toml"
     path.write_text(file.read_text().replace("trials = 12", f"trials = {trials}"))
@@ -188,7 +207,7 @@ def test_a_move_that_is_killed_leaves_nothing_there(
 
 def _lift_stop(bed: Bed) -> None:
     with bed.storage.write() as connection:
-        connection.execute(update(tables.studies).values(stop_requested_at=None))
+        connection.execute(update(tables.studies).values(stop_requested_at=None, moved_to=None))
 
 
 def lose_a_row(connection: sqlite3.Connection) -> None:

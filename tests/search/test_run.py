@@ -9,7 +9,7 @@ from typing import Any
 from bed import Answer, Bed, ended, wait_until
 from sqlalchemy import select
 
-from search import history, results, tables
+from search import results, tables
 from search.processes import HOST, is_dead
 from search.study import StoredStudy, find
 
@@ -38,19 +38,17 @@ def worker_pids(bed: Bed) -> list[int]:
 
 
 def in_the_middle_of_a_trial(bed: Bed, finished: int = 0) -> int | None:
-    """The process of a worker that has reported and not finished, once so many have finished."""
+    """The process of a worker that has a trial and not ended it, once so many have finished."""
     attempts, workers = tables.attempts, tables.workers
     if not bed.data_dir.database.exists() or find(bed.storage, "tiny") is None:
         return None
     view = results.status(bed.storage, stored_study(bed))
-    if view.budget["finished"] < finished or not any(
-        each.dev_loss is not None for each in history.workers(bed.storage, stored_study(bed))
-    ):
+    if view.budget["finished"] < finished:
         return None
     query = (
         select(workers.c.pid)
         .join(attempts, attempts.c.worker_id == workers.c.id)
-        .where(attempts.c.ended_at.is_(None), attempts.c.outcome.is_(None))
+        .where(attempts.c.trial.is_not(None), attempts.c.ended_at.is_(None))
     )
     found = rows(bed, query)
     return found[0].pid if found else None
@@ -169,12 +167,13 @@ def test_a_run_on_two_workers(bed: Bed) -> None:
     """`--workers 2` makes two processes at work at once, each with a log under the data directory;
     `--trials` replaces the file's number; a corpus path and a data directory may be relative."""
     bed.corpus()
-    file = bed.file(**{**SLOWER, "study": {"corpus": "words.txt"}})
-    command = ("run", file.name, "--workers", 2, "--trials", 4, "--json")
+    budget = {"trials": 6, "examples": 1_000_000}  # the second one begins a little later
+    file = bed.file(**{**SLOWER, "budget": budget, "study": {"corpus": "words.txt"}})
+    command = ("run", file.name, "--workers", 2, "--trials", 7, "--json")
     answer: Answer = ended(bed.start(*command))
     assert 0 == answer.status, answer.err
-    assert {"trials": 4, "finished": 4} == answer.json["budget"]
-    assert_exactly(4, bed)
+    assert {"trials": 7, "finished": 7} == answer.json["budget"]
+    assert_exactly(7, bed)
     assert 2 == len(rows(bed, select(tables.attempts.c.worker_id).distinct()))
     logs = [path for path in (bed.data_dir.root / "logs").iterdir() if path.stat().st_size]
     assert 2 == len(logs)
