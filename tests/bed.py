@@ -114,20 +114,23 @@ def never() -> bool:
 class Bed:
     """A directory of its own, with a corpus and a data directory, and the program to work on it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, url: str | None = None) -> None:
+        """`url`: of a database that has our tables; without one, the data directory's own."""
         self.root = root
         self.data_dir = DataDir(root / "runs")
+        self.url = url or self.data_dir.default_storage
         self._storage: Storage | None = None
 
     @property
-    def url(self) -> str:
-        return self.data_dir.default_storage
+    def has_storage(self) -> bool:
+        """Whether there is a database yet."""
+        return self.url != self.data_dir.default_storage or self.data_dir.database.exists()
 
     @property
     def storage(self) -> Storage:
-        """The default storage, made when it is first needed: a copy of an empty one."""
+        """The storage, made when it is first needed: a copy of an empty one."""
         if self._storage is None:
-            if not self.data_dir.database.exists():
+            if not self.has_storage:
                 self.data_dir.root.mkdir(parents=True, exist_ok=True)
                 self.data_dir.database.write_bytes(_empty_database())
             self._storage = open_storage(self.url)

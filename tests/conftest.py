@@ -4,14 +4,17 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bed import Bed
 from hypothesis import HealthCheck, settings
-from servers import environment_of_s3, new_bucket, start_s3, start_server
+from servers import environment_of_s3, new_bucket, new_database, start_s3, start_server
+from sqlalchemy.engine import make_url
+
+from search.storage import create_storage
 
 settings.register_profile(
     "noisy machine",
@@ -31,28 +34,71 @@ def _environment() -> Iterator[None]:
     os.environ.update(kept)
 
 
-@pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
-    """An empty place to run studies in."""
-    made = Bed(tmp_path)
-    yield made
-    made.close()
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="where the tests of the search keep their studies",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--database") == "postgresql":
+        for item in items:
+            if item.get_closest_marker("sqlite_file"):
+                item.add_marker(pytest.mark.skip(reason="it looks into a SQLite file"))
 
 
 @pytest.fixture(scope="session")
-def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study `tiny`, done; made once, never changed."""
-    made = Bed(tmp_path_factory.mktemp("finished"))
-    made.work(made.create())
-    made.close()
-    return made.root
+def _new_database(request: pytest.FixtureRequest) -> Callable[[str | None], str | None]:
+    """Gives the URL of a new database, a copy of another one or with our tables alone; None where
+    every data directory has a SQLite file of its own."""
+    if request.config.getoption("--database") == "sqlite":
+        return lambda _copied: None
+    server = request.getfixturevalue("postgresql_server")
+    empty = new_database(server)
+    create_storage(empty).close()
+    return lambda copied: new_database(server, make_url(copied or empty).database)
 
 
 @pytest.fixture
-def finished(_finished: Path, tmp_path: Path) -> Iterator[Bed]:
+def bed(
+    tmp_path: Path,
+    _new_database: Callable[[str | None], str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Bed]:
+    """An empty place to run studies in."""
+    yield from _made(Bed(tmp_path, _new_database(None)), monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def _finished(
+    tmp_path_factory: pytest.TempPathFactory, _new_database: Callable[[str | None], str | None]
+) -> Bed:
+    """The study `tiny`, done; made once, never changed."""
+    made = Bed(tmp_path_factory.mktemp("finished"), _new_database(None))
+    made.work(made.create())
+    made.close()
+    return made
+
+
+@pytest.fixture
+def finished(
+    _finished: Bed,
+    tmp_path: Path,
+    _new_database: Callable[[str | None], str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Bed]:
     """A place of its own that holds the study `tiny`, done."""
-    shutil.copytree(_finished, tmp_path, dirs_exist_ok=True)
-    made = Bed(tmp_path)
+    shutil.copytree(_finished.root, tmp_path, dirs_exist_ok=True)
+    yield from _made(Bed(tmp_path, _new_database(_finished.url)), monkeypatch)
+
+
+def _made(made: Bed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
+    """The bed; where its database is no file, every process is told of it."""
+    if made.url != made.data_dir.default_storage:
+        monkeypatch.setenv("MAKEMORE_SEARCH_STORAGE", made.url)
     yield made
     made.close()
 

@@ -16,6 +16,8 @@ from servers import new_database
 from .cluster import QUIET, Cluster, cluster
 from .harness import SHORT_LEASE, Place, attempts, check, ended
 
+pytestmark = pytest.mark.hosts
+
 PASSWORD = "s3cret/p{a}ss"
 
 

@@ -9,6 +9,8 @@ from bed import invoke
 
 from .harness import Place, check, ended, fault
 
+pytestmark = pytest.mark.hosts
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> Place:

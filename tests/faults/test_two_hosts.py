@@ -3,8 +3,12 @@
 import random
 from collections.abc import Callable
 
+import pytest
+
 from . import two_hosts
 from .harness import Place
+
+pytestmark = pytest.mark.hosts
 
 Act = Callable[[Callable[[Place, random.Random], None]], None]
 

@@ -258,6 +258,7 @@ def test_the_module_is_the_program(finished: Bed) -> None:
     assert answers[0] == answers[1]
 
 
+@pytest.mark.sqlite_file
 def test_the_environment_says_where_things_are(
     finished: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,6 +446,7 @@ def test_options_of_run_that_make_no_sense(options: tuple[Any, ...], bed: Bed) -
     assert "s3cret" not in refused(bed, 2, "run", bed.file(), *options)
 
 
+@pytest.mark.sqlite_file
 @pytest.mark.parametrize("verb", ["status", "trials", "best", "test", "stop"])
 def test_looking_creates_no_storage(verb: str, bed: Bed) -> None:
     """Where there is no storage, looking for a study in it makes none."""
@@ -556,6 +558,7 @@ def unwritable(finished: Bed) -> Iterator[Bed]:
     subprocess.run(["chattr", "-i", database], check=False, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.sqlite_file
 def test_a_storage_that_cannot_be_written(unwritable: Bed) -> None:
     """Looking works; whatever would write is refused with 2, and nothing is lost."""
     for command in (("status",), ("best", "tiny"), ("trials", "tiny")):

@@ -158,6 +158,7 @@ def test_every_answer_is_hardened(board: Board) -> None:
 # Who may do what
 
 
+@pytest.mark.sqlite_file
 def test_every_changing_route_is_refused_and_nothing_changes(board: Board) -> None:
     """Without --writable every POST, PUT, PATCH and DELETE answers 403 or 405."""
     client = board.client()
@@ -272,6 +273,7 @@ def test_what_would_break_a_study_is_refused(
     assert 403 == reply.status and "command line" in reply.json["reason"]
 
 
+@pytest.mark.sqlite_file
 def test_deleting_a_study_deletes_all_of_it(board: Board) -> None:
     """Deleting one of our studies there is what `delete` does."""
     illustrated(board.bed)

@@ -157,6 +157,7 @@ def test_two_tests_at_once_are_one_opening(finished: Bed) -> None:
     assert 1 == len(openings(finished))
 
 
+@pytest.mark.sqlite_file
 def test_a_test_killed_before_its_result_is_finished_by_the_next(bed: Bed) -> None:
     """kill -9 after the opening was recorded: the next `test` finishes the same opening of the same
     checkpoint, though a better one has appeared meanwhile; it is no second opening."""

@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from bed import Bed, ended, invoke, wait_until
 from servers import new_database
+
+pytestmark = pytest.mark.hosts
 
 DONE, INTERRUPTED = 0, 130
 

@@ -13,6 +13,8 @@ from sqlalchemy import func, select, update
 from search import budget, ledger, results, study, tables
 from search.storage import create_storage, open_storage
 
+pytestmark = pytest.mark.sqlite_file
+
 KILLED = """
 import os, signal, sys
 from search.moving import move

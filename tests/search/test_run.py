@@ -40,7 +40,7 @@ def worker_pids(bed: Bed) -> list[int]:
 def in_the_middle_of_a_trial(bed: Bed, finished: int = 0) -> int | None:
     """The process of a worker that has a trial and not ended it, once so many have finished."""
     attempts, workers = tables.attempts, tables.workers
-    if not bed.data_dir.database.exists() or find(bed.storage, "tiny") is None:
+    if not bed.has_storage or find(bed.storage, "tiny") is None:
         return None
     view = results.status(bed.storage, stored_study(bed))
     if view.budget["finished"] < finished:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.samplers import derive_seed, sampler_for
+from search.samplers import derive_seed, relative_cost, sampler_for
 from search.space import ask, distributions
 from search.study_file import from_document
 
@@ -70,6 +70,24 @@ def test_quasi_random_points_cover_the_space_evenly() -> None:
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
     drawn = [ask(sampler_for("qmc", 7, k), study, UNBORN, space)["dropout"] for k in range(64)]
     assert [sum(k / 10 <= value < (k + 1) / 10 for value in drawn) for k in range(8)] == [8] * 8
+
+
+@given(st.integers(0, 2**31))
+def test_a_search_opens_in_the_middle_from_small_to_large(seed: int) -> None:
+    """The first four configurations have rising widths, all else about the middle of its range;
+    the next four are spread, the cheapest first."""
+    rate = {"low": 1e-4, "high": 1.0, "log": True}
+    document = {"study": {"name": "x"}, "search": {"learning_rate": rate, "dropout": 0.1}}
+    space = from_document(document, "x").search
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    first = [ask(sampler_for("tpe", seed, k), study, UNBORN, space) for k in range(8)]
+    widths = [values["hidden_width"] for values in first[:4]]
+    assert sorted(set(widths)) == widths
+    low, high = widths[0], widths[-1]
+    assert all(low <= values["hidden_width"] <= high for values in first)
+    assert all(10**-2.5 <= values["learning_rate"] <= 10**-1.5 for values in first[:4])
+    costs = [relative_cost(values) for values in first[4:]]
+    assert sorted(costs) == costs
 
 
 @given(st.integers(0, 2**31), st.integers(0, 5000), st.integers(1, 64), st.integers(0, 64))
