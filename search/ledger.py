@@ -207,6 +207,7 @@ def finish(
         )
 
 
+@patient
 def recover(storage: Storage, study: StoredStudy) -> int:
     """Ends every attempt whose worker is gone; returns how many there were."""
     lost = _open_attempts_of_lost_workers(storage, study)

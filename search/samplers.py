@@ -141,7 +141,8 @@ def _point(search_space: Mapping[str, BaseDistribution], shares: Sequence[float]
 def _at(distribution: BaseDistribution, share: float) -> Any:
     """The value at a share (0 to 1) of a distribution."""
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[int(share * len(distribution.choices))]
+        count = len(distribution.choices)
+        return distribution.choices[min(int(share * count), count - 1)]
     if isinstance(distribution, IntDistribution):
         value = _between(distribution.low - 0.5, distribution.high + 0.5, distribution.log, share)
         return min(max(round(value), distribution.low), distribution.high)

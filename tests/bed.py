@@ -141,6 +141,12 @@ class Bed:
             self._storage.close()
             self._storage = None
 
+    def _told(self, verb: Any, *arguments: Any) -> tuple[Any, ...]:
+        """A command line that says where things are, where it does not say so itself."""
+        is_default = self.url == self.data_dir.default_storage
+        storage = () if is_default else ("--storage", self.url)
+        return (verb, *storage, *arguments, "--data-dir", self.data_dir.root)
+
     # Files
 
     def corpus(self, words: Sequence[str] | None = None, name: str = "words.txt") -> Path:
@@ -163,7 +169,7 @@ class Bed:
 
     def cli(self, *arguments: Any) -> Answer:
         """The program with these arguments and this data directory, in this process."""
-        return invoke(*arguments, "--data-dir", self.data_dir.root)
+        return invoke(*self._told(*arguments))
 
     def json(self, *arguments: Any) -> Any:
         """The JSON answer of a verb that succeeds."""
@@ -173,9 +179,8 @@ class Bed:
 
     def start(self, *arguments: Any, **options: Any) -> "subprocess.Popen[str]":
         """The program in a process of its own."""
-        command = [sys.executable, "-m", "search", *map(str, arguments)]
         return subprocess.Popen(
-            [*command, "--data-dir", str(self.data_dir.root)],
+            [sys.executable, "-m", "search", *map(str, self._told(*arguments))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -63,13 +63,11 @@ def _new_database(request: pytest.FixtureRequest) -> Callable[[str | None], str 
 
 
 @pytest.fixture
-def bed(
-    tmp_path: Path,
-    _new_database: Callable[[str | None], str | None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Bed]:
+def bed(tmp_path: Path, _new_database: Callable[[str | None], str | None]) -> Iterator[Bed]:
     """An empty place to run studies in."""
-    yield from _made(Bed(tmp_path, _new_database(None)), monkeypatch)
+    made = Bed(tmp_path, _new_database(None))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -88,17 +86,10 @@ def finished(
     _finished: Bed,
     tmp_path: Path,
     _new_database: Callable[[str | None], str | None],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Bed]:
     """A place of its own that holds the study `tiny`, done."""
     shutil.copytree(_finished.root, tmp_path, dirs_exist_ok=True)
-    yield from _made(Bed(tmp_path, _new_database(_finished.url)), monkeypatch)
-
-
-def _made(made: Bed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
-    """The bed; where its database is no file, every process is told of it."""
-    if made.url != made.data_dir.default_storage:
-        monkeypatch.setenv("MAKEMORE_SEARCH_STORAGE", made.url)
+    made = Bed(tmp_path, _new_database(_finished.url))
     yield made
     made.close()
 

@@ -52,9 +52,9 @@ def sweep(
 
 
 def scene(kind: str, lasting: bool) -> Callable[[Place, random.Random], None]:
-    """A whole sweep, as a scenario of the long suite: about every seventh call."""
+    """A whole sweep, as a scenario of the long suite: about every third call."""
 
     def act(place: Place, rng: random.Random) -> None:
-        assert sweep(place, kind, lasting, step=7, start=rng.randint(1, 7)) > 1
+        assert sweep(place, kind, lasting, step=3, start=rng.randint(1, 3)) > 1
 
     return act

@@ -34,10 +34,10 @@ def test_postgresql_down_at_the_start(act_on_postgresql: Act) -> None:
 
 @pytest.mark.parametrize("kind", kth_call.KINDS)
 def test_the_kth_call_fails(act: Act, kind: str) -> None:
-    """Two of the calls, once each; the long suite tries every seventh, once and for good."""
+    """Two of the calls, once each; the long suite tries every third, once and for good."""
     act(partial(two_calls, kind=kind))
 
 
 def two_calls(place: Place, rng: random.Random, kind: str) -> None:
     """One early in a study's life, one in the middle of a trial."""
-    assert kth_call.sweep(place, kind, False, step=20, start=rng.randint(3, 9), most=2) == 2
+    assert kth_call.sweep(place, kind, False, step=3, start=rng.randint(2, 4), most=2) == 2

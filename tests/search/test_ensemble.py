@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +20,29 @@ from search import study, tables
 from search.ensemble import averaged_nats, crossed_nats, greedy
 
 LIKELIHOODS = arrays.arrays(np.float64, (4, 30), elements=st.floats(0.01, 1.0))
+NewDatabase = Callable[[str | None], str | None]
 MEMBER = {"trial", "seed_index", "seed", "checkpoint_sha256", "share"}
 
 
 @pytest.fixture(scope="module")
-def _named(_finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _named(
+    _finished: Bed, _new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Bed:
     """The study `tiny`, done, whose file now names an ensemble as the winner, chosen already."""
     root = tmp_path_factory.mktemp("named")
-    shutil.copytree(_finished, root, dirs_exist_ok=True)
-    made = Bed(root)
+    shutil.copytree(_finished.root, root, dirs_exist_ok=True)
+    made = Bed(root, _new_database(_finished.url))
     made.create(confirm={"ensemble": 3})
     made.json("confirm", "tiny", "--top", 1, "--seeds", 1, "--workers", 1)
     made.close()
-    return root
+    return made
 
 
 @pytest.fixture
-def named(_named: Path, tmp_path: Path) -> Iterator[Bed]:
+def named(_named: Bed, _new_database: NewDatabase, tmp_path: Path) -> Iterator[Bed]:
     """A place of its own that holds that study."""
-    shutil.copytree(_named, tmp_path, dirs_exist_ok=True)
-    made = Bed(tmp_path)
+    shutil.copytree(_named.root, tmp_path, dirs_exist_ok=True)
+    made = Bed(tmp_path, _new_database(_named.url))
     yield made
     made.close()
 

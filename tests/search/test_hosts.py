@@ -18,6 +18,8 @@ from search.retention import KEPT_CHECKPOINTS
 from search.stores import open_store
 from search.study import StoredStudy
 
+pytestmark = pytest.mark.hosts
+
 
 def work_on(bed: Bed, host: str, stored: StoredStudy, until: Callable[[], bool] = never) -> DataDir:
     """One worker's life with a data directory of its own."""

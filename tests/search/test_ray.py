@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from bed import Answer, Bed, ended, tree
 
+pytestmark = pytest.mark.hosts
+
 REFUSED = 2
 
 
