@@ -32,6 +32,8 @@ def new_database(server: Any, template: str = "template1") -> str:
     name = f"test_{next(_numbers)}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
+        lingering = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        connection.execute(sa.text(lingering), {"name": template})  # they forbid a copy
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     return url.set(database=name).render_as_string(hide_password=False)
 

@@ -161,7 +161,8 @@ def test_each_half_is_judged_by_the_others_choice(
         return
     nats = crossed_nats(likelihoods, second_half, most)
     shares = greedy(likelihoods[:, ~second_half], most)
-    assert np.array_equal(averaged_nats(likelihoods, shares)[second_half], nats[second_half])
+    judged = averaged_nats(likelihoods, shares)[second_half]
+    assert np.allclose(judged, nats[second_half], rtol=1e-12)  # sums of as many, otherwise grouped
 
 
 def recorded(bed: Bed) -> list[Any]:

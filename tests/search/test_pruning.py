@@ -156,9 +156,9 @@ def test_batch_sizes_are_compared_at_equal_examples(bed: Bed) -> None:
     stored = bed.create(
         pruner={"kind": "none"},
         search={"batch_size": [7, 32, 150]},
-        budget={"trials": 6, "examples": 3_000, "evaluations": 5},
+        budget={"trials": 8, "examples": 3_000, "evaluations": 5},
     )
     bed.work(stored)
     assert {7, 32, 150} == {trial.config["batch_size"] for trial in bed.trials(stored)}
     marks = [resource_at(stored.spec.budget, k) for k in range(1, 6)]
-    assert [len(Rivals(bed.storage).losses_at(stored, m, -1)) for m in marks] == [6] * 5
+    assert [len(Rivals(bed.storage).losses_at(stored, m, -1)) for m in marks] == [8] * 5
