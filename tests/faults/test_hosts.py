@@ -14,7 +14,7 @@ pytestmark = pytest.mark.hosts
 
 @pytest.fixture
 def host(tmp_path: Path) -> Place:
-    return Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db", trials=2)
+    return Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db", trials=2, examples=500_000)
 
 
 def test_an_empty_host_resumes_what_a_killed_one_began(host: Place, place: str) -> None:
