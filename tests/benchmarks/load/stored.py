@@ -10,7 +10,7 @@ from sqlalchemy import text
 from makemore_core.config import TrialConfig
 from makemore_core.corpus import Corpus
 from makemore_core.trainer import Evaluation, TrialResult
-from search import study, study_file
+from search import creation, study_file
 from search.copying import Tables
 from search.paths import DataDir
 from search.storage import Storage, create_storage
@@ -36,7 +36,7 @@ def prepare(url: str, trials: int, sampler: str) -> None:
         }
         spec = study_file.from_document(document, "load")
         corpus = Corpus("load", WORDS)
-        stored = study.create_or_resume(storage, spec, corpus, DataDir(Path(directory)))
+        stored = creation.create_or_resume(storage, spec, corpus, DataDir(Path(directory)))
         if trials:
             _fill(storage, stored, trials)
         storage.close()
