@@ -35,14 +35,19 @@ def fill(data_dir: DataDir, trials: int = 10_000, reports: int = 10) -> StoredSt
     storage = create_storage(data_dir.default_storage)
     words = corpora.load(spec.study.corpus, data_dir.root)
     stored = creation.create_or_resume(storage, spec, words, data_dir)
+    fill_study(storage, stored, trials, reports)
+    storage.close()
+    return stored
+
+
+def fill_study(storage: Storage, stored: StoredStudy, trials: int, reports: int) -> None:
+    """Writes the trials of a study that has none."""
     for first in range(0, trials, BATCH):
         with storage.write() as connection:
             rows = Rows(storage, stored, reports)
             for number in range(first, min(trials, first + BATCH)):
                 rows.add(number)
             rows.write(connection)
-    storage.close()
-    return stored
 
 
 class Rows:

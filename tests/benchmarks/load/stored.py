@@ -15,11 +15,11 @@ from search.copying import Tables
 from search.paths import DataDir
 from search.storage import Storage, create_storage
 from search.study import StoredStudy
+from tests.browser.large import fill_study
 
 SIDES = ("ours", "optuna")
 REPORTS = 20
 WORDS = tuple("abc" * 3 + letter for letter in "abcdefghijklmnopqrstuvwxyz")
-BATCH = 2_000
 LOSS = 2.5
 """What every trial reports: no pruner stops what is as good as the others."""
 
@@ -55,14 +55,7 @@ def result() -> TrialResult:
 
 
 def _fill(storage: Storage, stored: StoredStudy, trials: int) -> None:
-    from tests.browser.large import Rows
-
-    for first in range(0, trials, BATCH):
-        with storage.write() as connection:
-            rows = Rows(storage, stored, REPORTS)
-            for number in range(first, min(trials, first + BATCH)):
-                rows.add(number)
-            rows.write(connection)
+    fill_study(storage, stored, trials, REPORTS)
     with storage.write() as connection:
         names = ["trials", "trial_params", "trial_values", "trial_intermediate_values"]
         filled = Tables(connection, [*names, "makemore_attempts"])
