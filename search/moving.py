@@ -6,6 +6,7 @@ whoever would go on there is told where they are now. Models stay where they are
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DatabaseError
@@ -38,10 +39,14 @@ def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) 
         Refused: somebody is at work on the source.
         StorageLost: a database failed on the way; the target holds no studies.
     """
-    source = open_storage(source_url, writing=True)
-    ledger.recover_all(source)
-    refuse_unmovable(source)
-    target = create_storage(target_url)
+    with closing(open_storage(source_url, writing=True)) as source:
+        ledger.recover_all(source)
+        refuse_unmovable(source)
+        with closing(create_storage(target_url)) as target:
+            return _move(source, target, on_rows)
+
+
+def _move(source: Storage, target: Storage, on_rows: Callable[[int, int], None]) -> Moved:
     try:
         rows = _copied_and_compared(source, target, on_rows)
     except DatabaseError as error:

@@ -3,9 +3,10 @@
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -15,13 +16,14 @@ from search.storage import Storage, create_storage, open_storage
 
 @dataclass(frozen=True)
 class Session:
-    """One invocation of the program."""
+    """One invocation of the program; what it opened is closed at its end."""
 
     data_dir: DataDir
     storage_url: str
     json: bool
     quiet: bool
     debug: bool
+    _opened: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @classmethod
     def of(
@@ -32,11 +34,21 @@ class Session:
 
     def open(self, *, writing: bool = False) -> Storage:
         """The storage, which must exist; and bear writing, where that is what follows."""
-        return open_storage(self.storage_url, writing=writing)
+        return self._until_the_end(open_storage(self.storage_url, writing=writing))
 
     def create(self) -> Storage:
         """The storage, made if it does not exist."""
-        return create_storage(self.storage_url)
+        return self._until_the_end(create_storage(self.storage_url))
+
+    def _until_the_end(self, storage: Storage) -> Storage:
+        self._opened.callback(storage.close)
+        return storage
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._opened.close()
 
     @property
     def console(self) -> Console:

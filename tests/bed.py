@@ -141,11 +141,11 @@ class Bed:
             self._storage.close()
             self._storage = None
 
-    def _told(self, verb: Any, *arguments: Any) -> tuple[Any, ...]:
+    def told(self, verb: Any, *arguments: Any) -> list[str]:
         """A command line that says where things are, where it does not say so itself."""
         is_default = self.url == self.data_dir.default_storage
         storage = () if is_default else ("--storage", self.url)
-        return (verb, *storage, *arguments, "--data-dir", self.data_dir.root)
+        return [*map(str, (verb, *storage, *arguments, "--data-dir", self.data_dir.root))]
 
     # Files
 
@@ -169,7 +169,7 @@ class Bed:
 
     def cli(self, *arguments: Any) -> Answer:
         """The program with these arguments and this data directory, in this process."""
-        return invoke(*self._told(*arguments))
+        return invoke(*self.told(*arguments))
 
     def json(self, *arguments: Any) -> Any:
         """The JSON answer of a verb that succeeds."""
@@ -180,7 +180,7 @@ class Bed:
     def start(self, *arguments: Any, **options: Any) -> "subprocess.Popen[str]":
         """The program in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "search", *map(str, self._told(*arguments))],
+            [sys.executable, "-m", "search", *self.told(*arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

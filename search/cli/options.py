@@ -72,9 +72,10 @@ def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def called(**options: Any) -> None:
-        session = Session.of(**{name: options.pop(name) for name in COMMON})
+        given = {name: options.pop(name) for name in COMMON}
         try:
-            function(session, **options)
+            with Session.of(**given) as session:
+                function(session, **options)
         except BrokenPipeError:  # whoever read the answer has left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

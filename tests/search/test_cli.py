@@ -248,7 +248,7 @@ def test_the_module_is_the_program(finished: Bed) -> None:
     answers = []
     for program in ([sys.executable, "-m", "search"], [str(script)]):
         answer = subprocess.run(
-            [*program, "best", "tiny", "--json", "--data-dir", finished.data_dir.root],
+            [*program, *finished.told("best", "tiny", "--json")],
             capture_output=True,
             text=True,
             cwd="/",
@@ -507,7 +507,7 @@ def test_a_reader_that_leaves_is_no_error(finished: Bed) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.Popen(
-        [sys.executable, "-m", "search", "trials", "tiny", "--data-dir", finished.data_dir.root],
+        [sys.executable, "-m", "search", *finished.told("trials", "tiny")],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,

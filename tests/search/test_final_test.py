@@ -223,7 +223,7 @@ def test_a_person_is_asked_first(finished: Bed) -> None:
     """On a terminal `test` asks, and does nothing when the answer is no."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "search", "test", "tiny", "--data-dir", str(finished.data_dir.root)],
+        [sys.executable, "-m", "search", *finished.told("test", "tiny")],
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -43,6 +43,7 @@ def test_a_new_database_holds_both_schemas_and_nothing_beside_it(tmp_path: Path)
     assert {"deep", "deep/down", "deep/down/studies.db"} == tree(tmp_path)
 
 
+@pytest.mark.sqlite_file
 def test_creating_one_that_exists_changes_nothing(finished: Bed) -> None:
     """What is there stays there."""
     before = finished.data_dir.database.read_bytes()
