@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import logging
+import math
 import os
 import random
 import secrets
@@ -47,7 +48,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.sql import ColumnElement
 
 from search import migrations, tables
-from search.errors import StorageLost, StorageUnusable
+from search.errors import Interrupted, StorageLost, StorageUnusable
 from search.processes import Lookout
 
 P = ParamSpec("P")
@@ -58,6 +59,8 @@ BUSY_SECONDS = 60
 """How long SQLite itself waits for another writer."""
 PATIENCE_SECONDS = 600.0
 """How long a running worker waits for a database or a disk that is locked, full or gone."""
+LEAVING_SECONDS = 5.0
+"""The same, once a signal has told the process to end."""
 SECONDS_BETWEEN_NOTICES = 30.0
 IDLE_TRANSACTION_SECONDS = 30
 """After so long PostgreSQL ends the transaction of a process that was stopped within one."""
@@ -399,15 +402,31 @@ def patient(call: Callable[P, R]) -> Callable[P, R]:
 class Trouble:
     """A database or a disk that does not answer as it should: said at once, waited for, ended."""
 
+    _leave_by = math.inf
+
+    @classmethod
+    def leave_soon(cls) -> None:
+        """A signal has told this process to end: from now on it waits for LEAVING_SECONDS more."""
+        cls._leave_by = min(cls._leave_by, time.monotonic() + LEAVING_SECONDS)
+
     def __init__(self) -> None:
         self._started: float | None = None
         self._told = 0.0
         self._pause = 0.05
 
     def wait(self, error: Exception) -> None:
-        """Waits before the next try; raises StorageLost when there must be none."""
+        """Waits before the next try.
+
+        Raises:
+            StorageLost: there must be none.
+            Interrupted: a signal came, and whoever sent it does not want to wait.
+        """
         now = time.monotonic()
         self._started = self._started or now
+        if now > self._leave_by:
+            raise Interrupted(
+                f"storage: {told_error(error)}; interrupted, and not waiting for it"
+            ) from error
         if now - self._started > PATIENCE_SECONDS or not _may_pass(error):
             raise StorageLost(f"storage: {told_error(error)}; gave up") from error
         if now - self._told > SECONDS_BETWEEN_NOTICES or not self._told:

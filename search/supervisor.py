@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from search import budget, ledger, study
 from search.errors import Interrupted, NotFound, StorageLost, WorkersDying
 from search.job import Job
-from search.storage import Storage
+from search.storage import Storage, Trouble
 from search.study import StoredStudy
 
 log = logging.getLogger(__name__)
@@ -277,3 +277,4 @@ class Supervisor:
         if self._stopping:
             raise Interrupted("interrupted twice: not waiting for anything")
         self._stopping = True
+        Trouble.leave_soon()

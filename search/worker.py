@@ -26,7 +26,7 @@ from search.objective import Bench
 from search.paths import DataDir
 from search.quick_trials import QuickStorage
 from search.rivals import Rivals
-from search.storage import Storage, open_storage
+from search.storage import Storage, Trouble, open_storage
 from search.study import StoredStudy
 
 log = logging.getLogger("search.worker")
@@ -57,6 +57,7 @@ class Interruption:
 
     def _note(self, _number: int, _frame: Any) -> None:
         self._signalled = True
+        Trouble.leave_soon()
 
 
 class Worker:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
 from search import history
+from search.errors import Interrupted
 from search.history import AttemptView
 from search.illustration import pictures, plain_model
 from search.illustration.note import write_note
@@ -90,6 +91,8 @@ class Illustrator:
     def _try(self, step: Callable[[], None]) -> None:
         try:
             step()
+        except Interrupted:  # nobody waits for pictures
+            self._gave_up = True
         except Exception:
             log.warning("no more pictures of study %s", self._study.name, exc_info=True)
             self._gave_up = True

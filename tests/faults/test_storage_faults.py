@@ -27,6 +27,11 @@ def test_postgresql_restarted_during_the_last_tell(act_on_postgresql: Act) -> No
     act_on_postgresql(scenarios.restart_during_tell)
 
 
+def test_a_signal_while_postgresql_is_away(act_on_postgresql: Act) -> None:
+    """Launcher and workers leave without it."""
+    act_on_postgresql(scenarios.terminate_without_database)
+
+
 def test_postgresql_down_at_the_start(act_on_postgresql: Act) -> None:
     """Refused in a line without the password."""
     act_on_postgresql(scenarios.down_at_the_start)
