@@ -25,11 +25,11 @@ from optuna.trial import FrozenTrial
 STARTUP = 8
 """Configurations before a model of the losses is asked; a power of two, for an even spread."""
 
-
 SIZE = "hidden_width"
 """What the cost of a trial hangs on most."""
-SIZES = (0.0, 0.35, 0.7, 1.0)
-"""Of the first configurations, as shares of the range of hidden widths."""
+SIZES = (0.0, 0.35, 0.6, 0.85)
+"""Of the first configurations, as shares of the range of hidden widths; the widest, which takes as
+long as several others, are left to the model of the losses."""
 AROUND_THE_MIDDLE = 0.25
 """How much of each other range those configurations are spread over."""
 
