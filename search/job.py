@@ -13,6 +13,8 @@ class Job:
     study_uid: str | None  # None: every open study of the storage
     threads: int
     device: str
+    name: str = "worker"
+    """What its log is called after."""
     launcher_pid: int | None = None
     """Of a launcher on this host: a worker ends when it has gone."""
     log: str | None = None

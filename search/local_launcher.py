@@ -91,9 +91,8 @@ class LocalLauncher:
     host: str | None = HOST
     most_deaths_in_a_row = 5
 
-    def __init__(self, data_dir: DataDir, name: str, workers: int, threads: int) -> None:
-        """`name` is what the logs are called after."""
-        self._data_dir, self._name, self._threads = data_dir, name, threads
+    def __init__(self, data_dir: DataDir, workers: int, threads: int) -> None:
+        self._data_dir, self._threads = data_dir, threads
         self.workers = workers
         self._started = 0
         self._prepared: list[_Process] = []
@@ -108,7 +107,7 @@ class LocalLauncher:
 
     def start(self, job: Job) -> LocalWorker:
         self._started += 1
-        log = self._data_dir.log(self._name, f"{os.getpid()}-{self._started}")
+        log = self._data_dir.log(job.name, f"{os.getpid()}-{self._started}")
         started = self._prepared.pop() if self._prepared else _Process(self._threads)
         started.give(replace(job, launcher_pid=os.getpid(), log=str(log)))
         return LocalWorker(started, log)

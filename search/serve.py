@@ -37,7 +37,7 @@ def serve(
         WorkersDying: workers die one after another and no trial finishes.
     """
     work = EveryStudy(storage)
-    launcher = LocalLauncher(data_dir, work.name, workers, job.threads)
+    launcher = LocalLauncher(data_dir, workers, job.threads)
     supervisor = Supervisor(storage, work, launcher, job, Gallery(storage, data_dir).update)
     health = _health(storage, supervisor, workers)
     access = replace(access, public={**access.public, "/healthz": health})

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
 from search.paths import DataDir
-from search.storage import Storage, create_storage, open_storage
+
+if TYPE_CHECKING:
+    from search.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,19 @@ class Session:
         place = DataDir(data_dir)
         return cls(place, storage or place.default_storage, json, quiet, debug)
 
-    def open(self, *, writing: bool = False) -> Storage:
+    def open(self, *, writing: bool = False) -> "Storage":
         """The storage, which must exist; and bear writing, where that is what follows."""
+        from search.storage import open_storage
+
         return self._until_the_end(open_storage(self.storage_url, writing=writing))
 
-    def create(self) -> Storage:
+    def create(self) -> "Storage":
         """The storage, made if it does not exist."""
+        from search.storage import create_storage
+
         return self._until_the_end(create_storage(self.storage_url))
 
-    def _until_the_end(self, storage: Storage) -> Storage:
+    def _until_the_end(self, storage: "Storage") -> "Storage":
         self._opened.callback(storage.close)
         return storage
 

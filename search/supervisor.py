@@ -166,7 +166,7 @@ class Supervisor:
     ) -> None:
         """`watch` is called now and then, `on_stop` once when a signal or `stop` ends the work."""
         self._storage, self._work, self._launcher = storage, work, launcher
-        self._job = replace(job, study_uid=work.study_uid, supervised=True)
+        self._job = replace(job, study_uid=work.study_uid, name=work.name, supervised=True)
         self._watch, self._on_stop = watch, on_stop
         self._workers: list[RunningWorker] = []
         self._deaths = 0

@@ -8,7 +8,7 @@ import typer
 from search.cli import app
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(app()).commands  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("verb", sorted(COMMANDS))

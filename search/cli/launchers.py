@@ -29,13 +29,13 @@ GpusPerWorker = Annotated[
 
 @contextlib.contextmanager
 def local_launcher(
-    session: Session, name: str, workers: int | None, threads: int, device: str
+    session: Session, workers: int | None, threads: int, device: str
 ) -> "Iterator[Launcher]":
-    """Workers as processes of this machine, which load while the study is opened."""
+    """Workers as processes of this machine, which load while this one loads and opens the study."""
     from search.local_launcher import LocalLauncher
 
     check_device(device)
-    launcher = LocalLauncher(session.data_dir, name, worker_count(workers, threads), threads)
+    launcher = LocalLauncher(session.data_dir, worker_count(workers, threads), threads)
     launcher.prepare()
     try:
         yield launcher

@@ -1,11 +1,11 @@
-"""Verbs that start something: `run`, `submit`, `worker` and `preview`."""
+"""Verbs that start something: `run`, `submit`, `worker` and `preview`.
 
-import shlex
+This module is light to import: `run` starts its first processes before it loads the rest.
+"""
+
+from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from search import creation, results, stores, study
 from search.cli.launchers import (
     CpusPerWorker,
     GpusPerWorker,
@@ -14,7 +14,6 @@ from search.cli.launchers import (
     ray_launcher,
 )
 from search.cli.options import (
-    COMMON,
     AnyStudyName,
     Artifacts,
     CorpusName,
@@ -26,18 +25,9 @@ from search.cli.options import (
     Trials,
     Workers,
 )
-from search.cli.steps import answer_status, check_device, new_job, shown_progress, worker_count
-from search.display import farewell
+from search.cli.steps import check_device, new_job, worker_count
 from search.errors import BadInput, Interrupted
-from search.progress import Progress
 from search.session import Session
-from search.storage import Storage
-from search.study import StoredStudy
-from search.study_file import StudySpec, parse_duration, read
-
-if TYPE_CHECKING:
-    from search.job import Job
-    from search.supervisor import Launcher
 
 
 def run(
@@ -56,24 +46,19 @@ def run(
     gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Create a study, or go on with it, on N workers until its budget is met."""
-    spec = _shaped(read(file), trials, timeout, corpus, seed)
-    if ray is not None:
-        place = ray_launcher(
-            session, ray, workers, threads, device, cpus_per_worker, gpus_per_worker
-        )
-    elif cpus_per_worker is None and gpus_per_worker is None:
-        place = local_launcher(session, spec.study.name, workers, threads, device)
-    else:
+    if ray is None and (cpus_per_worker is not None or gpus_per_worker is not None):
         raise BadInput("--cpus-per-worker and --gpus-per-worker: only with --ray ADDRESS")
-    with place as launcher:
-        storage, stored = _create_or_resume(session, spec, artifacts)
-        shown = shown_progress(session, storage, stored)
-        job = new_job(session, threads, device)
-        ended_well = _supervise(session, storage, stored, launcher, job, shown)
-    if not ended_well:
-        raise _interrupted(session, storage, stored)
-    answer_status(session, storage, stored)
-    _say_what_next(session, storage, stored, shown)
+    with ExitStack() as stack:
+        if ray is None:
+            launcher = stack.enter_context(local_launcher(session, workers, threads, device))
+        from search.cli import running  # what loads for long, while the processes load as well
+
+        spec = running.shaped(file, trials, timeout, corpus, seed)
+        if ray is not None:
+            share = (cpus_per_worker, gpus_per_worker)
+            cluster = ray_launcher(session, ray, workers, threads, device, *share)
+            launcher = stack.enter_context(cluster)
+        running.run(session, spec, artifacts, launcher, new_job(session, threads, device))
 
 
 def submit(
@@ -86,9 +71,11 @@ def submit(
     artifacts: Artifacts = None,
 ) -> None:
     """Create a study and return; whoever serves the storage works on it."""
-    spec = _shaped(read(file), trials, timeout, corpus, seed)
-    storage, stored = _create_or_resume(session, spec, artifacts)
-    answer_status(session, storage, stored)
+    from search.cli import running
+    from search.cli.steps import answer_status
+
+    spec = running.shaped(file, trials, timeout, corpus, seed)
+    answer_status(session, *running.create_or_resume(session, spec, artifacts))
 
 
 def worker(
@@ -98,6 +85,7 @@ def worker(
     device: Device = "cpu",
 ) -> None:
     """One more worker, for one study, or for every open study of the storage in turn."""
+    from search import study
     from search import worker as workers
 
     check_device(device)
@@ -128,103 +116,13 @@ def preview(
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
     from makemore_core.contexts import Data
-    from search import auto_range, show
+    from search import auto_range, show, study
     from search import preview as costs
+    from search.cli import running
 
-    spec = _shaped(read(file), trials, timeout, corpus, seed)
+    spec = running.shaped(file, trials, timeout, corpus, seed)
     words = study.load_corpus(spec, session.data_dir)
     spec = auto_range.resolved(spec, words)
     data = Data.of(words, spec.study.split_seed)
     view = costs.preview(spec, data, worker_count(workers, threads), threads)
     session.answer(asdict(view), show.preview(view))
-
-
-def _shaped(
-    spec: StudySpec,
-    trials: int | None,
-    timeout: str | None,
-    corpus: str | None,
-    seed: int | None,
-) -> StudySpec:
-    """A study file with what the command line replaces."""
-    if timeout is not None:
-        try:
-            timeout = parse_duration(timeout)
-        except ValueError as error:
-            raise BadInput(f"--timeout: {error}") from None
-    if corpus is not None and Path(corpus).is_file():
-        corpus = str(Path(corpus).absolute())
-    spec = spec.with_values("budget", trials=trials, timeout=timeout)
-    return spec.with_values("study", corpus=corpus, seed=seed)
-
-
-def _create_or_resume(
-    session: Session, spec: StudySpec, artifacts: str | None
-) -> tuple[Storage, StoredStudy]:
-    words = study.load_corpus(spec, session.data_dir)
-    checked = None if artifacts is None else stores.checked(artifacts)
-    storage = session.create()
-    return storage, creation.create_or_resume(storage, spec, words, session.data_dir, checked)
-
-
-def _supervise(
-    session: Session,
-    storage: Storage,
-    stored: StoredStudy,
-    launcher: "Launcher",
-    job: "Job",
-    shown: Progress,
-) -> bool:
-    """Has workers at work until the budget is met; False if something interrupted them."""
-    from search.illustration.artifacts import Illustrator
-    from search.supervisor import OneStudy, Supervisor
-
-    illustrator = Illustrator(storage, stored, session.data_dir)
-
-    def watch() -> None:
-        shown.update()
-        illustrator.update()
-
-    supervisor = Supervisor(
-        storage, OneStudy(storage, stored), launcher, job, watch, shown.stopping
-    )
-    with shown:
-        try:
-            supervisor.run()
-        except Interrupted:
-            return False
-        finally:
-            shown.update(last=True)
-            illustrator.finish()
-    return True
-
-
-def _interrupted(session: Session, storage: Storage, stored: StoredStudy) -> Interrupted:
-    """How an interrupted run ends; StudyClosed if a `test` is what ended it."""
-    if session.json:
-        answer_status(session, storage, stored)
-    study.refuse_closed(study.by_uid(storage, stored.uid))
-    return Interrupted(
-        f"study {stored.name}: interrupted; the same command goes on where it stopped"
-    )
-
-
-def _say_what_next(
-    session: Session, storage: Storage, stored: StoredStudy, shown: Progress
-) -> None:
-    """To people only; standard output holds the answer."""
-    if session.quiet or session.json:
-        return
-    verbs = ("best", "report", "confirm", "test")
-    view = results.status(storage, stored)
-    text = farewell(view, stored, shown.others, verbs, _same_place(session))
-    session.console.print(text, markup=False)
-
-
-def _same_place(session: Session) -> str:
-    """The options that lead another command to the same place; a URL may hold a password."""
-    root = session.data_dir.root
-    told = "" if root == COMMON["data_dir"][1] else f" --data-dir {shlex.quote(str(root))}"
-    return told + (
-        "" if session.storage_url == session.data_dir.default_storage else " --storage …"
-    )

@@ -1,46 +1,55 @@
-"""The program: its verbs in the order in which `--help` lists them, and its exit status."""
+"""The program: its verbs, and its exit status."""
 
+import importlib
 import sys
 import traceback
+from collections.abc import Iterable
 
 import typer
 
 from makemore_core.errors import CoreError
-from search.cli.believing import confirm, replay, test
-from search.cli.corpora import baseline, corpus
-from search.cli.launching import preview, run, submit, worker
-from search.cli.lessons import capacity, lr_range, mix
-from search.cli.looking import best, report, status, trials
-from search.cli.managing import delete, move_storage, stop
-from search.cli.models import sample, train
 from search.cli.options import with_common_options
-from search.cli.serving import dashboard, serve
 from search.errors import BadInput, Interrupted, SearchError
 
-VERBS = (
-    *(run, submit, worker, preview),
-    *(status, trials, best, confirm, test, replay),
-    *(train, baseline, sample, corpus),
-    *(stop, delete, move_storage, serve, report, dashboard),
-    *(lr_range, capacity, mix),
-)
+VERBS = {
+    **dict.fromkeys(("run", "submit", "worker", "preview"), "launching"),
+    **dict.fromkeys(("status", "trials", "best"), "looking"),
+    **dict.fromkeys(("confirm", "test", "replay"), "believing"),
+    "train": "models",
+    "baseline": "corpora",
+    "sample": "models",
+    "corpus": "corpora",
+    **dict.fromkeys(("stop", "delete", "move-storage"), "managing"),
+    "serve": "serving",
+    "report": "looking",
+    "dashboard": "serving",
+    **dict.fromkeys(("lr-range", "capacity", "mix"), "lessons"),
+}
+"""Each verb, in the order in which `--help` lists them, and the module of this package it is in."""
 
-app = typer.Typer(
-    name="makemore-search",
-    help="Hyperparameter search for the makemore MLP (Bengio et al. 2003).",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-for verb in VERBS:
-    app.command()(with_common_options(verb))
+
+def app(verbs: Iterable[str] = tuple(VERBS)) -> typer.Typer:
+    """The program with these verbs; modules of others are not loaded, which would take a while."""
+    made = typer.Typer(
+        name="makemore-search",
+        help="Hyperparameter search for the makemore MLP (Bengio et al. 2003).",
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    made.callback()(lambda: None)  # with a single verb too, its name is part of the command
+    for verb in verbs:
+        module = importlib.import_module(f"search.cli.{VERBS[verb]}")
+        made.command(verb)(with_common_options(getattr(module, verb.replace("-", "_"))))
+    return made
 
 
 def main() -> int:
     """Runs the program; returns the exit status. A user sees one line, never a traceback."""
     try:
-        status = app(standalone_mode=False)
+        asked = [verb for verb in sys.argv[1:2] if verb in VERBS]
+        status = app(asked or VERBS)(standalone_mode=False)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:  # bad usage
         return _failed(error.format_message(), error.exit_code)

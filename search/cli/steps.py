@@ -1,20 +1,18 @@
-"""What several verbs do on their way."""
+"""What several verbs do on their way; light to import, as `launching` is."""
 
 import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from search import results, study
-from search.display import one_line, told_audit
 from search.errors import BadInput, Interrupted
-from search.progress import Progress
+from search.job import Job
 from search.session import Session
-from search.storage import Storage
-from search.study import StoredStudy
 
 if TYPE_CHECKING:
-    from search.job import Job
+    from search.progress import Progress
+    from search.storage import Storage
+    from search.study import StoredStudy
 
 
 def check_device(device: str) -> None:
@@ -35,10 +33,8 @@ def worker_count(asked: int | None, threads: int) -> int:
     return asked or max(1, (os.cpu_count() or 1) // threads)
 
 
-def new_job(session: Session, threads: int, device: str, study_uid: str | None = None) -> "Job":
+def new_job(session: Session, threads: int, device: str, study_uid: str | None = None) -> Job:
     """What a worker process is given; without a study it works on every open one."""
-    from search.job import Job
-
     root = str(session.data_dir.root.resolve())
     return Job(session.storage_url, root, study_uid, threads, device)
 
@@ -52,8 +48,11 @@ def ask(yes: bool, question: str) -> None:
         raise Interrupted("nothing was done")
 
 
-def answer_status(session: Session, storage: Storage, stored: StoredStudy) -> None:
+def answer_status(session: Session, storage: "Storage", stored: "StoredStudy") -> None:
     """The answer of every verb that changes or shows how a study stands."""
+    from search import results, study
+    from search.display import one_line, told_audit
+
     view = results.status(storage, study.by_uid(storage, stored.uid))
     prunes = view.audit is not None or view.trials["pruned"]
     text = f"{one_line(view)}\n{told_audit(view)}" if prunes else one_line(view)
@@ -61,9 +60,11 @@ def answer_status(session: Session, storage: Storage, stored: StoredStudy) -> No
 
 
 def shown_progress(
-    session: Session, storage: Storage, stored: StoredStudy, **options: Any
-) -> Progress:
+    session: Session, storage: "Storage", stored: "StoredStudy", **options: Any
+) -> "Progress":
     """The live view of a study, as far as the user wants one."""
+    from search.progress import Progress
+
     return Progress(
         storage,
         stored,

@@ -1,0 +1,129 @@
+"""The rest of `run`: the study is made or resumed, and supervised until its budget is met."""
+
+import shlex
+from pathlib import Path
+
+from search import creation, results, stores, study, study_file
+from search.cli.options import COMMON
+from search.cli.steps import answer_status, shown_progress
+from search.display import farewell
+from search.errors import BadInput, Interrupted
+from search.illustration.artifacts import Illustrator
+from search.job import Job
+from search.progress import Progress
+from search.session import Session
+from search.storage import Storage
+from search.study import StoredStudy
+from search.study_file import StudySpec
+from search.supervisor import Launcher, OneStudy, Supervisor
+
+
+def run(
+    session: Session, spec: StudySpec, artifacts: str | None, launcher: Launcher, job: Job
+) -> None:
+    """Creates a study, or goes on with it, and tells what came of it.
+
+    Raises:
+        Interrupted: a signal, or `stop`; the same command goes on.
+    """
+    storage, stored = create_or_resume(session, spec, artifacts)
+    shown = shown_progress(session, storage, stored)
+    if not _supervise(session, storage, stored, launcher, job, shown):
+        raise _interrupted(session, storage, stored)
+    answer_status(session, storage, stored)
+    _say_what_next(session, storage, stored, shown)
+
+
+def shaped(
+    file: Path,
+    trials: int | None,
+    timeout: str | None,
+    corpus: str | None,
+    seed: int | None,
+) -> StudySpec:
+    """A study file with what the command line replaces.
+
+    Raises:
+        StudyFileError: all mistakes of the file, at once.
+        BadInput: of an option.
+    """
+    spec = study_file.read(file)
+    if timeout is not None:
+        try:
+            timeout = study_file.parse_duration(timeout)
+        except ValueError as error:
+            raise BadInput(f"--timeout: {error}") from None
+    if corpus is not None and Path(corpus).is_file():
+        corpus = str(Path(corpus).absolute())
+    spec = spec.with_values("budget", trials=trials, timeout=timeout)
+    return spec.with_values("study", corpus=corpus, seed=seed)
+
+
+def create_or_resume(
+    session: Session, spec: StudySpec, artifacts: str | None
+) -> tuple[Storage, StoredStudy]:
+    """The study of a file, as far as it is not stored yet."""
+    words = study.load_corpus(spec, session.data_dir)
+    checked = None if artifacts is None else stores.checked(artifacts)
+    storage = session.create()
+    return storage, creation.create_or_resume(storage, spec, words, session.data_dir, checked)
+
+
+def _supervise(
+    session: Session,
+    storage: Storage,
+    stored: StoredStudy,
+    launcher: Launcher,
+    job: Job,
+    shown: Progress,
+) -> bool:
+    """Has workers at work until the budget is met; False if something interrupted them."""
+    illustrator = Illustrator(storage, stored, session.data_dir)
+
+    def watch() -> None:
+        shown.update()
+        illustrator.update()
+
+    supervisor = Supervisor(
+        storage, OneStudy(storage, stored), launcher, job, watch, shown.stopping
+    )
+    with shown:
+        try:
+            supervisor.run()
+        except Interrupted:
+            return False
+        finally:
+            shown.update(last=True)
+            illustrator.finish()
+    return True
+
+
+def _interrupted(session: Session, storage: Storage, stored: StoredStudy) -> Interrupted:
+    """How an interrupted run ends; StudyClosed if a `test` is what ended it."""
+    if session.json:
+        answer_status(session, storage, stored)
+    study.refuse_closed(study.by_uid(storage, stored.uid))
+    return Interrupted(
+        f"study {stored.name}: interrupted; the same command goes on where it stopped"
+    )
+
+
+def _say_what_next(
+    session: Session, storage: Storage, stored: StoredStudy, shown: Progress
+) -> None:
+    """To people only; standard output holds the answer."""
+    if session.quiet or session.json:
+        return
+    verbs = ("best", "report", "confirm", "test")
+    view = results.status(storage, stored)
+    text = farewell(view, stored, shown.others, verbs, _same_place(session))
+    session.console.print(text, markup=False)
+
+
+def _same_place(session: Session) -> str:
+    """The options that lead another command to the same place; a URL may hold a password."""
+    root = session.data_dir.root
+    told = "" if root == COMMON["data_dir"][1] else f" --data-dir {shlex.quote(str(root))}"
+    return told + (
+        "" if session.storage_url == session.data_dir.default_storage else " --storage …"
+    )
