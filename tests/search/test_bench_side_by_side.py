@@ -85,6 +85,7 @@ def test_a_peer_is_heard_and_pruned(bed: Bed, tmp_path: Path) -> None:
         assert min(trial.value for trial in complete) >= min(event.dev_loss for event in found)
 
 
+@pytest.mark.sqlite_file
 def test_our_study_is_read_from_its_database(finished: Bed) -> None:
     """Every evaluation of every trial is an event; a complete trial has a last one."""
     found = our_events(finished.data_dir.root)
