@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import optuna
+import pytest
 from bed import Bed
 
 from search import study_file
