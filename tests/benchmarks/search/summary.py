@@ -117,8 +117,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
         axes.set(ylim=(lowest - 0.01, lowest + 0.3))
         axes.legend()
     ticks = times_of(found)
-    axes.set_xscale("log", subs=[])
+    axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{at:g}" for at in ticks])
+    axes.minorticks_off()
     axes.set(
         xlabel="seconds since the command", ylabel="best dev loss so far",
         title=f"{found['corpus']}, {found['workers']} workers",
