@@ -58,7 +58,9 @@ def run(
             share = (cpus_per_worker, gpus_per_worker)
             cluster = ray_launcher(session, ray, workers, threads, device, *share)
             launcher = stack.enter_context(cluster)
-        running.run(session, spec, artifacts, launcher, new_job(session, threads, device))
+        job = new_job(session, threads, device)
+        course = running.run(session, spec, artifacts, launcher, job)
+    running.tell(session, course)
 
 
 def submit(

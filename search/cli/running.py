@@ -1,6 +1,7 @@
 """The rest of `run`: the study is made or resumed, and supervised until its budget is met."""
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 from search import creation, results, stores, study, study_file
@@ -18,20 +19,38 @@ from search.study_file import StudySpec
 from search.supervisor import Launcher, OneStudy, Supervisor
 
 
+@dataclass(frozen=True)
+class Course:
+    """A study that workers were at, and how that ended."""
+
+    storage: Storage
+    stored: StoredStudy
+    shown: Progress
+    is_done: bool
+    """False: a signal or `stop` interrupted them."""
+
+
 def run(
     session: Session, spec: StudySpec, artifacts: str | None, launcher: Launcher, job: Job
-) -> None:
-    """Creates a study, or goes on with it, and tells what came of it.
-
-    Raises:
-        Interrupted: a signal, or `stop`; the same command goes on.
-    """
+) -> Course:
+    """Creates a study, or goes on with it, until its budget is met."""
     storage, stored = create_or_resume(session, spec, artifacts)
     shown = shown_progress(session, storage, stored)
-    if not _supervise(session, storage, stored, launcher, job, shown):
+    is_done = _supervise(session, storage, stored, launcher, job, shown)
+    return Course(storage, stored, shown, is_done)
+
+
+def tell(session: Session, course: Course) -> None:
+    """The answer of `run`; not before its launcher is closed, since Ray takes standard output.
+
+    Raises:
+        Interrupted: it was; the same command goes on.
+    """
+    storage, stored = course.storage, course.stored
+    if not course.is_done:
         raise _interrupted(session, storage, stored)
     answer_status(session, storage, stored)
-    _say_what_next(session, storage, stored, shown)
+    _say_what_next(session, storage, stored, course.shown)
 
 
 def shaped(
