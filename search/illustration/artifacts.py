@@ -116,6 +116,8 @@ class Gallery:
             going = {
                 uid for uid, each in found.items() if status(self._storage, each).state == "open"
             }
+        except Interrupted:  # nobody waits for pictures
+            return
         except Exception:
             log.warning("no look at the studies of %s", self._storage.told, exc_info=True)
             return
