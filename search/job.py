@@ -15,8 +15,8 @@ class Job:
     device: str
     name: str = "worker"
     """What its log is called after."""
-    launcher_pid: int | None = None
-    """Of a launcher on this host: a worker ends when it has gone."""
+    parent_pid: int | None = None
+    """Of the process that started it on this host: a worker ends when that has gone."""
     log: str | None = None
     """The file for what the worker has to say; None: wherever its standard error goes."""
     supervised: bool = False

@@ -6,79 +6,146 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from search.job import Job, thread_limits
 from search.paths import DataDir
-from search.processes import HOST
+from search.processes import HOST, is_dead
+
+WAY = "fork" if sys.platform == "linux" else "spawn"
+"""How a nursery starts a worker; see there."""
+POLL_SECONDS = 0.01
+MOST_UNREAD = 65536
 
 
-class _Process:
-    """A fresh interpreter that loads what a worker needs, then waits for its job.
+class Nursery:
+    """The process that starts workers; see `search.nursery`.
 
-    It has a session of its own, so that Ctrl-C reaches only the launcher, which then ends its
-    workers in good order.
+    It has a session of its own, as each worker has, so that Ctrl-C reaches only the launcher, which
+    then ends its workers in good order.
     """
 
     def __init__(self, threads: int) -> None:
-        self.early_words = tempfile.TemporaryFile("w+")  # noqa: SIM115  open while the worker lives
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "search.worker"],
+        self._last_words = tempfile.TemporaryFile("w+")  # noqa: SIM115  open while it lives
+        self._notices, theirs = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "search.nursery", WAY, str(theirs)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self.early_words,
-            text=True,
+            stderr=self._last_words,
+            pass_fds=[theirs],
             start_new_session=True,
             env=os.environ | thread_limits(threads),
         )
-        assert self.process.stdout is not None
-        self.output = self.process.stdout
-        os.set_blocking(self.output.fileno(), False)
+        os.close(theirs)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
+        for pipe in (self._notices, self._output.fileno()):
+            os.set_blocking(pipe, False)
+        self._said = b""
+        self._unborn: list[LocalWorker] = []
+        self._ended: dict[int, int] = {}
+        self.pid = self._process.pid
 
-    def give(self, job: Job) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died: whoever polls it sees that
-            self.process.stdin.write(job.to_json() + "\n")
-            self.process.stdin.close()
+    def start(self, job: Job, log: Path) -> "LocalWorker":
+        """A worker, which is at work as soon as the nursery has loaded."""
+        with contextlib.suppress(BrokenPipeError):  # it died: whoever polls the worker sees that
+            self._input.write(job.to_json().encode() + b"\n")
+            self._input.flush()
+        self._unborn.append(LocalWorker(self, log))
+        return self._unborn[-1]
 
-    def discard(self) -> None:
-        self.process.kill()  # it holds nothing yet
-        self.process.communicate()
-        self.early_words.close()
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def status_of(self, worker: "LocalWorker") -> int | None:
+        """A worker's exit status, or that of the nursery, which takes its workers with it."""
+        own = self._process.poll()
+        self._listen()
+        if worker.pid in self._ended:
+            return self._ended.pop(worker.pid)
+        is_leaving = worker.pid is not None and not is_dead(HOST, worker.pid)
+        return None if own is None or is_leaving else own or 1
+
+    def _listen(self) -> None:
+        self._said += _read(self._output.fileno())
+        *lines, self._said = self._said.split(b"\n")
+        for line in lines:
+            told, pid, *status = line.split()
+            if told == b"started":
+                self._unborn.pop(0).begin(int(pid))
+            else:
+                self._ended[int(pid)] = int(status[0])
+
+    def notices(self) -> list[str]:
+        return _read(self._notices).decode(errors="replace").splitlines()
+
+    def last_words(self) -> str:
+        self._last_words.seek(0)
+        return self._last_words.read()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        os.close(self._notices)
+        self._last_words.close()
+
+
+def _read(pipe: int) -> bytes:
+    """What stands in a pipe that does not block; lines as their writers wrote them, whole."""
+    try:
+        return os.read(pipe, MOST_UNREAD)
+    except BlockingIOError:
+        return b""
 
 
 class LocalWorker:
     """One worker process; see `supervisor.RunningWorker`."""
 
-    def __init__(self, started: _Process, log: Path) -> None:
-        self._process, self._output = started.process, started.output
-        self._log, self._early_words = log, started.early_words
-        self.pid: int | None = self._process.pid
+    def __init__(self, nursery: Nursery, log: Path) -> None:
+        self._nursery, self._log = nursery, log
+        self._status: int | None = None
+        self._is_to_end = False
+        self.pid: int | None = None
         self.logged_in = str(log)
 
-    def poll(self) -> int | None:
-        return self._process.poll()
+    def begin(self, pid: int) -> None:
+        """Called by the nursery, once the process is there."""
+        self.pid = pid
+        if self._is_to_end:
+            self.ask_to_end()
 
-    def notices(self) -> list[str]:
-        return self._output.readlines()
+    def poll(self) -> int | None:
+        if self._status is None:
+            self._status = self._nursery.status_of(self)
+        return self._status
 
     def ask_to_end(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        """Before the process is there this ends the nursery, if that is still loading."""
+        self._is_to_end = True
+        self._send(signal.SIGTERM)
 
     def end(self, seconds: float) -> None:
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._output.close()
-        self._early_words.close()
+        if not self._has_ended(seconds):
+            self._send(signal.SIGKILL)
+            self._has_ended(seconds)
+
+    def _has_ended(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.poll() is None and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return self._status is not None
+
+    def _send(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid or self._nursery.pid, number)
 
     def last_words(self) -> str:
-        """The last line of its log, or what it said before it had one."""
-        self._early_words.seek(0)
-        said = self._early_words.read()
+        """The last line of its log, or what was said before it had one."""
+        said = self._nursery.last_words()
         if self._log.is_file():
             said += self._log.read_text(errors="replace")
         lines = [line for line in said.splitlines() if line.strip()]
@@ -92,27 +159,22 @@ class LocalLauncher:
     most_deaths_in_a_row = 5
 
     def __init__(self, data_dir: DataDir, workers: int, threads: int) -> None:
+        """The nursery loads from here on, while the study is still being opened."""
         self._data_dir, self._threads = data_dir, threads
         self.workers = workers
         self._started = 0
-        self._prepared: list[_Process] = []
-
-    def prepare(self) -> None:
-        """Starts processes already: they load while the study is still being opened.
-
-        One core is left to the launcher: the first worker is at work the sooner for it.
-        """
-        count = max(1, min(self.workers, (os.cpu_count() or 1) - 1))
-        self._prepared = [_Process(self._threads) for _ in range(count)]
+        self._nurseries = [Nursery(threads)]
 
     def start(self, job: Job) -> LocalWorker:
         self._started += 1
         log = self._data_dir.log(job.name, f"{os.getpid()}-{self._started}")
-        started = self._prepared.pop() if self._prepared else _Process(self._threads)
-        started.give(replace(job, launcher_pid=os.getpid(), log=str(log)))
-        return LocalWorker(started, log)
+        if not self._nurseries[-1].is_alive():
+            self._nurseries.append(Nursery(self._threads))
+        return self._nurseries[-1].start(replace(job, log=str(log)), log)
+
+    def notices(self) -> list[str]:
+        return [line for nursery in self._nurseries for line in nursery.notices()]
 
     def close(self) -> None:
-        """Ends the processes that got no job."""
-        while self._prepared:
-            self._prepared.pop().discard()
+        for nursery in self._nurseries:
+            nursery.close()

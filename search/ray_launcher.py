@@ -95,10 +95,6 @@ class RemoteWorker:
             return 1
         return int(status)
 
-    def notices(self) -> list[str]:
-        """None: the launcher uses the same storage, and says itself what troubles it."""
-        return []
-
     def ask_to_end(self) -> None:
         ray.cancel(self._call)
 
@@ -131,6 +127,10 @@ class RayLauncher:
 
     def start(self, job: Job) -> RemoteWorker:
         return RemoteWorker(self._new.remote(), replace(job, storage=_absolute(job.storage)))
+
+    def notices(self) -> list[str]:
+        """None: this process uses the same storage, and says itself what troubles it."""
+        return []
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from sqlalchemy import select
@@ -37,22 +38,21 @@ def serve(
         WorkersDying: workers die one after another and no trial finishes.
     """
     work = EveryStudy(storage)
-    launcher = LocalLauncher(data_dir, workers, job.threads)
-    supervisor = Supervisor(storage, work, launcher, job, Gallery(storage, data_dir).update)
-    health = _health(storage, supervisor, workers)
-    access = replace(access, public={**access.public, "/healthz": health})
-    # A storage of its own: the dashboard's connections refuse to write.
-    board = open_storage(job.storage)
-    server = dashboard.make_server(board, data_dir, access)
-    threading.Thread(target=server.run, name="dashboard", daemon=True).start()
-    tell(f"serving {storage.told} on {dashboard.address(server, access)} with {workers} workers")
-    try:
-        supervisor.run()
-    except Interrupted:
-        tell("drained; the same command goes on")
-    finally:
-        server.close()
-        board.close()
+    with ExitStack() as stack:
+        launcher = stack.enter_context(closing(LocalLauncher(data_dir, workers, job.threads)))
+        supervisor = Supervisor(storage, work, launcher, job, Gallery(storage, data_dir).update)
+        health = _health(storage, supervisor, workers)
+        access = replace(access, public={**access.public, "/healthz": health})
+        # A storage of its own: the dashboard's connections refuse to write.
+        board = stack.enter_context(closing(open_storage(job.storage)))
+        server = stack.enter_context(closing(dashboard.make_server(board, data_dir, access)))
+        threading.Thread(target=server.run, name="dashboard", daemon=True).start()
+        address = dashboard.address(server, access)
+        tell(f"serving {storage.told} on {address} with {workers} workers")
+        try:
+            supervisor.run()
+        except Interrupted:
+            tell("drained; the same command goes on")
 
 
 def _health(

@@ -125,9 +125,6 @@ class RunningWorker(Protocol):
     def poll(self) -> int | None:
         """Its exit status; None while it runs, negative if a signal ended it."""
 
-    def notices(self) -> list[str]:
-        """What it said of the storage's troubles since it was last asked."""
-
     def ask_to_end(self) -> None:
         """Lets it record the trial under way as interrupted, and leave."""
 
@@ -150,6 +147,9 @@ class Launcher(Protocol):
 
     def start(self, job: Job) -> RunningWorker:
         """Starts one more worker."""
+
+    def notices(self) -> list[str]:
+        """What its workers said of the storage's troubles since it was last asked."""
 
 
 class Supervisor:
@@ -203,8 +203,8 @@ class Supervisor:
         ticked = recovered = busy = time.monotonic()
         while self._workers and not self._stopping and time.monotonic() - busy < LINGER_SECONDS:
             time.sleep(POLL_SECONDS)
+            self._pass_on_notices()
             for worker in list(self._workers):
-                self._pass_on_notices(worker)
                 status = worker.poll()
                 if status is not None:
                     self._workers.remove(worker)
@@ -219,9 +219,9 @@ class Supervisor:
                 if not self._work.is_over():
                     busy = time.monotonic()
 
-    def _pass_on_notices(self, worker: RunningWorker) -> None:
-        """Shows what a worker says of the storage's troubles; of many that say the same, one."""
-        for line in worker.notices():
+    def _pass_on_notices(self) -> None:
+        """Shows what workers say of the storage's troubles; of many that say the same, one."""
+        for line in self._launcher.notices():
             now = time.monotonic()
             if now - self._told.get(line, -1e9) > SECONDS_BETWEEN_EQUAL_NOTICES:
                 self._told[line] = now

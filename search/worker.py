@@ -40,10 +40,10 @@ MOST_ERRORS_IN_A_ROW = 3
 
 
 class Interruption:
-    """Remembers a signal, and notices when the launcher has gone."""
+    """Remembers a signal, and notices when whoever started the worker has gone."""
 
-    def __init__(self, launcher_pid: int | None) -> None:
-        self._launcher_pid = launcher_pid
+    def __init__(self, parent_pid: int | None) -> None:
+        self._parent_pid = parent_pid
         self._signalled = False
 
     def listen(self) -> None:
@@ -52,7 +52,7 @@ class Interruption:
             signal.signal(number, self._note)
 
     def __call__(self) -> bool:
-        orphaned = self._launcher_pid is not None and os.getppid() != self._launcher_pid
+        orphaned = self._parent_pid is not None and os.getppid() != self._parent_pid
         return self._signalled or orphaned
 
     def _note(self, _number: int, _frame: Any) -> None:
@@ -183,7 +183,7 @@ def run_here(job: Job) -> None:
     Raises:
         Interrupted: so it ended, or the study was stopped or closed.
     """
-    interrupted = Interruption(job.launcher_pid)
+    interrupted = Interruption(job.parent_pid)
     interrupted.listen()
     run_until(job, interrupted)
 
@@ -198,12 +198,12 @@ def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
 
 
 def main() -> int:
-    """Reads the job from standard input, works, and returns the exit status."""
-    warm_up()  # while the launcher opens the study
-    line = sys.stdin.readline()
-    if not line:
-        return 0  # the launcher changed its mind, or has gone
-    job = Job.from_json(line)
+    """Reads the job from standard input, and does it."""
+    return do(Job.from_json(sys.stdin.readline()))
+
+
+def do(job: Job) -> int:
+    """Works as a launcher asked; returns the exit status. Standard output is for the launcher."""
     _begin_log(job.log)
     _tell_the_launcher_of_trouble()
     try:

@@ -1,7 +1,6 @@
 """Where `run` has its workers: on this machine, or on a Ray cluster."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,20 +26,15 @@ GpusPerWorker = Annotated[
 ]
 
 
-@contextlib.contextmanager
 def local_launcher(
     session: Session, workers: int | None, threads: int, device: str
-) -> "Iterator[Launcher]":
-    """Workers as processes of this machine, which load while this one loads and opens the study."""
+) -> "contextlib.AbstractContextManager[Launcher]":
+    """Workers as processes of this machine: loaded while this one loads and opens the study."""
     from search.local_launcher import LocalLauncher
 
     check_device(device)
-    launcher = LocalLauncher(session.data_dir, worker_count(workers, threads), threads)
-    launcher.prepare()
-    try:
-        yield launcher
-    finally:
-        launcher.close()
+    count = worker_count(workers, threads)
+    return contextlib.closing(LocalLauncher(session.data_dir, count, threads))
 
 
 def ray_launcher(

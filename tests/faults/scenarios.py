@@ -26,6 +26,7 @@ from .harness import (
     fault,
     is_alive,
     kill,
+    parent_of,
 )
 
 WATCHED = ("claiming", "asking", "training", "reporting", "checkpointing", "telling")
@@ -164,6 +165,20 @@ def kill_launcher(place: Place, rng: random.Random) -> None:
     check(place, done=False)
     place.finish()
     check(place)
+    assert {a.reason for a in attempts(place) if a.outcome == "failed"} <= {"interrupted"}
+
+
+@scenario("kill of the process that starts the workers", times=3)
+def kill_nursery(place: Place, rng: random.Random) -> None:
+    """Its workers record their trials as interrupted, and leave; the launcher gets others."""
+    run = place.run()
+    workers = place.wait_for_workers(2)
+    place.wait_for("stored", rng.randint(1, 20))
+    kill(parent_of(workers[0]))
+    place.note_struck("workers at work")
+    place.finish(run)
+    check(place)
+    assert not any(map(is_alive, workers))
     assert {a.reason for a in attempts(place) if a.outcome == "failed"} <= {"interrupted"}
 
 

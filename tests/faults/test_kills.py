@@ -48,6 +48,11 @@ def test_the_launcher_and_its_last_worker_may_die_together(act: Act) -> None:
     act(scenarios.kill_launcher_and_worker)
 
 
+def test_the_process_that_starts_the_workers_may_die(act: Act) -> None:
+    """Its workers leave in good order, and the launcher gets others."""
+    act(scenarios.kill_nursery)
+
+
 def test_a_configuration_that_kills_its_workers_is_set_aside(act: Act) -> None:
     """After two."""
     act(scenarios.deadly_configuration)

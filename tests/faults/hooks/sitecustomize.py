@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 PLACE = os.environ.get("FAULTS")
-ROLE = "worker" if "search.worker" in sys.orig_argv else "launcher"
+ROLE = "worker" if "search.nursery" in sys.orig_argv else "launcher"
 
 BEFORE = {
     "claiming": "search.budget:claim",

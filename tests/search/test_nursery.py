@@ -1,0 +1,72 @@
+"""The process that starts the workers of this machine."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bed import Bed, ended, wait_until
+
+from search import local_launcher
+from search.processes import HOST, is_dead
+
+
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_workers_are_forked_or_spawned(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, way: str, threads: int
+) -> None:
+    """Either way, and however many threads they use, they meet the budget, each with a log."""
+    monkeypatch.setattr(local_launcher, "WAY", way)
+    view = bed.json("run", bed.file(), "--workers", 2, "--threads", threads)
+    assert {"trials": 12, "finished": 12} == view["budget"]
+    logs = [path.read_text() for path in bed.data_dir.root.glob("logs/*")]
+    assert ["ended: the budget is met"] * 2 == [log.strip()[-24:] for log in logs], logs
+
+
+def test_a_nursery_forks_before_it_has_threads(bed: Bed) -> None:
+    """A fork copies only the thread that forks: others might hold a lock for ever."""
+    run = bed.start("run", bed.file(budget={"trials": 200}), "--workers", 2, "--threads", 2)
+    nursery = wait_until(lambda: _child_of(run.pid))
+    wait_until(lambda: _child_of(nursery))
+    assert 1 == len([*Path(f"/proc/{nursery}/task").iterdir()])
+    run.send_signal(signal.SIGINT)
+    assert 130 == ended(run).status
+
+
+def test_a_signal_while_the_workers_load_is_not_waited_for(bed: Bed) -> None:
+    """Exit 130, and the process that loads them has gone."""
+    run = bed.start("run", bed.file(), "--workers", 2)
+    nursery = wait_until(lambda: _child_of(run.pid))
+    run.send_signal(signal.SIGINT)
+    answer = ended(run)
+    assert 130 == answer.status, answer.err
+    assert "Traceback" not in answer.err
+    wait_until(lambda: is_dead(HOST, nursery))
+
+
+def test_what_kills_every_worker_is_told_by_its_last_words(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where it is the process that is to start them that cannot: exit 1, and its reason."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    broken.joinpath("torch.py").write_text("raise OSError('no such library')")
+    environment = os.environ | {"PYTHONPATH": str(broken)}
+    answer = ended(bed.start("run", bed.file(), "--workers", 2, env=environment))
+    assert 1 == answer.status, answer.err
+    assert "workers died in a row" in answer.err
+    assert "OSError: no such library" in answer.err
+
+
+def _child_of(pid: int) -> Any:
+    """A child of a process, as long as it is there."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, parent = path.parent.name, int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            return int(name)
+    return None
