@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data
-from makemore_core.draws import Draws
+from makemore_core.data import Data
 from makemore_core.model import initialise
 from makemore_core.randomness import generator
 from makemore_core.schedule import learning_rate_at
 from makemore_core.step import KernelStep
-from makemore_core.trainer import arithmetic, steps_in_a_block
+from makemore_core.trainer import arithmetic, draws_of
 
 Floats = NDArray[np.float64]
 
@@ -44,10 +43,10 @@ def batch_losses(
     """
     if steps is not None:
         config = replace(config, examples=steps * config.batch_size)
-    counted = data.at_block_size(config.block_size).train
+    block_data = data.at_block_size(config.block_size)
     model = initialise(config, data.vocabulary, generator(seed, "initialisation"))
-    draws = Draws(config, counted, seed, steps_in_a_block(config, len(data.vocabulary)))
-    step = KernelStep(config, model, counted, draws, rate=rate)
+    draws = draws_of(config, block_data, seed)
+    step = KernelStep(config, model, block_data.train, draws, rate=rate)
     losses: list[float] = []
     with arithmetic(1):
         for number in range(config.steps):

@@ -39,6 +39,7 @@ RANGES: dict[str, Range] = {
     "warmup": Range(0, 1),
     "weight_decay": Range(0, 1e6),
     "dropout": Range(0, 0.95),
+    "smoothing": Range(0, 1),
     "examples": Range(1, 10**13),
     "evaluations": Range(1, 100_000),
     "patience": Range(1, 100_000),
@@ -75,6 +76,8 @@ class TrialConfig:
     """Decay of weights and features, not of biases, for each unit of learning rate."""
     dropout: float = 0.0
     """Probability that a hidden unit is zeroed for an example."""
+    smoothing: float = 0.0
+    """Share of a Kneser-Ney n-gram's expectation in the targets; see `draws.py`."""
     optimizer: Optimizer = "sgd"
     """Plain SGD as in the lecture, or AdamW with decoupled decay."""
     targets: Targets = "expected"

@@ -7,15 +7,14 @@ the size.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from makemore_core.corpus import Corpus
-from makemore_core.splits import split
+Counts = NDArray[np.int64] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,17 +28,19 @@ class CountedContexts:
     contexts: NDArray[np.int32]  # (U, block) character indices, oldest first
     offsets: NDArray[np.int64]  # (U + 1,)
     next_character: NDArray[np.int32]  # (P,)
-    count: NDArray[np.int64]  # (P,)
+    count: Counts  # (P,) fractions where targets are smoothed
 
     @cached_property
     def examples(self) -> int:
         """How many (context, next character) examples the words hold, repeats included."""
-        return int(self.count.sum())
+        return round(float(self.count.sum()))  # fractions add up to it but for their rounding
 
     @cached_property
-    def frequency(self) -> NDArray[np.int64]:
+    def frequency(self) -> NDArray[np.int64] | NDArray[np.float64]:
         """How often each context occurs. (U,)"""
-        frequency: NDArray[np.int64] = np.add.reduceat(self.count, self.offsets[:-1])
+        frequency: NDArray[np.int64] | NDArray[np.float64] = np.add.reduceat(
+            self.count, self.offsets[:-1]
+        )
         return frequency
 
     @cached_property
@@ -58,49 +59,6 @@ class CountedContexts:
         """Characters of a context that are no boundaries, on average over the examples."""
         real = (self.contexts.shape[1] - self.padding) @ self.frequency
         return float(real) / self.examples
-
-
-@dataclass(frozen=True)
-class BlockData:
-    """The splits of a corpus as contexts of one block size."""
-
-    block_size: int
-    vocabulary: str
-    train: CountedContexts
-    dev: CountedContexts
-    dev_unseen_count: NDArray[np.int64]  # (P of dev,) counts from words that train does not hold
-
-
-@dataclass(frozen=True)
-class Data:
-    """What training sees of a corpus: its train and dev words, never its test words."""
-
-    vocabulary: str
-    train_words: tuple[str, ...]
-    dev_words: tuple[str, ...]
-    _blocks: dict[int, BlockData] = field(default_factory=dict, repr=False, compare=False)
-
-    @classmethod
-    def of(cls, corpus: Corpus, split_seed: int) -> "Data":
-        """Splits a corpus and keeps what training may see."""
-        splits = split(corpus, split_seed)
-        return cls(corpus.vocabulary, splits.train, splits.dev)
-
-    def at_block_size(self, block_size: int) -> BlockData:
-        """The contexts of a block size; built at the first call, then kept."""
-        if block_size not in self._blocks:
-            self._blocks[block_size] = self._build(block_size)
-        return self._blocks[block_size]
-
-    def _build(self, block_size: int) -> BlockData:
-        seen = set(self.train_words)
-        unseen = np.array([word not in seen for word in self.dev_words])
-        lengths = np.fromiter((len(word) + 1 for word in self.dev_words), np.int64)
-        dev, pair_of_example = count_examples(self.dev_words, self.vocabulary, block_size)
-        chosen = pair_of_example[np.repeat(unseen, lengths)]
-        unseen_count = np.bincount(chosen, minlength=len(dev.count))
-        train = count_contexts(self.train_words, self.vocabulary, block_size)
-        return BlockData(block_size, self.vocabulary, train, dev, unseen_count)
 
 
 def count_contexts(words: Sequence[str], vocabulary: str, block_size: int) -> CountedContexts:

@@ -10,9 +10,15 @@ with their number as its weight. That is the same mathematics, and no approximat
   others, one is drawn from each of as many equal parts of their cumulative measure, which is a
   power of their frequency; weights make up for that, so the gradient stays unbiased.
 
+Smoothing gives a share of each target to what an interpolated Kneser-Ney n-gram, fitted on the same
+train words, expects after the context: label smoothing (Szegedy et al. 2016, section 7), though not
+towards the uniform distribution but towards an estimate that knows what follows shorter contexts.
+A context that occurs once or twice would teach its few successors with too much confidence.
+
 Draws are hashes of (seed, step, place), so any block of steps can be made again without any state.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import CountedContexts
+from makemore_core.contexts import CountedContexts, Counts
 from makemore_core.draw_kernels import draw_expected, draw_sampled
 from makemore_core.randomness import generator, key
 
@@ -45,12 +51,36 @@ class Batch(NamedTuple):
     row_keys: NDArray[np.uint32]  # (U,) for the dropout
 
 
+def smoothed(
+    counted: CountedContexts, expected: NDArray[np.float32], smoothing: float
+) -> CountedContexts:
+    """The same contexts as often, but of what follows them a share as expected (U, V)."""
+    rows, symbols = expected.shape
+    frequency = counted.frequency.astype(np.float64)
+    count = smoothing * frequency[:, None] * expected  # (U, V)
+    count[counted.row_of_pair, counted.next_character] += (1 - smoothing) * counted.count
+    return replace(
+        counted,
+        offsets=np.arange(rows + 1, dtype=np.int64) * symbols,
+        next_character=np.tile(np.arange(symbols, dtype=np.int32), rows),
+        count=count.ravel(),
+    )
+
+
 class Draws:
     """The batches of a run, made `block` steps at a time, and the keys of its dropout."""
 
     def __init__(
-        self, config: TrialConfig, counted: CountedContexts, seed: int, block: int
+        self,
+        config: TrialConfig,
+        counted: CountedContexts,
+        seed: int,
+        block: int,
+        expected: NDArray[np.float32] | None = None,
     ) -> None:
+        """`expected` (U, V): what an n-gram expects after each context; None: no smoothing."""
+        if expected is not None:
+            counted = smoothed(counted, expected, config.smoothing)
         self.block = max(1, min(block, BLOCK_DRAWS // config.batch_size))
         self.weighted = config.targets == "expected"
         self.counted, self._batch_size = counted, config.batch_size
@@ -171,7 +201,7 @@ def stratify(
 
 
 def _guided(
-    measure: NDArray[np.float64] | NDArray[np.int64],
+    measure: Counts,
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """The cumulative shares of a measure (M + 1,), and where to begin looking in it.
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from makemore_core.batch_losses import Floats
-from makemore_core.contexts import Data, count_examples
+from makemore_core.contexts import count_examples
+from makemore_core.data import Data
 from makemore_core.errors import ConfigError
 from makemore_core.evaluate import example_nats
 from makemore_core.model import Model

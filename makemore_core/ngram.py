@@ -85,8 +85,27 @@ class NgramModel:
         _check_words([context.lstrip(BOUNDARY)], self.vocabulary)
         padded = context.rjust(self.order, BOUNDARY)
         codes = np.array([[self.vocabulary.index(character) for character in padded]])
-        following = np.arange(len(self.vocabulary))
-        return self._interpolate(np.repeat(codes, len(following), axis=0), following)
+        found: Floats = self.distributions(codes)[0]
+        return found
+
+    def distributions(self, contexts: NDArray[np.integer]) -> Floats:
+        """As `probabilities`, of many contexts at once: (U, block) indices to (U, V).
+
+        Memory: V numbers for each context that the model knows, and for each that is asked for.
+        """
+        base = len(self.vocabulary)
+        found = np.full((len(contexts), base), 1 / base)
+        dense = np.full((1, base), 1 / base)  # of the contexts one shorter
+        index = np.zeros(len(contexts), np.int64)
+        for length, level in enumerate(self.levels):
+            if length:
+                index = _find(level.contexts, index * base + contexts[:, -length])
+            shorter = level.contexts // base if length else np.zeros(1, np.int64)
+            dense = level.left_over[:, None] * dense[shorter]  # (C, V)
+            dense[np.divmod(level.pairs, base)] += level.discounted
+            seen = index >= 0
+            found[seen] = dense[index[seen]]
+        return found
 
     def log_probabilities(self, counted: CountedContexts) -> Floats:
         """The log-probability of each (context, next character) pair, in nats. (P,)
@@ -163,7 +182,12 @@ def fit(words: Sequence[str], vocabulary: str, order: int) -> NgramModel:
         ConfigError: the order is not from 1 to LARGEST_ORDER.
         CorpusError: there are no words, or one has a character outside the vocabulary.
     """
-    grams = _count_grams(_counted(words, vocabulary, order), len(vocabulary), order)
+    return fit_counted(_counted(words, vocabulary, order), vocabulary, order)
+
+
+def fit_counted(counted: CountedContexts, vocabulary: str, order: int) -> NgramModel:
+    """As `fit`, of words whose contexts of at least `order - 1` characters are counted already."""
+    grams = _count_grams(counted, len(vocabulary), order)
     longer = [*grams[1:], None]
     levels = tuple(
         _smooth(gram, _adjusted(gram, above), len(vocabulary))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data
+from makemore_core.data import BlockData, Data
 from makemore_core.draws import Draws
 from makemore_core.errors import Diverged
 from makemore_core.evaluate import split_loss
@@ -171,6 +171,13 @@ def steps_in_a_block(config: TrialConfig, symbols: int) -> int:
     return max(1, int(BLOCK_SECONDS / (2e-4 + products / 1.5e10)))
 
 
+def draws_of(config: TrialConfig, block_data: BlockData, seed: int) -> Draws:
+    """The batches of a run."""
+    block = steps_in_a_block(config, len(block_data.vocabulary))
+    expected = block_data.expected if config.smoothing else None
+    return Draws(config, block_data.train, seed, block, expected)
+
+
 def evaluation_steps(config: TrialConfig) -> list[int]:
     """After which steps the dev split is evaluated; the last is always the last step."""
     wanted = {
@@ -206,7 +213,7 @@ def train(
     """
     block_data = data.at_block_size(config.block_size)
     model = initialise(config, data.vocabulary, generator(seed, "initialisation"))
-    draws = Draws(config, block_data.train, seed, steps_in_a_block(config, len(data.vocabulary)))
+    draws = draws_of(config, block_data, seed)
     if device == "cpu":
         step: Step = KernelStep(config, model, block_data.train, draws)
     else:

@@ -1,7 +1,7 @@
 """Compiles every kernel once, so that no first trial waits for it."""
 
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from makemore_core.trainer import train
 
 

@@ -30,7 +30,7 @@ def resolved(spec: StudySpec, corpus: Corpus) -> StudySpec:
     """
     if not isinstance(spec.search[KEY], Auto):
         return spec
-    from makemore_core.contexts import Data  # torch, which a launcher does without
+    from makemore_core.data import Data  # torch, which a launcher does without
     from makemore_core.lr_range import lr_range
 
     data = Data.of(corpus, spec.study.split_seed)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, select
 
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from makemore_core.errors import CheckpointError
 from search import confirm, results, tables
 from search.errors import NotFound

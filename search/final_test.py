@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sqlalchemy import literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from makemore_core.contexts import Data
 from makemore_core.corpus import Corpus
+from makemore_core.data import Data
 from makemore_core.evaluate import by_word, example_nats
 from makemore_core.model import Model
 from makemore_core.sealed_test import open_test_split

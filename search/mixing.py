@@ -7,7 +7,7 @@ an interpolated trigram. `studies/bengio.toml` enqueues the five networks; any s
 from dataclasses import dataclass
 
 from makemore_core import ngram
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from makemore_core.mixture import mix
 from search import results
 from search.errors import NotFound

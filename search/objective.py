@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from makemore_core.errors import Diverged
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train

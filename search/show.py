@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from makemore_core.contexts import Data
 from makemore_core.corpus import Corpus
+from makemore_core.data import Data
 from makemore_core.ngram import Baseline
 from makemore_core.splits import split
 from makemore_core.trainer import TrialResult

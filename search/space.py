@@ -109,6 +109,7 @@ DEFAULTS: dict[str, Any] = {
     "warmup": 0.02,
     "weight_decay": 0.0,
     "dropout": 0.0,
+    "smoothing": 0.0,
     "optimizer": ["adamw", "sgd"],
     "targets": "expected",
     "initialisation": "scaled",

@@ -138,7 +138,7 @@ _bench: dict[str, Any] = {}
 def _prepare(corpus: Corpus, split_seed: int, threads: int, all_prepared: Barrier) -> None:
     """Runs once in each process of the pool, until all are prepared. Ctrl-C is the launcher's to
     handle."""
-    from makemore_core.contexts import Data
+    from makemore_core.data import Data
     from makemore_core.warm_up import warm_up
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

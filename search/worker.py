@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from makemore_core.warm_up import warm_up
 from search import budget, ledger, objective, study
 from search.budget import Claim, Standing

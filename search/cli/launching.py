@@ -117,7 +117,7 @@ def preview(
     seed: Seed = None,
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
-    from makemore_core.contexts import Data
+    from makemore_core.data import Data
     from search import auto_range, show, study
     from search import preview as costs
     from search.cli import running

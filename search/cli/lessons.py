@@ -14,7 +14,7 @@ from search.study_file import StudySection, read_config
 
 if TYPE_CHECKING:
     from makemore_core.config import TrialConfig
-    from makemore_core.contexts import Data
+    from makemore_core.data import Data
 
 ConfigFile = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG.toml]", help="As `train` takes it.")
@@ -116,7 +116,7 @@ def _config_and_data(
 ) -> "tuple[TrialConfig, Data]":
     """The configuration of a file, or a known one on the corpus that needs no download."""
     from makemore_core import corpus as corpora
-    from makemore_core.contexts import Data
+    from makemore_core.data import Data
 
     section, config = (StudySection(name="config"), default) if file is None else read_config(file)
     words = corpora.load(corpus or section.corpus, session.data_dir.root, dedupe=section.dedupe)

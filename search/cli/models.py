@@ -28,7 +28,7 @@ def train(
     """Train one configuration, without a study."""
     from makemore_core import checkpoint, trainer
     from makemore_core import corpus as corpora
-    from makemore_core.contexts import Data
+    from makemore_core.data import Data
     from makemore_core.evaluate import word_losses
     from makemore_core.warm_up import warm_up
     from search import show

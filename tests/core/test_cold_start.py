@@ -7,7 +7,7 @@ from pathlib import Path
 
 TRAIN = """
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from makemore_core.trainer import train
 
 words = ("emma", "olivia", "ava", "isabella", "sophia", "mia", "amelia") * 20

@@ -4,30 +4,43 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from toys import word_lists
 
+from makemore_core import ngram
 from makemore_core.config import TrialConfig
 from makemore_core.contexts import count_contexts
+from makemore_core.data import expectation
 from makemore_core.draws import Draws, stratify
 
 STEPS = 600
 
 
-def drawn(words: tuple[str, ...], targets: str, batch_size: int) -> tuple[Draws, int]:
-    vocabulary = "." + "".join(sorted(set("".join(words))))
-    config = TrialConfig(targets=targets, batch_size=batch_size)
-    return Draws(config, count_contexts(words, vocabulary, 2), 5, 16), len(vocabulary)
+def drawn(
+    words: tuple[str, ...], targets: str, batch_size: int, smoothing: float = 0.0
+) -> tuple[Draws, int]:
+    vocabulary = alphabet_of(words)
+    config = TrialConfig(targets=targets, batch_size=batch_size, smoothing=smoothing)
+    counted = count_contexts(words, vocabulary, 2)
+    expected = expectation(counted, vocabulary) if smoothing else None
+    return Draws(config, counted, 5, 16, expected), len(vocabulary)
+
+
+def alphabet_of(words: tuple[str, ...]) -> str:
+    return "." + "".join(sorted(set("".join(words))))
 
 
 @pytest.mark.parametrize("targets", ["sampled", "expected"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.25])
 @settings(max_examples=15)
 @given(words=word_lists(), batch_size=st.integers(1, 30))
 def test_the_mean_batch_is_the_training_split(
-    targets: str, words: tuple[str, ...], batch_size: int
+    targets: str, smoothing: float, words: tuple[str, ...], batch_size: int
 ) -> None:
-    """Unbiased: the mean weight of each (context, next character) is its share of the examples."""
-    draws, symbols = drawn(words, targets, batch_size)
-    counted = count_contexts(words, "." + "".join(sorted(set("".join(words)))), 2)
+    """Unbiased: the mean weight of each (context, next character) is its share of the examples; of
+    smoothed ones, that share and the n-gram's probability, as they are mixed."""
+    draws, symbols = drawn(words, targets, batch_size, smoothing)
+    counted = count_contexts(words, alphabet_of(words), 2)
     found = np.zeros((len(counted.contexts), symbols))
     square = np.zeros_like(found)
     for step in range(STEPS):
@@ -38,8 +51,17 @@ def test_the_mean_batch_is_the_training_split(
         square += dense**2 / STEPS
     expected = np.zeros_like(found)
     expected[counted.row_of_pair, counted.next_character] = counted.count / counted.examples
+    if smoothing:
+        model = ngram.fit(words, alphabet_of(words), 3)
+        following = [model.probabilities(context_of(row, words)) for row in counted.contexts]
+        share = counted.frequency / counted.examples
+        expected = (1 - smoothing) * expected + smoothing * share[:, None] * np.array(following)
     variance = np.maximum(square - found**2, 3 / batch_size * expected)  # none when never drawn
     assert np.all(np.abs(found - expected) <= 6 * np.sqrt(variance / STEPS) + 1e-6)
+
+
+def context_of(row: NDArray[np.int32], words: tuple[str, ...]) -> str:
+    return "".join(alphabet_of(words)[index] for index in row)
 
 
 @given(words=word_lists(), batch_size=st.integers(1, 60))

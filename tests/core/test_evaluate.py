@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from toys import configs, word_lists
 
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data, count_contexts
+from makemore_core.contexts import count_contexts
+from makemore_core.data import Data
 from makemore_core.evaluate import pair_nats, split_loss, word_losses
 from makemore_core.model import Model, initialise
 

@@ -7,7 +7,8 @@ import torch
 from toys import lecture_corpus
 
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data, count_contexts
+from makemore_core.contexts import count_contexts
+from makemore_core.data import Data
 from makemore_core.evaluate import split_loss
 from makemore_core.model import initialise
 from makemore_core.splits import split

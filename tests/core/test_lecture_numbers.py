@@ -33,7 +33,8 @@ from toys import lecture_corpus
 
 from makemore_core import bigram
 from makemore_core.config import LECTURE
-from makemore_core.contexts import Data, count_contexts
+from makemore_core.contexts import count_contexts
+from makemore_core.data import Data
 from makemore_core.evaluate import split_loss
 from makemore_core.model import initialise
 from makemore_core.splits import split

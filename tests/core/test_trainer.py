@@ -13,7 +13,7 @@ from toys import WORDS, toy_data
 
 from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from makemore_core.errors import Diverged
 from makemore_core.evaluate import split_loss
 from makemore_core.snapshot import Snapshot

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from makemore_core import corpus
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import CountedContexts, Data, count_contexts
+from makemore_core.contexts import CountedContexts, count_contexts
+from makemore_core.data import Data, expectation
 from makemore_core.draws import Draws
 from makemore_core.model import Model, initialise
 from makemore_core.reference import ReferenceStep
@@ -54,6 +55,7 @@ def configs(draw: st.DrawFn, **fixed: Any) -> TrialConfig:
         "learning_rate": st.floats(0.001, 0.5),
         "weight_decay": st.sampled_from([0.0, 0.3]),
         "dropout": st.sampled_from([0.0, 0.4]),
+        "smoothing": st.sampled_from([0.0, 0.3, 1.0]),
         "optimizer": st.sampled_from(["adamw", "sgd"]),
         "targets": st.sampled_from(["expected", "sampled"]),
         "direct": st.booleans(),
@@ -74,7 +76,8 @@ class Bench:
         vocabulary = "." + "".join(sorted(set("".join(words))))
         self.config = config
         self.counted: CountedContexts = count_contexts(words, vocabulary, config.block_size)
-        self.draws = Draws(config, self.counted, seed, 4)
+        expected = expectation(self.counted, vocabulary) if config.smoothing else None
+        self.draws = Draws(config, self.counted, seed, 4, expected)
         fresh = initialise(config, vocabulary, torch.Generator().manual_seed(seed))
         half = {name: 0.5 * tensor for name, tensor in fresh.tensors.items()}
         self.model = Model(config, vocabulary, half)

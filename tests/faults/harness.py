@@ -444,7 +444,7 @@ def undisturbed(place: Place, ordinal: int) -> dict[int, float]:
 
 @functools.cache
 def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
-    from makemore_core.contexts import Data
+    from makemore_core.data import Data
     from makemore_core.trainer import train
     from search import space, study
     from search import study_file as files

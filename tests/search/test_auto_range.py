@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from bed import Bed, tiny
 
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from makemore_core.lr_range import lr_range
 from search import auto_range, study
 from search.errors import Drift, StudyFileError

@@ -8,7 +8,7 @@ import pytest
 
 from makemore_core import corpus, ngram
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from makemore_core.mixture import Mixture, mix
 from makemore_core.trainer import train
 from search import space, study_file

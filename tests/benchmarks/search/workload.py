@@ -8,7 +8,7 @@ from typing import Any
 
 from makemore_core import corpus as corpora
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import Data
+from makemore_core.data import Data
 from search import space
 from search.space import Space, Value
 from search.study_file import StudySpec

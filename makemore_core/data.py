@@ -1,0 +1,69 @@
+"""What training sees of a corpus: the contexts of its train and dev words, at any block size."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from makemore_core import ngram
+from makemore_core.contexts import CountedContexts, count_contexts, count_examples
+from makemore_core.corpus import Corpus
+from makemore_core.splits import split
+
+
+@dataclass(frozen=True)
+class BlockData:
+    """The splits of a corpus as contexts of one block size."""
+
+    block_size: int
+    vocabulary: str
+    train: CountedContexts
+    dev: CountedContexts
+    dev_unseen_count: NDArray[np.int64]  # (P of dev,) counts from words that train does not hold
+
+    @cached_property
+    def expected(self) -> NDArray[np.float32]:
+        """How likely each character follows each train context, by an n-gram. (U, V)"""
+        return expectation(self.train, self.vocabulary)
+
+
+def expectation(counted: CountedContexts, vocabulary: str) -> NDArray[np.float32]:
+    """What an n-gram expects after each of the contexts it was fitted on, all of which it sees.
+
+    Kneser-Ney, interpolated, of as many orders as the contexts have characters, and one. (U, V)
+    """
+    model = ngram.fit_counted(counted, vocabulary, counted.contexts.shape[1] + 1)
+    return model.distributions(counted.contexts).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What training sees of a corpus: its train and dev words, never its test words."""
+
+    vocabulary: str
+    train_words: tuple[str, ...]
+    dev_words: tuple[str, ...]
+    _blocks: dict[int, BlockData] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, corpus: Corpus, split_seed: int) -> "Data":
+        """Splits a corpus and keeps what training may see."""
+        splits = split(corpus, split_seed)
+        return cls(corpus.vocabulary, splits.train, splits.dev)
+
+    def at_block_size(self, block_size: int) -> BlockData:
+        """The contexts of a block size; built at the first call, then kept."""
+        if block_size not in self._blocks:
+            self._blocks[block_size] = self._build(block_size)
+        return self._blocks[block_size]
+
+    def _build(self, block_size: int) -> BlockData:
+        seen = set(self.train_words)
+        unseen = np.array([word not in seen for word in self.dev_words])
+        lengths = np.fromiter((len(word) + 1 for word in self.dev_words), np.int64)
+        dev, pair_of_example = count_examples(self.dev_words, self.vocabulary, block_size)
+        chosen = pair_of_example[np.repeat(unseen, lengths)]
+        unseen_count = np.bincount(chosen, minlength=len(dev.count))
+        train = count_contexts(self.train_words, self.vocabulary, block_size)
+        return BlockData(block_size, self.vocabulary, train, dev, unseen_count)
