@@ -57,7 +57,11 @@ def main(given: argparse.Namespace) -> None:
     head = ["sampler", "pruner", "factor", "evaluations", "workers", *(f"{t:g} s" for t in times)]
     print(row(head), "|---" * len(head) + "|", sep="\n")
     for setting in settings(given, table):
-        print(line(setting, regrets(table, setting, times, given.seeds)), flush=True)
+        try:
+            found = regrets(table, setting, times, given.seeds)
+        except ValueError as error:
+            raise SystemExit(f"--evaluations: {error}") from None
+        print(line(setting, found), flush=True)
 
 
 def settings(given: argparse.Namespace, table: Table) -> Iterator[Setting]:
