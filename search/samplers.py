@@ -27,9 +27,13 @@ STARTUP = 8
 
 SIZE = "hidden_width"
 """What the cost of a trial hangs on most."""
-SIZES = (0.0, 0.4, 0.6, 0.9)
+SIZES = (0.05, 0.4, 0.6, 0.9)
 """Of the first configurations, as shares of the range of hidden widths; the widest, which takes as
 long as several others, are left to the model of the losses."""
+DROPOUT = "dropout"
+DROPOUT_OF_A_SIZE = 0.7
+"""Where in the range of dropouts those configurations lie, for each unit of size: the smaller a
+network, the less it overfits."""
 AROUND_THE_MIDDLE = 0.25
 """How much of each other range those configurations are spread over."""
 
@@ -103,8 +107,9 @@ class _Opening(_SobolSampler):
     """The first configurations of a model-based search.
 
     First the middle of the space, where whoever drew it up expects the best, in several sizes from
-    the smallest on: a result soon, and better ones as soon as they can be had. Then points that are
-    well spread, the cheapest first, which gives every rung its first rivals.
+    a small one on, with dropout to match: a result soon, and better ones as soon as they can be
+    had. Then points that are well spread, the cheapest first, which gives every rung its first
+    rivals.
     """
 
     def sample_relative(
@@ -113,8 +118,11 @@ class _Opening(_SobolSampler):
         sizes = SIZES if SIZE in search_space else ()
         spread = _sobol_shares(len(search_space), self._scramble_seed, STARTUP)
         if self._ordinal < len(sizes):
-            shares = [0.5 + AROUND_THE_MIDDLE * (share - 0.5) for share in spread[self._ordinal]]
-            shares[list(search_space).index(SIZE)] = sizes[self._ordinal]
+            size = sizes[self._ordinal]
+            middle = [DROPOUT_OF_A_SIZE * size if name == DROPOUT else 0.5 for name in search_space]
+            off = [AROUND_THE_MIDDLE * (share - 0.5) for share in spread[self._ordinal]]
+            shares = [min(max(at + by, 0.0), 1.0) for at, by in zip(middle, off, strict=True)]
+            shares[list(search_space).index(SIZE)] = size
             return _point(search_space, shares)
         points = [_point(search_space, shares) for shares in spread[len(sizes) :]]
         return sorted(points, key=relative_cost)[self._ordinal - len(sizes)]

@@ -67,7 +67,7 @@ def kill_random_workers(place: Place, rng: random.Random) -> None:
 
     Between two kills something has to finish, or the launcher takes the host for a broken one.
     """
-    place.trials = 20
+    place.trials = 60  # a worker is replaced at once: fewer are done before five are killed
     place.write_study()
     place.plan(watch=WATCHED)
     run = place.run()
