@@ -36,11 +36,9 @@ class CountedContexts:
         return round(float(self.count.sum()))  # fractions add up to it but for their rounding
 
     @cached_property
-    def frequency(self) -> NDArray[np.int64] | NDArray[np.float64]:
+    def frequency(self) -> Counts:
         """How often each context occurs. (U,)"""
-        frequency: NDArray[np.int64] | NDArray[np.float64] = np.add.reduceat(
-            self.count, self.offsets[:-1]
-        )
+        frequency: Counts = np.add.reduceat(self.count, self.offsets[:-1])
         return frequency
 
     @cached_property
