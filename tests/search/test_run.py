@@ -14,11 +14,11 @@ from search.processes import HOST, is_dead
 from search.study import StoredStudy, find
 
 SLOWER: dict[str, Any] = {
-    "budget": {"trials": 6, "examples": 250_000, "evaluations": 9},
+    "budget": {"trials": 3, "examples": 1_000_000, "evaluations": 9},
     "search": {"batch_size": 32, "hidden_width": 64},
     "pruner": {"kind": "none"},
 }
-"""Trials of a few tenths of a second: long enough to be caught in the middle of one."""
+"""Trials of a second: whoever saw one under way has the time to end it, on a busy machine too."""
 
 
 def rows(bed: Bed, query: Any) -> list[Any]:
@@ -85,7 +85,7 @@ def test_ctrl_c_and_termination_lose_nothing(bed: Bed) -> None:
     peaceful = bed.create(study={"name": "peaceful"}, **SLOWER)
     file = bed.file(**SLOWER)
     command = (file, "--workers", 1, "--json")
-    for number, (how, finished) in enumerate(((signal.SIGINT, 1), (signal.SIGTERM, 3)), start=1):
+    for number, (how, finished) in enumerate(((signal.SIGINT, 0), (signal.SIGTERM, 1)), start=1):
         process = start(bed, *command)
         wait_until(lambda finished=finished: in_the_middle_of_a_trial(bed, finished))
         process.send_signal(how)
@@ -99,7 +99,7 @@ def test_ctrl_c_and_termination_lose_nothing(bed: Bed) -> None:
         lost = [trial for trial in bed.trials(stored_study(bed)) if trial.state == "failed"]
         assert ["interrupted"] * number == [trial.reason for trial in lost]
     assert 0 == ended(start(bed, *command)).status
-    assert_exactly(6, bed)
+    assert_exactly(3, bed)
     bed.work(peaceful)
     assert bed.outcomes(peaceful) == bed.outcomes(stored_study(bed))
 
@@ -113,7 +113,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(bed: Bed) -> None
     answer = ended(process)
     assert 0 == answer.status, answer.err
     assert "Traceback" not in answer.err
-    assert_exactly(6, bed)
+    assert_exactly(3, bed)
     trials = bed.trials(stored_study(bed))
     (lost,) = [trial for trial in trials if trial.state == "failed"]
     (retry,) = [trial for trial in trials if trial.retry_of is not None]
@@ -148,7 +148,7 @@ def test_workers_leave_when_their_launcher_is_killed(bed: Bed) -> None:
     assert not [trial for trial in trials if trial.state == "running"]
     assert {"interrupted"} == {trial.reason for trial in trials if trial.state == "failed"}
     assert 0 == ended(start(bed, file, "--workers", 1)).status
-    assert_exactly(6, bed)
+    assert_exactly(3, bed)
 
 
 def test_stop_ends_a_run_as_ctrl_c_does(bed: Bed) -> None:
@@ -167,13 +167,12 @@ def test_a_run_on_two_workers(bed: Bed) -> None:
     """`--workers 2` makes two processes at work at once, each with a log under the data directory;
     `--trials` replaces the file's number; a corpus path and a data directory may be relative."""
     bed.corpus()
-    budget = {"trials": 6, "examples": 1_000_000}  # the second one begins a little later
-    file = bed.file(**{**SLOWER, "budget": budget, "study": {"corpus": "words.txt"}})
-    command = ("run", file.name, "--workers", 2, "--trials", 7, "--json")
+    file = bed.file(**SLOWER, study={"corpus": "words.txt"})
+    command = ("run", file.name, "--workers", 2, "--trials", 4, "--json")
     answer: Answer = ended(bed.start(*command))
     assert 0 == answer.status, answer.err
-    assert {"trials": 7, "finished": 7} == answer.json["budget"]
-    assert_exactly(7, bed)
+    assert {"trials": 4, "finished": 4} == answer.json["budget"]
+    assert_exactly(4, bed)
     assert 2 == len(rows(bed, select(tables.attempts.c.worker_id).distinct()))
     logs = [path for path in (bed.data_dir.root / "logs").iterdir() if path.stat().st_size]
     assert 2 == len(logs)
