@@ -27,7 +27,7 @@ STARTUP = 8
 
 SIZE = "hidden_width"
 """What the cost of a trial hangs on most."""
-SIZES = (0.05, 0.4, 0.6, 0.9)
+SIZES = (0.2, 0.42, 0.6, 0.8)
 """Of the first configurations, as shares of the range of hidden widths; the widest, which takes as
 long as several others, are left to the model of the losses."""
 DROPOUT = "dropout"
