@@ -17,9 +17,6 @@ from search.samplers import derive_seed
 from search.storage import Storage, patient
 from search.study import StoredStudy, by_uid
 
-LEASE_SECONDS = 30.0
-"""A worker that has not been seen for so long has lost what it claimed."""
-
 
 class Standing(Enum):
     """Why there is nothing to claim."""
@@ -111,7 +108,7 @@ def elapsed_seconds(storage: Storage, connection: Connection, study_uid: str) ->
     )
     total, until = 0.0, float("-inf")
     for started, seen, ended in rows:
-        alive = ended is None and seen > now - LEASE_SECONDS
+        alive = ended is None and seen > now - tables.LEASE_SECONDS
         end = ended if ended is not None else (now if alive else seen)
         total += max(0.0, end - max(started, until))
         until = max(until, end)

@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
 from search import tables
-from search.budget import LEASE_SECONDS
 from search.storage import Storage, patient
 from search.study import StoredStudy
 
@@ -137,7 +136,7 @@ def workers(storage: Storage, study: StoredStudy) -> list[WorkerView]:
         .where(
             w.c.study_uid == study.uid,
             w.c.ended_at.is_(None),
-            w.c.seen_at > storage.now() - LEASE_SECONDS,
+            w.c.seen_at > storage.now() - tables.LEASE_SECONDS,
         )
         .order_by(w.c.started_at, w.c.id)
     )

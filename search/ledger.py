@@ -16,7 +16,7 @@ from sqlalchemy import Connection, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from search import tables, trial_rows
-from search.budget import LEASE_SECONDS, Standing, locked_flags
+from search.budget import Standing, locked_flags
 from search.errors import NotFound, TrialLost
 from search.processes import HOST, is_dead
 from search.storage import Storage, patient
@@ -222,7 +222,7 @@ def recover(storage: Storage, study: StoredStudy) -> int:
 
 def recover_all(storage: Storage) -> None:
     """As `recover`, for every study with an attempt under way."""
-    storage.lookout.look(LEASE_SECONDS)
+    storage.lookout.look(tables.LEASE_SECONDS)
     for uid in _studies_under_way(storage):
         with contextlib.suppress(NotFound):  # deleted meanwhile
             recover(storage, by_uid(storage, uid))
@@ -320,14 +320,14 @@ def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list
                 workers.c.host,
                 workers.c.pid,
                 or_(workers.c.id.is_(None), workers.c.ended_at.is_not(None)).label("gone"),
-                (workers.c.seen_at < storage.now() - LEASE_SECONDS).label("expired"),
+                (workers.c.seen_at < storage.now() - tables.LEASE_SECONDS).label("expired"),
             )
             .select_from(slots)
             .join(attempts, attempts.c.id == slots.c.attempt_id)
             .join(workers, attempts.c.worker_id == workers.c.id, isouter=True)
             .where(slots.c.study_uid == study.uid, slots.c.state == "claimed")
         ).all()
-    watchful = storage.lookout.look(LEASE_SECONDS)
+    watchful = storage.lookout.look(tables.LEASE_SECONDS)
     return [row for row in rows if row.gone or _is_lost(storage, row, watchful)]
 
 
@@ -343,14 +343,14 @@ def _evict(storage: Storage, worker_id: str) -> bool:
     """Ends a worker whose lease has run out, unless that may be because nobody could renew one."""
     workers = tables.workers
     with storage.write() as connection:
-        if not storage.lookout.look(LEASE_SECONDS):  # it took long to get here
+        if not storage.lookout.look(tables.LEASE_SECONDS):  # it took long to get here
             return False
         ended = connection.execute(
             update(workers)
             .where(
                 workers.c.id == worker_id,
                 workers.c.ended_at.is_(None),
-                workers.c.seen_at < storage.now() - LEASE_SECONDS,
+                workers.c.seen_at < storage.now() - tables.LEASE_SECONDS,
             )
             .values(ended_at=storage.now())
         )

@@ -198,7 +198,7 @@ def has_workers(storage: Storage, study: StoredStudy) -> bool:
             select(workers.c.host, workers.c.pid).where(
                 workers.c.study_uid == study.uid,
                 workers.c.ended_at.is_(None),
-                workers.c.seen_at > storage.now() - 30,
+                workers.c.seen_at > storage.now() - tables.LEASE_SECONDS,
             )
         ).all()
     return any(not is_dead(row.host, row.pid) for row in rows)

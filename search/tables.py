@@ -71,6 +71,9 @@ studies = Table(
     Column("moved_to", Text),  # the storage that it goes on in, without a password
 )
 
+LEASE_SECONDS = 30.0
+"""A worker that has not been seen for so long has lost what it claimed."""
+
 workers = Table(
     "makemore_workers",
     metadata,

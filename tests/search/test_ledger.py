@@ -229,7 +229,7 @@ def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Bed) -> None:
         connection.execute(
             update(workers)
             .where(workers.c.id == late.worker)
-            .values(seen_at=bed.storage.now() - budget.LEASE_SECONDS - 1)
+            .values(seen_at=bed.storage.now() - tables.LEASE_SECONDS - 1)
         )
     assert 1 == ledger.recover(bed.storage, stored)
     with pytest.raises(TrialLost):
@@ -270,7 +270,7 @@ def test_a_worker_on_another_host_is_given_its_lease(bed: Bed) -> None:
         connection.execute(
             update(workers)
             .where(workers.c.id == life.worker)
-            .values(seen_at=bed.storage.now() - budget.LEASE_SECONDS - 1)
+            .values(seen_at=bed.storage.now() - tables.LEASE_SECONDS - 1)
         )
     assert 1 == ledger.recover(bed.storage, stored)
 

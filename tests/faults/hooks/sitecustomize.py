@@ -2,7 +2,7 @@
 
 `FAULTS` names a directory with a `plan.json`:
 
-    constants   {"search.budget.LEASE_SECONDS": 3.0, ...}: set right after the module is loaded
+    constants   {"search.tables.LEASE_SECONDS": 3.0, ...}: set right after the module is loaded
     watch       phases to count; those of the faults are counted anyway
     limits_pages  whether a file `full` beside the plan lets no SQLite database grow
     faults      [{"phase", "at", "action", "role", "ordinal"}]: what to do when a phase is reached
