@@ -107,8 +107,8 @@ class _SobolSampler(BaseSampler):
 class _Opening(_SobolSampler):
     """The first configurations of a model-based search.
 
-    First the middle of the space, where whoever drew it up expects the best, in several sizes from
-    a small one on, with dropout to match: a result soon, and better ones as soon as they can be
+    First the middle of the space, where whoever drew it up expects the best, in several sizes, the
+    small ones first, with dropout to match: a result soon, and better ones as soon as they can be
     had. Then points that are well spread, the cheapest first, which gives every rung its first
     rivals.
     """
