@@ -242,7 +242,7 @@ def ended(process: "subprocess.Popen[str]", timeout: float = 60) -> Answer:
     return Answer(process.returncode, out, err)
 
 
-def wait_until(true: Callable[[], Any], timeout: float = 30, every: float = 0.02) -> Any:
+def wait_until(true: Callable[[], Any], timeout: float = 120, every: float = 0.02) -> Any:
     """Waits for something to become true; returns it."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:

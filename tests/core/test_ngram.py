@@ -184,10 +184,10 @@ def test_conditional_entropy(names: Corpus) -> None:
 
 
 def test_names_order_6(names: Corpus) -> None:
-    """The strongest order on names, in less than two seconds."""
-    start = time.perf_counter()
+    """The strongest order on names, in less than two seconds of a core."""
+    start = time.process_time()
     found = baseline(names, 42, 6)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert pytest.approx(1.97460, abs=1e-4) == found.dev_loss
     assert pytest.approx(2.01792, abs=1e-4) == found.dev_loss_unseen
     assert pytest.approx(1.61779, abs=1e-4) == found.train_loss

@@ -77,7 +77,7 @@ class Cluster:
     def files(self) -> Iterator[tuple[Path, bytes]]:
         """What Ray wrote: its logs, and whatever else lies in its directory."""
         for path in self._temporary.rglob("*"):
-            if path.is_file():
+            with contextlib.suppress(OSError):  # Ray removes some of them at any moment
                 yield path, path.read_bytes()
 
     def close(self) -> None:
@@ -89,13 +89,17 @@ class Cluster:
 
     def _environment(self, name: str) -> dict[str, str]:
         faults = self._faults_dir(name)
-        faults.mkdir()
+        (faults / "hits").mkdir(parents=True)
         plan = json.loads((self._place.faults_dir / "plan.json").read_text())
         plan["constants"]["search.processes.HOST"] = name
         (faults / "plan.json").write_text(json.dumps(plan))
         (faults / "events").symlink_to(self._place.faults_dir / "events")
         path = os.pathsep.join([str(HERE / "hooks"), os.environ.get("PYTHONPATH", "")])
         return os.environ | {"PYTHONPATH": path, "FAULTS": str(faults)}
+
+    def go_on(self, name: str) -> None:
+        """Lets go what a fault has paused on a node."""
+        (self._faults_dir(name) / "go on").touch()
 
     def _faults_dir(self, name: str) -> Path:
         return self._place.root / name

@@ -190,7 +190,7 @@ class Place:
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         path = self.faults_dir / "events"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []  # the last is on its way
         return [event for line in lines if (event := json.loads(line))["event"] == kind]
 
     def struck(self) -> list[str]:
@@ -237,7 +237,11 @@ class Place:
         return [row.pid for row in rows if is_alive(row.pid)]
 
     def wait_for_workers(self, count: int = 1) -> list[int]:
-        return wait_until(lambda: self.live_workers()[:count] or None, timeout=120)
+        def there() -> list[int] | None:
+            found = self.live_workers()
+            return found if len(found) >= count else None
+
+        return wait_until(there, timeout=120)
 
     def wait_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
         """Waits for that many events of a kind."""

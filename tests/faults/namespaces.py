@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
+from servers import start_again
 
 from .harness import NotHere
 
@@ -98,10 +99,10 @@ def listening(server: Any, network: Network, url: str) -> Iterator[str]:
         there = sa.make_url(url).set(host=network.address, port=5432, query={})
         yield there.render_as_string(hide_password=False)
     finally:
-        server.ensure_postgres_running()  # so that it knows whom to stop
+        start_again(server)  # so that it knows whom to stop
         server.stop()
         rules.write_text(before)
-        server.ensure_postgres_running()
+        start_again(server)
 
 
 def _start(server: Any, options: str) -> None:

@@ -23,8 +23,9 @@ def cut_off(place: Place, rng: random.Random) -> None:
         place.call("submit", place.study_file).expect(0)
         phase = rng.choice(("training", "reporting", "telling"))
         cut.plan(fault(phase, 1, "pause", role="launcher"))
-        workers = [each.start("worker", "faults") for each in (cut, well)]
+        workers = [cut.start("worker", "faults")]
         cut.wait_until_paused()  # outside of every transaction
+        workers.append(well.start("worker", "faults"))  # sooner, it might take every trial
         network.unplug("cut")
         cut.go_on()
         wait_until(lambda: place.query(EVICTED), timeout=120)

@@ -5,8 +5,6 @@ import math
 import os
 import pty
 import random
-import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from bed import Bed, ended, some_words, wait_until
+from bed import Bed, ended, run_python, some_words
 from sqlalchemy import select
 
 from makemore_core import checkpoint
@@ -157,33 +155,30 @@ def test_two_tests_at_once_are_one_opening(finished: Bed) -> None:
     assert 1 == len(openings(finished))
 
 
+KILLED = """
+import os, sys
+from search import cli, final_test
+
+final_test._evaluate = lambda *given: os.kill(os.getpid(), 9)
+sys.exit(cli.main())
+"""
+
+
 @pytest.mark.sqlite_file
 def test_a_test_killed_before_its_result_is_finished_by_the_next(bed: Bed) -> None:
     """kill -9 after the opening was recorded: the next `test` finishes the same opening of the same
     checkpoint, though a better one has appeared meanwhile; it is no second opening."""
-    corpus = bed.corpus(some_words(6_000))
-    stored = bed.create(study={"corpus": str(corpus)}, budget={"trials": 2})
-    bed.work(stored)
-    process = bed.start("test", "tiny", "--json")
-    wait_until(lambda: _is_open(bed.data_dir.database), every=0.001)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    bed.work(bed.create(budget={"trials": 2}))
+    process = run_python(KILLED, *bed.told("test", "tiny", "--yes"))
+    assert -9 == ended(process).status
     (opened,) = openings(bed)
-    assert opened.result is None, "the test was faster than its killer"
+    assert opened.result is None
     assert 3 == bed.cli("run", bed.root / "tiny.toml", "--trials", 3).status
     found = bed.json("test", "tiny")
     (closed,) = openings(bed)
     assert (opened.claimed_at, opened.trial) == (closed.claimed_at, closed.trial)
     assert closed.trial == found["trial"]
     assert found["test_loss"] == bed.json("test", "tiny")["test_loss"]
-
-
-def _is_open(database: Path) -> bool:
-    connection = sqlite3.connect(database, timeout=30)
-    try:
-        return bool(connection.execute("SELECT count(*) FROM makemore_openings").fetchone()[0])
-    finally:
-        connection.close()
 
 
 def test_later_studies_are_told_who_opened_the_split_before(finished: Bed) -> None:

@@ -21,7 +21,7 @@ def test_workers_join_and_leave(bed: Bed, postgresql_server: Any) -> None:
     with status 0 when the budget is met."""
     url, shared = new_database(postgresql_server), bed.root / "shared"
     shared.mkdir()
-    file = bed.file(budget={"trials": 2, "examples": 1_000_000}, pruner={"kind": "none"})
+    file = bed.file(budget={"trials": 2, "examples": 10_000_000}, pruner={"kind": "none"})
     _on(bed.data_dir.root, url, "submit", file, "--artifacts", shared)
     shutil.rmtree(bed.data_dir.root)
     (bed.root / "words.txt").unlink()
@@ -34,7 +34,7 @@ def test_workers_join_and_leave(bed: Bed, postgresql_server: Any) -> None:
     leaving.send_signal(signal.SIGTERM)
     told = time.monotonic()
     assert INTERRUPTED == ended(leaving).status
-    assert 10 > time.monotonic() - told
+    assert 30 > time.monotonic() - told
     assert ["failed: interrupted"] == _states(url, first)
 
     second = Bed(bed.root / "second")

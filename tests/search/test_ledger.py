@@ -1,7 +1,5 @@
 """The ledger: what becomes of an attempt, wherever its worker dies."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -35,12 +33,8 @@ CONFIG = asdict(
 )
 
 
-@pytest.fixture(scope="session")
-def dead_pid() -> int:
-    """The number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+DEAD_PID = 2**22 + 1
+"""A number that no process has: Linux counts up to 2**22."""
 
 
 class Life:
@@ -89,14 +83,14 @@ def slot(bed: Bed, ordinal: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("lived", range(len(STEPS) + 1))
-def test_death_at_any_step_loses_nothing(lived: int, bed: Bed, dead_pid: int) -> None:
+def test_death_at_any_step_loses_nothing(lived: int, bed: Bed) -> None:
     """Killed after any step of its life: a recorded outcome stands, an attempt without one is tried
     again, no trial stays running, and recovering twice is the same as once."""
     stored = bed.create(budget={"trials": 1})
     life = Life(bed, stored)
     for step in STEPS[:lived]:
         step(life)
-    life.die(dead_pid)
+    life.die(DEAD_PID)
     recorded = lived == len(STEPS)
     for _ in range(2):
         ledger.recover(bed.storage, stored)
@@ -137,12 +131,12 @@ def test_a_trial_that_has_ended_takes_no_report(state: TrialState, bed: Bed) -> 
     assert {444: 2.75} == reports(life)
 
 
-def test_recovery_by_many_at_once_is_recovery_once(bed: Bed, dead_pid: int) -> None:
+def test_recovery_by_many_at_once_is_recovery_once(bed: Bed) -> None:
     """Several processes that find the same dead worker settle its attempt a single time."""
     stored = bed.create()
     life = Life(bed, stored)
     life.make_trial()
-    life.die(dead_pid)
+    life.die(DEAD_PID)
     storages = [open_storage(bed.url) for _ in range(4)]
     threads = [threading.Thread(target=ledger.recover, args=(s, stored)) for s in storages]
     for thread in threads:
@@ -155,14 +149,12 @@ def test_recovery_by_many_at_once_is_recovery_once(bed: Bed, dead_pid: int) -> N
     assert [("failed", "killed")] == [(t.state, t.reason) for t in bed.trials(stored)]
 
 
-def test_a_retry_is_a_new_trial_with_the_same_configuration_and_seed(
-    bed: Bed, dead_pid: int
-) -> None:
+def test_a_retry_is_a_new_trial_with_the_same_configuration_and_seed(bed: Bed) -> None:
     """What was lost is tried once more: `retry_of` names it, configuration and seed are its."""
     stored = bed.create(budget={"trials": 1})
     life = Life(bed, stored)
     life.make_trial()
-    life.die(dead_pid)
+    life.die(DEAD_PID)
     ledger.recover(bed.storage, stored)
     bed.work(stored)
     lost, retry = bed.trials(stored)
@@ -173,7 +165,7 @@ def test_a_retry_is_a_new_trial_with_the_same_configuration_and_seed(
     assert 1 == len(set(seeds))
 
 
-def test_a_configuration_that_kills_two_workers_is_pruned(bed: Bed, dead_pid: int) -> None:
+def test_a_configuration_that_kills_two_workers_is_pruned(bed: Bed) -> None:
     """The second kill is an outcome of the configuration: counted, never tried a third time."""
     stored = bed.create(budget={"trials": 1})
     for _ in range(2):
@@ -181,7 +173,7 @@ def test_a_configuration_that_kills_two_workers_is_pruned(bed: Bed, dead_pid: in
         assert 0 == life.claim.ordinal
         life.make_trial()
         life.report()
-        life.die(dead_pid)
+        life.die(DEAD_PID)
         ledger.recover(bed.storage, stored)
     first, second = bed.trials(stored)
     assert ("failed", "killed") == (first.state, first.reason)
@@ -203,7 +195,7 @@ def test_an_error_twice_abandons_the_configuration(bed: Bed) -> None:
     assert 1 == len(bed.outcomes(stored))
 
 
-def test_interruptions_never_use_up_the_retry(bed: Bed, dead_pid: int) -> None:
+def test_interruptions_never_use_up_the_retry(bed: Bed) -> None:
     """Interrupted as often as you like, a configuration still has its retry after a kill."""
     stored = bed.create(budget={"trials": 1})
     for _ in range(4):
@@ -212,7 +204,7 @@ def test_interruptions_never_use_up_the_retry(bed: Bed, dead_pid: int) -> None:
         life.finish("failed", "interrupted")
     life = Life(bed, stored)
     life.make_trial()
-    life.die(dead_pid)
+    life.die(DEAD_PID)
     ledger.recover(bed.storage, stored)
     assert ("waiting", 1) == (slot(bed).state, slot(bed).losses)
     assert {"failed"} == {trial.state for trial in bed.trials(stored)}

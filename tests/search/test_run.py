@@ -87,8 +87,10 @@ def test_ctrl_c_and_termination_lose_nothing(bed: Bed) -> None:
     command = (file, "--workers", 1, "--json")
     for number, (how, finished) in enumerate(((signal.SIGINT, 0), (signal.SIGTERM, 1)), start=1):
         process = start(bed, *command)
-        wait_until(lambda finished=finished: in_the_middle_of_a_trial(bed, finished))
+        pid = wait_until(lambda finished=finished: _stopped_in_a_trial(bed, finished))
         process.send_signal(how)
+        wait_until(lambda pid=pid: _is_asked_to_end(pid))
+        os.kill(pid, signal.SIGCONT)
         answer = ended(process)
         assert 130 == answer.status, answer.err
         assert "the same command goes on" in answer.complaint
@@ -125,24 +127,40 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(bed: Bed) -> None
     assert seeds[0] == seeds[1]
 
 
-def _stopped_in_a_trial(bed: Bed) -> int | None:
-    """A worker that is halted, for certain, in the middle of a trial."""
-    if (pid := in_the_middle_of_a_trial(bed)) is None:
+def _stopped_in_a_trial(bed: Bed, finished: int = 0) -> int | None:
+    """A worker that is halted, for certain, in the middle of a trial and of no transaction."""
+    if (pid := in_the_middle_of_a_trial(bed, finished)) is None:
         return None
     os.kill(pid, signal.SIGSTOP)
-    if in_the_middle_of_a_trial(bed) == pid:
+    wait_until(lambda: "T" == _stat(pid)[0])
+    writing = Path(f"{bed.data_dir.database}-journal").exists()
+    if not writing and in_the_middle_of_a_trial(bed, finished) == pid:
         return pid
     os.kill(pid, signal.SIGCONT)
     return None
+
+
+def _stat(pid: int) -> list[str]:
+    """What Linux tells of a process after its name: its state, its parent, ..."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _is_asked_to_end(pid: int) -> bool:
+    """Whether a halted process has a SIGTERM waiting for it."""
+    pending = Path(f"/proc/{pid}/status").read_text().partition("ShdPnd:")[2].split()[0]
+    return bool(int(pending, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_workers_leave_when_their_launcher_is_killed(bed: Bed) -> None:
     """kill -9 of the launcher: its workers end as on Ctrl-C, and the same command goes on."""
     file = bed.file(**SLOWER)
     process = start(bed, file, "--workers", 1)
-    pid = wait_until(lambda: in_the_middle_of_a_trial(bed))
+    pid = wait_until(lambda: _stopped_in_a_trial(bed))
+    parent = int(_stat(pid)[1])
     process.kill()
     ended(process)
+    wait_until(lambda: is_dead(HOST, parent))
+    os.kill(pid, signal.SIGCONT)
     wait_until(lambda: is_dead(HOST, pid))
     trials = bed.trials(stored_study(bed))
     assert not [trial for trial in trials if trial.state == "running"]
@@ -153,7 +171,8 @@ def test_workers_leave_when_their_launcher_is_killed(bed: Bed) -> None:
 
 def test_stop_ends_a_run_as_ctrl_c_does(bed: Bed) -> None:
     """`stop` reaches the workers through the storage; their launcher ends with 130."""
-    process = start(bed, bed.file(**SLOWER), "--workers", 1)
+    endless = SLOWER | {"budget": SLOWER["budget"] | {"examples": 10**9}}
+    process = start(bed, bed.file(**endless), "--workers", 1)
     wait_until(lambda: in_the_middle_of_a_trial(bed))
     assert "tiny" == bed.json("stop", "tiny")["study"]
     answer = ended(process)
@@ -168,11 +187,11 @@ def test_a_run_on_two_workers(bed: Bed) -> None:
     `--trials` replaces the file's number; a corpus path and a data directory may be relative."""
     bed.corpus()
     file = bed.file(**SLOWER, study={"corpus": "words.txt"})
-    command = ("run", file.name, "--workers", 2, "--trials", 4, "--json")
+    command = ("run", file.name, "--workers", 2, "--trials", 8, "--json")
     answer: Answer = ended(bed.start(*command))
     assert 0 == answer.status, answer.err
-    assert {"trials": 4, "finished": 4} == answer.json["budget"]
-    assert_exactly(4, bed)
+    assert {"trials": 8, "finished": 8} == answer.json["budget"]
+    assert_exactly(8, bed)
     assert 2 == len(rows(bed, select(tables.attempts.c.worker_id).distinct()))
     logs = [path for path in (bed.data_dir.root / "logs").iterdir() if path.stat().st_size]
     assert 2 == len(logs)

@@ -47,6 +47,7 @@ def main(given: argparse.Namespace) -> None:
         raise SystemExit(f"{' and '.join(missing)} missing: pip install -e '.[bench]'")
     if hasattr(os, "sched_setaffinity"):  # every contender inherits the same cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.workers])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # contenders end either way
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warm_up()  # nobody is to wait for the first compilation on this machine
     given.output.mkdir(parents=True, exist_ok=True)
