@@ -6,8 +6,9 @@ in plain torch. Every kernel is compiled once and cached on disk; see `warm_up.p
 purpose: numba's cache notices that a kernel's own file has changed, not that of one it calls.
 
 Shapes: U rows (unique contexts) in a batch, T positions in a context, V symbols, P output columns
-(V rounded up, see `layout.py`), H hidden units, W = H columns of the first layer, or H + P with
-direct connections, whose columns follow the hidden ones.
+(V rounded up, see `layout.py`), H hidden units (rounded up; biases and dropout know the true ones
+alone), W = H columns of the first layer, or H + P with direct connections, whose columns follow the
+hidden ones.
 """
 
 # mypy: allow-untyped-defs

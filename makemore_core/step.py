@@ -64,7 +64,9 @@ class KernelStep:
         self._w1_flat = self._w1.view(positions * features, width)
         self._w1_flat_gradient = self._w1_gradient.view(positions * features, width)
         self._w2, self._w2_gradient = weights["output"], gradients["output"]
-        self._b1, self._b1_gradient = (v["hidden_bias"].numpy() for v in (weights, gradients))
+        self._b1, self._b1_gradient = (
+            views["hidden_bias"].numpy()[: self._layout.units] for views in (weights, gradients)
+        )
         self._b2 = weights["output_bias"].numpy()[: self._layout.symbols]
         self._b2_gradient = gradients["output_bias"].numpy()[: self._layout.symbols]
         self._w1_numpy, self._w2_numpy = self._w1.numpy(), self._w2.numpy()

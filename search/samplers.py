@@ -27,10 +27,9 @@ STARTUP = 8
 
 SIZE = "hidden_width"
 """What the cost of a trial hangs on most."""
-SIZES = (0.2, 0.42, 0.76, 0.6)
-"""Of the first configurations, as shares of the range of hidden widths. The wide one comes third,
-as soon as a worker is free, since it takes longest; the widest of all are left to the model of the
-losses."""
+SIZES = (0.2, 0.42, 0.66, 0.76)
+"""Of the first configurations, as shares of the range of hidden widths; the widest of all are left
+to the model of the losses."""
 DROPOUT = "dropout"
 DROPOUT_OF_A_SIZE = 0.7
 """Where in the range of dropouts those configurations lie, for each unit of size: the smaller a

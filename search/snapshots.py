@@ -18,6 +18,7 @@ from search.budget import Claim
 from search.paths import DataDir
 from search.storage import Storage
 from search.study import StoredStudy, shelf_of
+from search.surroundings import surroundings
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +37,22 @@ class Snapshots:
         self._storage, self._study, self._data_dir, self._claim = storage, study, data_dir, claim
         self._shelf = shelf_of(study, data_dir)
         self._kept = list(claim.snapshots)
+        self._extra = {"code": surroundings()["code"]}
         self._due = time.monotonic() + INTERVAL_SECONDS
 
     def newest(self) -> Snapshot | None:
-        """The newest snapshot of the lost attempt that is whole and as recorded."""
+        """The newest snapshot of the lost attempt that is whole, as recorded, and of this code: other
+        code may lay out its tensors in another way, and would not have trained the same bits."""
         for entry in self._kept:
             path = self._path(entry["step"])
             try:
-                return self._shelf.load(checkpoint.load_snapshot, path, entry["sha256"])[0]
+                found, extra = self._shelf.load(checkpoint.load_snapshot, path, entry["sha256"])
             except CheckpointError as error:
                 log.warning("slot %d: %s; falling back", self._claim.ordinal, error)
+                continue
+            if extra == self._extra:
+                return found
+            log.warning("slot %d: %s is of other code; falling back", self._claim.ordinal, path)
         return None
 
     def save_if_due(self, run: TrainingRun) -> None:
@@ -62,7 +69,7 @@ class Snapshots:
         started = time.monotonic()
         path = self._path(run.step)
         try:
-            sha256 = checkpoint.save_snapshot(path, run.snapshot(), {})
+            sha256 = checkpoint.save_snapshot(path, run.snapshot(), self._extra)
         except OSError as error:  # a full disk must not end a trial that can do without
             log.warning("slot %d: no snapshot (%s)", self._claim.ordinal, error)
         else:

@@ -8,7 +8,7 @@ from bed import Bed, InterruptedAfter, some_words
 
 from makemore_core.config import TrialConfig
 from makemore_core.splits import split
-from search import results, study
+from search import results, snapshots, study
 from search.budget import Standing
 from search.errors import Interrupted
 
@@ -74,6 +74,21 @@ def test_an_interrupted_trial_is_failed_and_tried_again(bed: Bed) -> None:
     lost, retry = bed.trials(stored)
     assert ("complete", lost.number) == (retry.state, retry.retry_of)
     assert lost.config == retry.config
+
+
+def test_a_snapshot_of_other_code_is_not_gone_on_from(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A trial that was interrupted before an update begins anew after it."""
+    undisturbed = bed.create(study={"name": "undisturbed"}, budget={"trials": 1})
+    bed.work(undisturbed)
+    stored = bed.create(budget={"trials": 1})
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(snapshots, "surroundings", lambda: {"code": "another"})
+        bed.work(stored, InterruptedAfter(4))
+    bed.work(stored)
+    assert "is of other code; falling back" in caplog.text
+    assert bed.outcomes(undisturbed) == bed.outcomes(stored)
 
 
 def test_known_configurations_come_first_and_once(bed: Bed) -> None:
