@@ -41,8 +41,10 @@ class Snapshots:
         self._due = time.monotonic() + INTERVAL_SECONDS
 
     def newest(self) -> Snapshot | None:
-        """The newest snapshot of the lost attempt that is whole, as recorded, and of this code: other
-        code may lay out its tensors in another way, and would not have trained the same bits."""
+        """The newest snapshot of the lost attempt that is whole, as recorded, and of this code.
+
+        Other code may lay out its tensors in another way, and would not have trained the same bits.
+        """
         for entry in self._kept:
             path = self._path(entry["step"])
             try:
