@@ -27,7 +27,7 @@ STARTUP = 8
 
 SIZE = "hidden_width"
 """What the cost of a trial hangs on most."""
-SIZES = (0.2, 0.42, 0.66, 0.76)
+SIZES = (0.2, 0.42, 0.54, 0.72)
 """Of the first configurations, as shares of the range of hidden widths; the widest of all are left
 to the model of the losses."""
 DROPOUT = "dropout"
