@@ -10,6 +10,7 @@ from torch import Tensor
 from toys import WORDS, Bench, configs, word_lists
 
 from makemore_core.config import TrialConfig
+from makemore_core.layout import Layout
 from makemore_core.model import forward
 from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY
 from makemore_core.reference import DECAYED, gradients
@@ -106,6 +107,18 @@ def test_several_steps_of_the_kernels_are_those_of_the_reference(
     reference.run(0, 5)
     loose = 2e-3 if config.optimizer == "adamw" else 1e-4  # AdamW divides tiny by tiny
     assert_close(reference.tensors(reference.parameters), ours.tensors(ours.parameters), loose)
+
+
+@pytest.mark.parametrize("folded", FOLDED)
+@given(config=configs(), words=word_lists())
+def test_padding_stays_zero(folded: bool, config: TrialConfig, words: tuple[str, ...]) -> None:
+    """What fills up rows and columns is no part of the model, and never becomes one."""
+    bench = Bench(config, words)
+    step = bench.kernels(folded)
+    step.run(0, 5)
+    layout = Layout(config, len(bench.model.vocabulary))
+    ones = {name: torch.ones_like(tensor) for name, tensor in bench.model.tensors.items()}
+    assert not step.parameters[layout.pack(ones) == 0].any()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
