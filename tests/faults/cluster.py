@@ -77,8 +77,9 @@ class Cluster:
     def files(self) -> Iterator[tuple[Path, bytes]]:
         """What Ray wrote: its logs, and whatever else lies in its directory."""
         for path in self._temporary.rglob("*"):
-            with contextlib.suppress(OSError):  # Ray removes some of them at any moment
-                yield path, path.read_bytes()
+            if path.is_file():
+                with contextlib.suppress(FileNotFoundError):  # Ray removes some at any moment
+                    yield path, path.read_bytes()
 
     def close(self) -> None:
         """Ends every process of every node, and waits until it is gone."""

@@ -11,6 +11,9 @@ from bed import Bed, ended, wait_until
 from search import local_launcher
 from search.processes import HOST, is_dead
 
+LASTING = {"trials": 200, "examples": 1_000_000}
+"""A budget that no machine is through with before it is signalled."""
+
 
 @pytest.mark.parametrize("way", ["fork", "spawn"])
 @pytest.mark.parametrize("threads", [1, 2])
@@ -27,14 +30,7 @@ def test_workers_are_forked_or_spawned(
 
 def test_a_nursery_forks_before_it_has_threads(bed: Bed) -> None:
     """A fork copies only the thread that forks: others might hold a lock for ever."""
-    run = bed.start(
-        "run",
-        bed.file(budget={"trials": 200, "examples": 1_000_000}),
-        "--workers",
-        2,
-        "--threads",
-        2,
-    )
+    run = bed.start("run", bed.file(budget=LASTING), "--workers", 2, "--threads", 2)
     nursery = wait_until(lambda: _child_of(run.pid))
     wait_until(lambda: _child_of(nursery))
     assert 1 == len([*Path(f"/proc/{nursery}/task").iterdir()])
@@ -44,8 +40,7 @@ def test_a_nursery_forks_before_it_has_threads(bed: Bed) -> None:
 
 def test_a_signal_while_the_workers_load_is_not_waited_for(bed: Bed) -> None:
     """Exit 130, and the process that loads them has gone."""
-    lasting = bed.file(budget={"trials": 200, "examples": 1_000_000})
-    run = bed.start("run", lasting, "--workers", 2)
+    run = bed.start("run", bed.file(budget=LASTING), "--workers", 2)
     nursery = wait_until(lambda: _child_of(run.pid))
     run.send_signal(signal.SIGINT)
     answer = ended(run)
