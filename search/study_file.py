@@ -19,6 +19,8 @@ from makemore_core.config import (
     problem,
     problems,
 )
+from makemore_core.corpus import Corpus
+from makemore_core.splits import split
 from search.errors import BadInput, StudyFileError
 from search.space import DEFAULTS, Auto, Choices, Dimension, Fixed, Value, read_dimension
 
@@ -78,6 +80,8 @@ class BudgetSection(_Section):
     timeout: Duration | None = None
     target: float | None = None
     examples: Annotated[int, Field(ge=1, le=int(RANGES["examples"].high))] = 1_500_000
+    epochs: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    """In place of `examples`: how often a full trial sees the train split; see `of_corpus`."""
     evaluations: Annotated[int, Field(ge=1, le=int(RANGES["evaluations"].high))] = 20
 
 
@@ -137,6 +141,8 @@ class StudySpec:
             for f in fields(self)
             if f.name not in ("search", "enqueue")
         }
+        if self.budget.epochs is not None:
+            del document["budget"]["examples"]
         document["search"] = {name: kind.described() for name, kind in self.search.items()}
         document["enqueue"] = [dict(values) for values in self.enqueue]
         return document
@@ -155,6 +161,20 @@ class StudySpec:
         for key in ("study.name", "study.corpus", *MAY_CHANGE):
             del flat[key]
         return flat
+
+    def of_corpus(self, corpus: Corpus) -> "StudySpec":
+        """The same study with its budget in examples, if its file gives it in epochs."""
+        epochs = self.budget.epochs
+        if epochs is None:
+            return self
+        train = split(corpus, self.study.split_seed).train
+        return self.with_examples(max(1, round(epochs * sum(len(word) + 1 for word in train))))
+
+    def with_examples(self, examples: int) -> "StudySpec":
+        """The same study with so many training examples in a full trial, checked again."""
+        document = self.as_document()
+        document["budget"] |= {"epochs": None, "examples": examples}
+        return from_document(document, "budget")
 
     def with_values(self, section: str, **values: Any) -> "StudySpec":
         """The same study with some values of a section replaced, checked again."""
@@ -188,6 +208,8 @@ def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:
     raw_search = document.get("search", {})
     space, wrong = _read_search(raw_search if isinstance(raw_search, dict) else {})
     mistakes += wrong
+    if parsed and parsed.budget.epochs and "examples" in parsed.budget.model_fields_set:
+        mistakes.append(("budget.epochs", "budget.examples says how long a trial is; give one"))
     raw_enqueue = document.get("enqueue", [])
     mistakes += _check_enqueue(raw_enqueue if isinstance(raw_enqueue, list) else [], space)
     if mistakes or parsed is None:

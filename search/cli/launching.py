@@ -124,7 +124,7 @@ def preview(
 
     spec = running.shaped(file, trials, timeout, corpus, seed)
     words = study.load_corpus(spec, session.data_dir)
-    spec = auto_range.resolved(spec, words)
+    spec = auto_range.resolved(spec.of_corpus(words), words)
     data = Data.of(words, spec.study.split_seed)
     view = costs.preview(spec, data, worker_count(workers, threads), threads)
     session.answer(asdict(view), show.preview(view))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from bed import Bed
+from bed import Bed, tiny, toml
 
 from search import study_file
 from tests.benchmarks.search import events, peers, summary
@@ -62,6 +62,16 @@ def test_a_fair_study_hands_nothing_over(bed: Bed) -> None:
         spec.study.corpus, spec.enqueue, spec.budget.timeout, spec.budget.target,
     )  # fmt: skip
     assert tomllib.loads(source.read_text())["search"] == tomllib.loads(made.read_text())["search"]
+
+
+def test_a_fair_study_gives_everybody_trials_of_our_length(bed: Bed) -> None:
+    """Epochs are of a corpus; what is written is in examples."""
+    document = tiny(study={"corpus": str(bed.corpus())}, budget={"epochs": 2})
+    del document["budget"]["examples"]
+    source = bed.root / "epochs.toml"
+    source.write_text(toml(document))
+    made = study_file.read(fair_study(source, None, bed.root)).budget
+    assert (bed.create(source).spec.budget.examples, None) == (made.examples, made.epochs)
 
 
 def test_a_peer_is_heard_and_pruned(bed: Bed, tmp_path: Path) -> None:

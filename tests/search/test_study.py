@@ -5,11 +5,12 @@ from typing import Any
 
 import optuna
 import pytest
-from bed import Bed, ended, run_python, some_words
+from bed import Bed, ended, run_python, some_words, tiny, toml
 from servers import new_database
 from sqlalchemy import delete, func, select, update
 
 from makemore_core.corpus import read_file
+from makemore_core.data import Data
 from makemore_core.errors import CorpusError
 from search import stored_corpora, study, tables
 from search.errors import BadInput, Drift, NotFound, StudyClosed
@@ -76,6 +77,22 @@ def test_line_endings_are_no_drift(bed: Bed) -> None:
     path = bed.root / "windows.txt"
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(some_words()).encode())
     bed.create(study={"corpus": str(path)})
+
+
+def test_epochs_are_of_the_corpus(bed: Bed) -> None:
+    """A trial as long as so many passes over the train split; the same in examples is no drift."""
+    document = tiny(study={"corpus": str(bed.corpus())}, budget={"epochs": 2.5})
+    del document["budget"]["examples"]
+    path = bed.root / "epochs.toml"
+    path.write_text(toml(document))
+    created = bed.create(path)
+    corpus = study.kept_corpus(bed.storage, created, bed.data_dir)
+    seen = Data.of(corpus, 42).at_block_size(3).train.examples
+    assert round(2.5 * seen) == created.spec.budget.examples
+    assert created.spec == bed.create(path).spec
+    bed.create(budget={"examples": round(2.5 * seen)})
+    with pytest.raises(Drift, match=r"budget\.examples"):
+        bed.create(budget={"examples": round(2.5 * seen) + 1})
 
 
 @pytest.mark.parametrize("budget", [{"trials": 99}, {"trials": 1}, {"timeout": 9}, {"target": 1}])

@@ -157,6 +157,7 @@ def test_every_mistake_is_told_at_once_with_its_key() -> None:
         ("budget.target", tiny(budget={"target": "low"})),
         ("budget.target", tiny(budget={"target": float("nan")})),
         ("budget.examples", tiny(budget={"examples": 0})),
+        ("budget.epochs", tiny(budget={"epochs": 2.5})),  # beside its examples
         ("budget.evaluations", tiny(budget={"evaluations": 0})),
         ("search.embedding_size", tiny(search={"embedding_size": {"low": 8, "high": 4}})),
         ("search.embedding_size", tiny(search={"embedding_size": {"low": 8}})),

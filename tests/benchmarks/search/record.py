@@ -35,9 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> None:
     warm_up()
-    spec = study_file.read(given.study).with_values(
-        "budget", examples=given.examples, evaluations=given.evaluations
-    )
+    spec = study_file.read(given.study).with_examples(given.examples)
+    spec = spec.with_values("budget", evaluations=given.evaluations)
     started = time.monotonic()
     curves = record(spec, given.trials, given.seed, given.workers)
     Table(spec, curves, conditions()).save(given.output)

@@ -21,7 +21,7 @@ from search.surroundings import surroundings
 from tests.bed import toml
 from tests.benchmarks.search import events, summary
 from tests.benchmarks.search.contenders import CONTENDERS, Contender
-from tests.benchmarks.search.workload import Race
+from tests.benchmarks.search.workload import Race, words_of
 from tests.benchmarks.trainer import commit
 
 SHOWN = ("budget", "search", "sampler", "pruner")
@@ -74,15 +74,18 @@ def main(given: argparse.Namespace) -> None:
 def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
     """Writes a study file with the same space, whose search has only its time as a limit.
 
-    Enqueued configurations are left out: a winner is to be found, not handed over.
+    Enqueued configurations are left out: a winner is to be found, not handed over. Trials are as
+    long as ours, in examples.
     """
     document = tomllib.loads(source.read_text(encoding="utf-8"))
     document.pop("enqueue", None)
     document["study"]["name"] = "bench"
-    document["study"]["corpus"] = corpus or study_file.read(source).study.corpus
+    spec = study_file.read(source).with_values("study", corpus=corpus)
+    document["study"]["corpus"] = spec.study.corpus
     budget = document.setdefault("budget", {})
-    for limit in ("timeout", "target"):
+    for limit in ("timeout", "target", "epochs"):
         budget.pop(limit, None)
+    budget["examples"] = spec.of_corpus(words_of(spec)).budget.examples
     budget["trials"] = 1_000_000
     path = into / "bench.toml"
     path.write_text(toml(document), encoding="utf-8")

@@ -8,10 +8,14 @@ from typing import Any
 
 from makemore_core import corpus as corpora
 from makemore_core.config import TrialConfig
+from makemore_core.corpus import Corpus
 from makemore_core.data import Data
 from search import space
 from search.space import Space, Value
 from search.study_file import StudySpec
+
+RUNS = Path("runs")
+"""Where a corpus lies once it was fetched."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,12 @@ def data_of(spec: StudySpec) -> Data:
 
 @functools.cache
 def _data(corpus: str, split_seed: int, dedupe: bool) -> Data:
-    return Data.of(corpora.load(corpus, Path("runs"), dedupe=dedupe), split_seed)
+    return Data.of(corpora.load(corpus, RUNS, dedupe=dedupe), split_seed)
+
+
+def words_of(spec: StudySpec) -> Corpus:
+    """All words of a study's corpus."""
+    return corpora.load(spec.study.corpus, RUNS, dedupe=spec.study.dedupe)
 
 
 def config_of(spec: StudySpec, within: Space, searched: Mapping[str, Value]) -> TrialConfig:
