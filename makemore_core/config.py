@@ -38,6 +38,7 @@ RANGES: dict[str, Range] = {
     "step_factor": Range(0, 1),
     "warmup": Range(0, 1),
     "weight_decay": Range(0, 1e6),
+    "decay_growth": Range(1, 4),
     "dropout": Range(0, 0.95),
     "smoothing": Range(0, 1),
     "examples": Range(1, 10**13),
@@ -74,6 +75,8 @@ class TrialConfig:
     """Share of the trial over which the learning rate rises from zero."""
     weight_decay: float = 0.0
     """Decay of weights and features, not of biases, for each unit of learning rate."""
+    decay_growth: float = 1.0
+    """How many times more the first layer's weights decay with each character further back."""
     dropout: float = 0.0
     """Probability that a hidden unit is zeroed for an example."""
     smoothing: float = 0.0

@@ -533,31 +533,35 @@ def scatter(
 
 
 @kernel
-def update_sgd(parameters, gradient, decayed, decay, rate):
-    """One step of plain SGD; the first `decayed` numbers shrink by rate * decay."""
-    keep, r = np.float32(1.0 - rate * decay), np.float32(rate)
-    p, g = parameters[:decayed], gradient[:decayed]
-    for i in range(p.size):
-        p[i] = p[i] * keep - r * g[i]
-    p, g = parameters[decayed:], gradient[decayed:]
-    for i in range(p.size):
-        p[i] -= r * g[i]
+def update_sgd(parameters, gradient, ends, decays, rate):
+    """One step of plain SGD; the numbers up to `ends[k]` shrink by rate * `decays[k]`."""
+    r = np.float32(rate)
+    begin = 0
+    for part in range(ends.size):
+        end = ends[part]
+        keep = np.float32(1.0 - rate * decays[part])
+        p, g = parameters[begin:end], gradient[begin:end]
+        for i in range(p.size):
+            p[i] = p[i] * keep - r * g[i]
+        begin = end
 
 
 @kernel
 def update_adamw(
-    parameters, gradient, first, second, decayed, decay, rate, number, beta1, beta2, epsilon
+    parameters, gradient, first, second, ends, decays, rate, number, beta1, beta2, epsilon
 ):
-    """Step `number` (from 1) of AdamW; the first `decayed` numbers shrink by rate * decay."""
+    """Step `number` (from 1) of AdamW; the numbers up to `ends[k]` shrink by rate * `decays[k]`."""
     a, b = np.float32(1.0 - beta1), np.float32(1.0 - beta2)
     r = np.float32(rate / (1.0 - beta1**number))
     correct = np.float32(1.0 / math.sqrt(1.0 - beta2**number))
     e = np.float32(epsilon)
-    for part in range(2):
-        begin, end = (0, decayed) if part == 0 else (decayed, parameters.size)
-        keep = np.float32(1.0 - rate * decay) if part == 0 else np.float32(1.0)
+    begin = 0
+    for part in range(ends.size):
+        end = ends[part]
+        keep = np.float32(1.0 - rate * decays[part])
         p, g, m, v = parameters[begin:end], gradient[begin:end], first[begin:end], second[begin:end]
         for i in range(p.size):
             m[i] += a * (g[i] - m[i])
             v[i] += b * (g[i] * g[i] - v[i])
             p[i] = p[i] * keep - r * m[i] / (math.sqrt(v[i]) * correct + e)
+        begin = end

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from makemore_core.config import TrialConfig
+from makemore_core.optimiser import first_layer_decays
 
 OUTPUT_MULTIPLE = 16
 """Output columns are padded to a multiple of this (340x512x27: 213 us, 340x512x32: 127 us)."""
@@ -35,6 +36,8 @@ def rounded_up(number: int, multiple: int) -> int:
 class Layout:
     """Shapes and places: first what weight decay applies to, then the biases.
 
+    The numbers up to `ends[k]`, from where the part before ends, have the decay `decays[k]`.
+
     `first` (T, E, W) is the hidden layer and, with direct connections, their P columns after the
     hidden ones; `output` (P, H) is transposed. H is the number of units and P that of symbols, both
     rounded up; the padding is zero, has no gradient and stays zero.
@@ -55,7 +58,11 @@ class Layout:
         sizes = [rounded_up(int(np.prod(shape)), ALIGNMENT) for shape in self.shapes.values()]
         self._starts = [sum(sizes[:k]) for k in range(len(sizes))]
         self.size = sum(sizes)
-        self.decayed = self._starts[3]  # how many numbers weight decay applies to
+        of_position = int(np.prod(self.shapes["first"][1:]))
+        positions = [self._starts[1] + k * of_position for k in range(1, config.block_size)]
+        self.ends = np.array([self._starts[1], *positions, *self._starts[2:4], self.size])
+        of_positions = first_layer_decays(config)
+        self.decays = np.array([config.weight_decay, *of_positions, config.weight_decay, 0.0])
 
     def folding_pays(self, rows: float, real: float) -> bool:
         """Whether a step's first layer takes less time folded (see `step.py`) than plain.

@@ -1,3 +1,20 @@
-"""AdamW's constants (Loshchilov and Hutter 2019); not hyperparameters here."""
+"""What is the same for every run: AdamW's constants (Loshchilov and Hutter 2019), and how weight
+decay is spread over the first layer."""
+
+from makemore_core.config import TrialConfig
 
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.99, 1e-8
+
+
+def first_layer_decays(config: TrialConfig) -> list[float]:
+    """The decay of the first layer's weights for each character of context, the oldest first.
+
+    Their geometric mean is `weight_decay`; each is `decay_growth` times that of the character
+    after it. What stands further back says less, as every n-gram that backs off to shorter contexts
+    supposes; with a prior that says so, a longer context does no harm.
+    """
+    middle = (config.block_size - 1) / 2
+    return [
+        config.weight_decay * config.decay_growth ** (middle - position)
+        for position in range(config.block_size)
+    ]

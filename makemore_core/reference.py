@@ -13,11 +13,13 @@ from makemore_core.config import TrialConfig
 from makemore_core.contexts import CountedContexts
 from makemore_core.draws import Batch, Draws
 from makemore_core.model import Model
-from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY
+from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY, first_layer_decays
 from makemore_core.schedule import learning_rate_at
 
 DECAYED = ("embedding", "hidden_weight", "output_weight", "direct_weight")
 """What weight decay applies to: weights and features, not biases (paper, section 3.1)."""
+BY_POSITION = ("hidden_weight", "direct_weight")
+"""Of these, what has a decay for each character of context."""
 
 
 def gradients(
@@ -81,9 +83,7 @@ class ReferenceStep:
         self.gradient = torch.zeros_like(self.parameters)
         self._moments = self.parameters.new_zeros(2, len(flat))
         self._loss = torch.zeros(1, dtype=torch.float64, device=device)
-        self._decay = torch.zeros_like(self.parameters)
-        for name, view in self._views(self._decay).items():
-            view.fill_(config.weight_decay if name in DECAYED else 0.0)
+        self._decay = self._decays()
         self._contexts = torch.from_numpy(counted.contexts).to(device, torch.int64)
         self._column_keys = torch.from_numpy(draws.column_keys.astype(np.int64)).to(device)
 
@@ -125,6 +125,17 @@ class ReferenceStep:
         x = ((rows[:, None] ^ self._column_keys) * 0x9E3779B1) & 0xFFFFFFFF
         x = ((x ^ (x >> 15)) * 0x85EBCA77) & 0xFFFFFFFF
         return ((x >> 1) >= int(draws.threshold)).float() * float(draws.scale)
+
+    def _decays(self) -> Tensor:
+        """The weight decay of each parameter."""
+        decays = torch.zeros_like(self.parameters)
+        of_positions = self.parameters.new_tensor(first_layer_decays(self._config))
+        for name, view in self._views(decays).items():
+            if name in BY_POSITION:
+                view.copy_(of_positions[:, None, None].expand_as(view))
+            elif name in DECAYED:
+                view.fill_(self._config.weight_decay)
+        return decays
 
     def _update(self, number: int, rate: float) -> None:
         """Step `number` (from 1) of the optimiser."""

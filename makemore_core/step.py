@@ -119,16 +119,15 @@ class KernelStep:
         forward_and_back = self._folded_pass if self.folded else self._plain_pass
         parameters, gradient = self.parameters.numpy(), self.gradient.numpy()
         first_moment, second_moment = self._moments.numpy()
-        decay = float(config.weight_decay)  # a kernel is compiled for each type
         for number in range(start, end):
             rate = self._rate(config, (number + 0.5) / config.steps)
             forward_and_back(self._draws.at(number))
             if config.optimizer == "sgd":
-                kernels.update_sgd(parameters, gradient, layout.decayed, decay, rate)
+                kernels.update_sgd(parameters, gradient, layout.ends, layout.decays, rate)
             else:
                 kernels.update_adamw(
-                    parameters, gradient, first_moment, second_moment, layout.decayed,
-                    decay, rate, number + 1, FIRST_DECAY, SECOND_DECAY, EPSILON,
+                    parameters, gradient, first_moment, second_moment, layout.ends,
+                    layout.decays, rate, number + 1, FIRST_DECAY, SECOND_DECAY, EPSILON,
                 )  # fmt: skip
 
     def _folded_pass(self, batch: Batch) -> None:

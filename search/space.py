@@ -108,6 +108,7 @@ DEFAULTS: dict[str, Any] = {
     "step_factor": 0.1,
     "warmup": 0.02,
     "weight_decay": 0.0,
+    "decay_growth": 1.0,
     "dropout": 0.0,
     "smoothing": 0.0,
     "optimizer": ["adamw", "sgd"],

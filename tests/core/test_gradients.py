@@ -13,7 +13,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.layout import Layout
 from makemore_core.model import forward
 from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY
-from makemore_core.reference import DECAYED, gradients
+from makemore_core.reference import BY_POSITION, DECAYED, gradients
 
 FOLDED = [True, False]
 
@@ -121,30 +121,43 @@ def test_padding_stays_zero(folded: bool, config: TrialConfig, words: tuple[str,
     assert not step.parameters[layout.pack(ones) == 0].any()
 
 
+@pytest.mark.parametrize("growth", [1.0, 1.5])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_updates_are_those_of_torch_optim(optimizer: str) -> None:
-    """SGD, and AdamW with decoupled decay on weights and features but not on biases."""
+def test_the_updates_are_those_of_torch_optim(optimizer: str, growth: float) -> None:
+    """SGD, and AdamW with decoupled decay: on weights and features but not on biases, and in the
+    first layer the stronger the further back its character stands."""
     config = TrialConfig(
-        optimizer=optimizer, weight_decay=0.2, learning_rate=0.03, schedule="constant",
-        direct=True, hidden_width=20, examples=32 * 10, targets="sampled",
+        optimizer=optimizer, weight_decay=0.2, decay_growth=growth, learning_rate=0.03,
+        schedule="constant", direct=True, hidden_width=20, examples=32 * 10, targets="sampled",
     )  # fmt: skip
     bench = Bench(config, WORDS)
     step = bench.kernels()
-    leaves = {name: t.clone() for name, t in bench.model.tensors.items()}
-    decayed = [leaves[name] for name in DECAYED]
-    biases = [leaf for name, leaf in leaves.items() if name not in DECAYED]
+    leaves = by_position(bench.model.tensors)
+    decay = dict.fromkeys(leaves, 0.0) | dict.fromkeys(DECAYED, 0.2)
+    for name in BY_POSITION:
+        decay |= {f"{name}.0": 0.2 * growth, f"{name}.1": 0.2, f"{name}.2": 0.2 / growth}
+    groups = [{"params": [leaf], "weight_decay": decay[name]} for name, leaf in leaves.items()]
     theirs: torch.optim.Optimizer
-    groups = [{"params": decayed, "weight_decay": 0.2}, {"params": biases, "weight_decay": 0.0}]
     if optimizer == "sgd":
         theirs = torch.optim.SGD(groups, lr=0.03)
     else:
         theirs = torch.optim.AdamW(groups, lr=0.03, betas=(FIRST_DECAY, SECOND_DECAY), eps=EPSILON)
     for number in range(10):
         step.run(number, number + 1)
-        for name, gradient in step.tensors(step.gradient).items():
+        for name, gradient in by_position(step.tensors(step.gradient)).items():
             leaves[name].grad = gradient
         theirs.step()
-    assert_close(leaves, step.tensors(step.parameters), 1e-5)
+    assert_close(leaves, by_position(step.tensors(step.parameters)), 1e-5)
+
+
+def by_position(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of a model's tensors, those of the first layer apart for each character of context."""
+    found = {}
+    for name, tensor in tensors.items():
+        parts = tensor.unbind() if name in BY_POSITION else ()
+        found |= {f"{name}.{k}": part.clone() for k, part in enumerate(parts)}
+        found |= {} if parts else {name: tensor.clone()}
+    return found
 
 
 @given(share=st.floats(0.05, 0.9), seed=st.integers(0, 10))

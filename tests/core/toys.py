@@ -54,6 +54,7 @@ def configs(draw: st.DrawFn, **fixed: Any) -> TrialConfig:
         "batch_size": st.integers(1, 60),
         "learning_rate": st.floats(0.001, 0.5),
         "weight_decay": st.sampled_from([0.0, 0.3]),
+        "decay_growth": st.sampled_from([1.0, 1.6]),
         "dropout": st.sampled_from([0.0, 0.4]),
         "smoothing": st.sampled_from([0.0, 0.3, 1.0]),
         "optimizer": st.sampled_from(["adamw", "sgd"]),
