@@ -27,9 +27,8 @@ STARTUP = 8
 
 SIZE = "hidden_width"
 """What the cost of a trial hangs on most."""
-SIZES = (0.2, 0.42, 0.54, 0.72)
-"""Of the first configurations, as shares of the range of hidden widths; the widest of all are left
-to the model of the losses."""
+SIZES = (0.12, 0.42, 0.54, 0.72, 0.8, 0.9)
+"""Of the first configurations, as shares of the range of hidden widths."""
 DROPOUT = "dropout"
 DROPOUT_OF_A_SIZE = 0.7
 """Where in the range of dropouts those configurations lie, for each unit of size: the smaller a
@@ -108,8 +107,7 @@ class _Opening(_SobolSampler):
 
     First the middle of the space, where whoever drew it up expects the best, in several sizes, the
     small ones first, with dropout to match: a result soon, and better ones as soon as they can be
-    had. Then points that are well spread, the cheapest first, which gives every rung its first
-    rivals.
+    had. Then points that are well spread, the cheaper first.
     """
 
     def sample_relative(
