@@ -154,6 +154,7 @@ def test_a_share_of_the_pruned_is_audited(bed: Bed) -> None:
 def test_batch_sizes_are_compared_at_equal_examples(bed: Bed) -> None:
     """Whatever its batch size, a trial reports at the same numbers of examples."""
     stored = bed.create(
+        sampler={"kind": "qmc"},
         pruner={"kind": "none"},
         search={"batch_size": [7, 32, 150]},
         budget={"trials": 8, "examples": 3_000, "evaluations": 5},
