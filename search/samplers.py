@@ -35,6 +35,8 @@ DROPOUT_OF_A_SIZE = 0.7
 network, the less it overfits."""
 AROUND_THE_MIDDLE = 0.25
 """How much of each other range those configurations are spread over."""
+SCHEDULE, SOONEST = "schedule", "cosine"
+"""Where it may be had, they take the schedule that is nearly as good some time before its end."""
 
 
 def derive_seed(study_seed: int, ordinal: int, purpose: str) -> int:
@@ -106,8 +108,8 @@ class _Opening(_SobolSampler):
     """The first configurations of a model-based search.
 
     First the middle of the space, where whoever drew it up expects the best, in several sizes, the
-    small ones first, with dropout to match: a result soon, and better ones as soon as they can be
-    had. Then points that are well spread, the cheaper first.
+    small ones first, with dropout to match and on a schedule that ends early: a result soon, and
+    better ones as soon as they can be had. Then points that are well spread, the cheaper first.
     """
 
     def sample_relative(
@@ -121,7 +123,11 @@ class _Opening(_SobolSampler):
             off = [AROUND_THE_MIDDLE * (share - 0.5) for share in spread[self._ordinal]]
             shares = [min(max(at + by, 0.0), 1.0) for at, by in zip(middle, off, strict=True)]
             shares[list(search_space).index(SIZE)] = size
-            return _point(search_space, shares)
+            point = _point(search_space, shares)
+            schedules = search_space.get(SCHEDULE)
+            if isinstance(schedules, CategoricalDistribution) and SOONEST in schedules.choices:
+                point[SCHEDULE] = SOONEST
+            return point
         points = [_point(search_space, shares) for shares in spread[len(sizes) :]]
         return sorted(points, key=relative_cost)[self._ordinal - len(sizes)]
 

@@ -4,8 +4,9 @@ A configuration is sampled before its trial exists, then stored with it in one t
 why nothing here calls `trial.suggest_*`, which costs a transaction for each hyperparameter.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optuna import Study
@@ -65,18 +66,37 @@ class Interval:
     whole: bool
     auto: bool = False
     """Whether the range test found it; see `auto_range.py`."""
+    at_examples: int | None = None
+    """The train split's examples that it is meant for, until it is settled; see `settled`."""
 
     def holds(self, value: Value) -> bool:
+        if self.at_examples is not None:
+            return True  # where the range lies is not known before the corpus is
         return isinstance(value, (int, float)) and self.low <= value <= self.high
 
+    def settled(self, examples: int) -> "Interval":
+        """The range for a train split of so many examples, in three digits.
+
+        The larger a corpus, the less of it can be held by heart and the less decay it wants: one
+        range, by the inverse square root of the split, does for corpora of 94,000 to 183,000
+        examples (tests/benchmarks/LOG.md, 2026-11-26).
+        """
+        if self.at_examples is None:
+            return self
+        scale = math.sqrt(self.at_examples / examples)
+        low, high = (float(f"{bound * scale:.3g}") for bound in (self.low, self.high))
+        return replace(self, low=low, high=high, at_examples=None)
+
     def distribution(self) -> BaseDistribution:
+        if self.at_examples is not None:
+            raise LookupError("a range with at_examples is settled when its study is created")
         if self.whole:
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def described(self) -> Any:
-        flags = {"log": self.log, "auto": self.auto}
-        return {"low": self.low, "high": self.high} | {name: True for name in flags if flags[name]}
+        more = {"log": self.log, "auto": self.auto, "at_examples": self.at_examples}
+        return {"low": self.low, "high": self.high} | {key: more[key] for key in more if more[key]}
 
 
 @dataclass(frozen=True)
@@ -158,6 +178,11 @@ def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, li
         for key, flag in (("log", log), ("auto", auto))
         if not isinstance(flag, bool)
     ]
+    at_examples = raw.get("at_examples")
+    if at_examples is not None and name != GOES_WITH_THE_CORPUS:
+        wrong.append(f"at_examples: only {GOES_WITH_THE_CORPUS} goes with the size of the corpus")
+    elif at_examples is not None and (what := problem("examples", at_examples)):
+        wrong.append(f"at_examples: {what}")
     if wrong:
         return None, wrong
     low, high = raw["low"], raw["high"]
@@ -166,10 +191,12 @@ def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, li
     if log and low <= 0:
         return None, [f"log needs low above 0, not {low}"]
     whole = name in INTEGERS
-    return (Fixed(low) if low == high else Interval(low, high, log, whole, auto)), []
+    interval = Interval(low, high, log, whole, auto, at_examples)
+    return (Fixed(low) if low == high and at_examples is None else interval), []
 
 
-_KEYS = {"low", "high", "log", "auto"}
+_KEYS = {"low", "high", "log", "auto", "at_examples"}
+GOES_WITH_THE_CORPUS = "weight_decay"
 
 
 def _is_log_zero(raw: dict[str, Any], key: str) -> bool:

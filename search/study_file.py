@@ -4,7 +4,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,16 @@ from makemore_core.config import (
 from makemore_core.corpus import Corpus
 from makemore_core.splits import split
 from search.errors import BadInput, StudyFileError
-from search.space import DEFAULTS, Auto, Choices, Dimension, Fixed, Value, read_dimension
+from search.space import (
+    DEFAULTS,
+    Auto,
+    Choices,
+    Dimension,
+    Fixed,
+    Interval,
+    Value,
+    read_dimension,
+)
 
 Mistake = tuple[str, str]
 
@@ -163,12 +172,20 @@ class StudySpec:
         return flat
 
     def of_corpus(self, corpus: Corpus) -> "StudySpec":
-        """The same study with its budget in examples, if its file gives it in epochs."""
-        epochs = self.budget.epochs
-        if epochs is None:
+        """The same study with what its file leaves to the corpus settled: its budget in examples,
+        and ranges that go with the size of the train split."""
+        if self.budget.epochs is None and not any(map(_goes_with_the_corpus, self.search.values())):
             return self
         train = split(corpus, self.study.split_seed).train
-        return self.with_examples(max(1, round(epochs * sum(len(word) + 1 for word in train))))
+        examples = sum(len(word) + 1 for word in train)
+        search = {
+            name: kind.settled(examples) if isinstance(kind, Interval) else kind
+            for name, kind in self.search.items()
+        }
+        settled = replace(self, search=search)
+        if self.budget.epochs is None:
+            return from_document(settled.as_document(), "search")
+        return settled.with_examples(max(1, round(self.budget.epochs * examples)))
 
     def with_examples(self, examples: int) -> "StudySpec":
         """The same study with so many training examples in a full trial, checked again."""
@@ -316,6 +333,10 @@ def _check_together(space: Mapping[str, Dimension]) -> list[Mistake]:
             ("search.learning_rate", '"auto" needs one optimizer, since each wants its own range')
         )
     return mistakes
+
+
+def _goes_with_the_corpus(dimension: Dimension) -> bool:
+    return isinstance(dimension, Interval) and dimension.at_examples is not None
 
 
 def _may_be(dimension: Dimension, value: Value) -> bool:

@@ -52,6 +52,8 @@ def tiny(**sections: Any) -> dict[str, Any]:
         document[name] = (
             {**document.get(name, {}), **values} if isinstance(values, Mapping) else values
         )
+        if name == "budget" and "epochs" in values and "examples" not in values:
+            del document["budget"]["examples"]
     return document
 
 

@@ -1,12 +1,11 @@
 """The bench's comparison: what counts as found, and who is given what."""
 
 import math
-import tomllib
 from pathlib import Path
 
 import optuna
 import pytest
-from bed import Bed, tiny, toml
+from bed import Bed
 
 from search import study_file
 from tests.benchmarks.search import events, peers, summary
@@ -61,17 +60,16 @@ def test_a_fair_study_hands_nothing_over(bed: Bed) -> None:
     assert ("first-names", (), None, None) == (
         spec.study.corpus, spec.enqueue, spec.budget.timeout, spec.budget.target,
     )  # fmt: skip
-    assert tomllib.loads(source.read_text())["search"] == tomllib.loads(made.read_text())["search"]
+    assert study_file.read(source).search == spec.search
 
 
-def test_a_fair_study_gives_everybody_trials_of_our_length(bed: Bed) -> None:
-    """Epochs are of a corpus; what is written is in examples."""
-    document = tiny(study={"corpus": str(bed.corpus())}, budget={"epochs": 2})
-    del document["budget"]["examples"]
-    source = bed.root / "epochs.toml"
-    source.write_text(toml(document))
-    made = study_file.read(fair_study(source, None, bed.root)).budget
-    assert (bed.create(source).spec.budget.examples, None) == (made.examples, made.epochs)
+def test_a_fair_study_gives_everybody_our_trials(bed: Bed) -> None:
+    """What a study file leaves to its corpus is what it is in a study of ours."""
+    decay = {"low": 0.1, "high": 0.2, "at_examples": 20_000}
+    source = bed.file(budget={"epochs": 2}, search={"weight_decay": decay})
+    made, ours = study_file.read(fair_study(source, None, bed.root)), bed.create(source).spec
+    assert (ours.budget.examples, None) == (made.budget.examples, made.budget.epochs)
+    assert ours.search == made.search
 
 
 def test_a_peer_is_heard_and_pruned(bed: Bed, tmp_path: Path) -> None:

@@ -125,6 +125,16 @@ def test_preview_creates_nothing(bed: Bed) -> None:
     assert before == tree(bed.root)
 
 
+def test_preview_of_epochs(bed: Bed) -> None:
+    """A trial of so many passes over the train split costs what as many examples do."""
+
+    def seconds(epochs: float) -> float:
+        file = bed.file(budget={"epochs": epochs})
+        return float(bed.json("preview", file, "--workers", 1)["estimated_seconds"])
+
+    assert 5 * seconds(4) < seconds(4000)
+
+
 def test_submit_creates_and_returns(bed: Bed) -> None:
     """The study is there, nobody works on it; submitting it again is the same study."""
     file = bed.file()

@@ -75,8 +75,8 @@ def test_quasi_random_points_cover_the_space_evenly() -> None:
 
 @given(st.integers(0, 2**31))
 def test_a_search_opens_in_the_middle_with_the_small_ones_first(seed: int) -> None:
-    """The first six configurations: wider from one to the next, with more dropout, all else about
-    the middle of its range. The next two are spread, the cheaper first."""
+    """The first six configurations: wider from one to the next, with more dropout, on a cosine, all
+    else about the middle of its range. The next two are spread, the cheaper first."""
     rate = {"low": 1e-4, "high": 1.0, "log": True}
     dropout = {"low": 0.0, "high": 0.9}
     document = {"study": {"name": "x"}, "search": {"learning_rate": rate, "dropout": dropout}}
@@ -85,6 +85,7 @@ def test_a_search_opens_in_the_middle_with_the_small_ones_first(seed: int) -> No
     first = [ask(sampler_for("tpe", seed, k), study, UNBORN, space) for k in range(8)]
     for less, more in pairwise(first[:6]):
         assert less["hidden_width"] < more["hidden_width"]
+    assert {"cosine"} == {values["schedule"] for values in first[:6]}
     assert first[0]["dropout"] <= 0.25 and 0.35 <= first[3]["dropout"] <= 0.65
     assert all(10**-2.5 <= values["learning_rate"] <= 10**-1.5 for values in first[:6])
     costs = [relative_cost(values) for values in first[6:]]

@@ -5,7 +5,7 @@ from typing import Any
 
 import optuna
 import pytest
-from bed import Bed, ended, run_python, some_words, tiny, toml
+from bed import Bed, ended, run_python, some_words
 from servers import new_database
 from sqlalchemy import delete, func, select, update
 
@@ -13,8 +13,9 @@ from makemore_core.corpus import read_file
 from makemore_core.data import Data
 from makemore_core.errors import CorpusError
 from search import stored_corpora, study, tables
-from search.errors import BadInput, Drift, NotFound, StudyClosed
+from search.errors import BadInput, Drift, NotFound, StudyClosed, StudyFileError
 from search.paths import DataDir
+from search.space import Interval
 from search.storage import open_storage
 
 
@@ -81,10 +82,7 @@ def test_line_endings_are_no_drift(bed: Bed) -> None:
 
 def test_epochs_are_of_the_corpus(bed: Bed) -> None:
     """A trial as long as so many passes over the train split; the same in examples is no drift."""
-    document = tiny(study={"corpus": str(bed.corpus())}, budget={"epochs": 2.5})
-    del document["budget"]["examples"]
-    path = bed.root / "epochs.toml"
-    path.write_text(toml(document))
+    path = bed.file("epochs.toml", budget={"epochs": 2.5})
     created = bed.create(path)
     corpus = study.kept_corpus(bed.storage, created, bed.data_dir)
     seen = Data.of(corpus, 42).at_block_size(3).train.examples
@@ -93,6 +91,24 @@ def test_epochs_are_of_the_corpus(bed: Bed) -> None:
     bed.create(budget={"examples": round(2.5 * seen)})
     with pytest.raises(Drift, match=r"budget\.examples"):
         bed.create(budget={"examples": round(2.5 * seen) + 1})
+
+
+def test_a_weight_decay_may_go_with_the_corpus(bed: Bed) -> None:
+    """A range at so many examples in the train split is twice as high for a quarter of them; the
+    same as a plain range is no drift."""
+    here = Data.of(read_file(bed.corpus()), 42).at_block_size(3).train.examples
+
+    def decay(low: float, high: float, **more: int) -> dict[str, Any]:
+        return {"weight_decay": {"low": low, "high": high, "log": True} | more}
+
+    enqueued = [{"weight_decay": 0.9}]
+    created = bed.create(search=decay(0.1, 0.6, at_examples=4 * here), enqueue=enqueued)
+    assert Interval(0.2, 1.2, log=True, whole=False) == created.spec.search["weight_decay"]
+    bed.create(search=decay(0.2, 1.2), enqueue=enqueued)
+    with pytest.raises(Drift, match=r"search\.weight_decay"):
+        bed.create(search=decay(0.1, 1.2), enqueue=enqueued)
+    with pytest.raises(StudyFileError, match=r"enqueue\.0\.weight_decay"):
+        bed.create(search=decay(0.1, 0.6, at_examples=here), enqueue=enqueued)
 
 
 @pytest.mark.parametrize("budget", [{"trials": 99}, {"trials": 1}, {"timeout": 9}, {"target": 1}])

@@ -157,12 +157,20 @@ def test_every_mistake_is_told_at_once_with_its_key() -> None:
         ("budget.target", tiny(budget={"target": "low"})),
         ("budget.target", tiny(budget={"target": float("nan")})),
         ("budget.examples", tiny(budget={"examples": 0})),
-        ("budget.epochs", tiny(budget={"epochs": 2.5})),  # beside its examples
+        ("budget.epochs", tiny(budget={"epochs": 2.5, "examples": 4_000})),
         ("budget.evaluations", tiny(budget={"evaluations": 0})),
         ("search.embedding_size", tiny(search={"embedding_size": {"low": 8, "high": 4}})),
         ("search.embedding_size", tiny(search={"embedding_size": {"low": 8}})),
         ("search.embedding_size", tiny(search={"embedding_size": {"low": 2.5, "high": 4}})),
         ("search.embedding_size", tiny(search={"embedding_size": {"low": 2, "high": 4, "by": 1}})),
+        (
+            "search.dropout",
+            tiny(search={"dropout": {"low": 0, "high": 0.5, "at_examples": 9000}}),
+        ),
+        (
+            "search.weight_decay",
+            tiny(search={"weight_decay": {"low": 0, "high": 0.5, "at_examples": 0}}),
+        ),
         ("search.hidden_width", tiny(search={"hidden_width": []})),
         ("search.hidden_width", tiny(search={"hidden_width": [16, 16]})),
         ("search.hidden_width", tiny(search={"hidden_width": [16, -1]})),

@@ -20,7 +20,7 @@ from search.space import Value, distributions
 from search.study_file import StudySpec
 from tests.benchmarks.search.curves import RECORDED, Curve, Table
 from tests.benchmarks.search.side_by_side import conditions
-from tests.benchmarks.search.workload import config_of, data_of
+from tests.benchmarks.search.workload import config_of, data_of, words_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> None:
     warm_up()
-    spec = study_file.read(given.study).with_examples(given.examples)
+    spec = study_file.read(given.study)
+    spec = spec.of_corpus(words_of(spec)).with_examples(given.examples)
     spec = spec.with_values("budget", evaluations=given.evaluations)
     started = time.monotonic()
     curves = record(spec, given.trials, given.seed, given.workers)

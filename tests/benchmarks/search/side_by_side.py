@@ -74,8 +74,8 @@ def main(given: argparse.Namespace) -> None:
 def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
     """Writes a study file with the same space, whose search has only its time as a limit.
 
-    Enqueued configurations are left out: a winner is to be found, not handed over. Trials are as
-    long as ours, in examples.
+    Enqueued configurations are left out: a winner is to be found, not handed over. What the
+    file leaves to the corpus, such as examples for epochs, is settled.
     """
     document = tomllib.loads(source.read_text(encoding="utf-8"))
     document.pop("enqueue", None)
@@ -85,7 +85,9 @@ def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
     budget = document.setdefault("budget", {})
     for limit in ("timeout", "target", "epochs"):
         budget.pop(limit, None)
-    budget["examples"] = spec.of_corpus(words_of(spec)).budget.examples
+    settled = spec.of_corpus(words_of(spec))
+    budget["examples"] = settled.budget.examples
+    document["search"] = settled.as_document()["search"]
     budget["trials"] = 1_000_000
     path = into / "bench.toml"
     path.write_text(toml(document), encoding="utf-8")
