@@ -46,12 +46,14 @@ def some_words(
 
 
 def tiny(**sections: Any) -> dict[str, Any]:
-    """The document of a tiny study, with some values of its sections replaced."""
+    """The document of a tiny study, with some values of its sections replaced; epochs replace its
+    examples."""
     document: dict[str, Any] = {name: dict(values) for name, values in TINY.items()}
     for name, values in sections.items():
-        document[name] = (
-            {**document.get(name, {}), **values} if isinstance(values, Mapping) else values
-        )
+        if not isinstance(values, Mapping):
+            document[name] = values
+            continue
+        document[name] = {**document.get(name, {}), **values}
         if name == "budget" and "epochs" in values and "examples" not in values:
             del document["budget"]["examples"]
     return document
