@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,9 @@ settings.load_profile("noisy machine")
 
 @pytest.fixture(autouse=True, scope="session")
 def _environment() -> Iterator[None]:
-    """What the user of this machine has set is not the tests' business."""
+    """What the user of this machine has set is not the tests' business, nor that a shell which
+    started them in the background had them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     names = [f"MAKEMORE_SEARCH_{name}" for name in ("DATA_DIR", "STORAGE", "ARTIFACTS")]
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     yield
@@ -44,10 +47,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--database") == "postgresql":
-        for item in items:
-            if item.get_closest_marker("sqlite_file"):
-                item.add_marker(pytest.mark.skip(reason="it looks into a SQLite file"))
+    """On another database, only what has one."""
+    if config.getoption("--database") == "sqlite":
+        return
+    elsewhere = [item for item in items if "_new_database" not in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]
+    for item in items:
+        if item.get_closest_marker("sqlite_file"):
+            item.add_marker(pytest.mark.skip(reason="it looks into a SQLite file"))
 
 
 @pytest.fixture(scope="session")

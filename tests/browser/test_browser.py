@@ -148,6 +148,7 @@ def test_the_report_from_disk(page: Page, study_of_a_run: Bed, scheme: str) -> N
     assert [path.as_uri()] == asked
 
 
+@pytest.mark.long
 def test_a_large_study_opens(page: Page, serve: Serve, tmp_path: Path, bed: Bed) -> None:
     """Ten thousand trials of ten reports: a report and an open dashboard, in 20 s each.
 

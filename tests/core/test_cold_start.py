@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TRAIN = """
 from makemore_core.config import TrialConfig
 from makemore_core.data import Data
@@ -32,6 +34,7 @@ def losses(cache: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_process_that_compiles_trains_to_the_same_bits_as_one_that_loads(tmp_path: Path) -> None:
     """A cold and a warm process agree bit for bit, for either optimiser and kind of target."""
     cold = losses(tmp_path)

@@ -50,6 +50,7 @@ def test_the_first_loss_and_the_parameters() -> None:
     assert large.parameters == 11_897
 
 
+@pytest.mark.long
 def test_the_whole_lecture_run_ends_where_the_lecture_ends() -> None:
     """200,000 steps of 32, rate 0.1 then 0.01, unscaled normal: dev 2.155 within 0.02."""
     config = TrialConfig(

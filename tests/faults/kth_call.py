@@ -27,8 +27,9 @@ def strike(place: Place, kind: str, k: int, *, lasting: bool) -> bool:
     run = ended(place.run())
     reached = bool(place.struck())
     assert run.status == 0 or lasting, (k, run)
-    place.plan()
-    place.finish()
+    if run.status != 0:
+        place.plan()
+        place.finish()
     check(place)
     return reached
 

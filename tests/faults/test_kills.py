@@ -6,8 +6,12 @@ Kills share one study where they can: to start a worker costs seconds.
 import random
 from collections.abc import Callable
 
+import pytest
+
 from . import scenarios
 from .harness import Place, attempts, check, fault
+
+pytestmark = pytest.mark.long
 
 Act = Callable[[Callable[[Place, random.Random], None]], None]
 

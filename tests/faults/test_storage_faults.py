@@ -9,6 +9,8 @@ import pytest
 from . import kth_call, scenarios
 from .harness import Place
 
+pytestmark = pytest.mark.long
+
 Act = Callable[[Callable[[Place, random.Random], None]], None]
 
 

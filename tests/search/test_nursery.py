@@ -15,8 +15,7 @@ LASTING = {"trials": 200, "examples": 1_000_000}
 """A budget that no machine is through with before it is signalled."""
 
 
-@pytest.mark.parametrize("way", ["fork", "spawn"])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("way", "threads"), [("fork", 2), ("spawn", 1)])
 def test_workers_are_forked_or_spawned(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, way: str, threads: int
 ) -> None:
