@@ -6,6 +6,8 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """On another database, only what has one."""
     if config.getoption("--database") == "sqlite":
         return
-    elsewhere = [item for item in items if "_new_database" not in getattr(item, "fixturenames", ())]
-    config.hook.pytest_deselected(items=elsewhere)
-    items[:] = [item for item in items if item not in elsewhere]
+    of_it = ["_new_database" in getattr(item, "fixturenames", ()) for item in items]
+    config.hook.pytest_deselected(items=[*compress(items, map(not_, of_it))])
+    items[:] = compress(items, of_it)
     for item in items:
         if item.get_closest_marker("sqlite_file"):
             item.add_marker(pytest.mark.skip(reason="it looks into a SQLite file"))
