@@ -27,9 +27,9 @@ STARTUP = 8
 
 SIZE = "hidden_width"
 """What the cost of a trial hangs on most."""
-SIZES = (0.0, 0.58, 0.7, 0.78, 0.86, 0.94)
-"""Of the first configurations, as shares of the range of hidden widths: the smallest for a result
-soon, then what is through when a random search would have its first good ones."""
+SIZES = (0.08, 0.58, 0.7, 0.78, 0.86, 0.94)
+"""Of the first configurations, as shares of the range of hidden widths: a small one for a result
+soon, then such as end when a random search would have its first good ones."""
 DROPOUT = "dropout"
 DROPOUT_OF_A_SIZE = 0.7
 """Where in the range of dropouts those configurations lie, for each unit of size: the smaller a
