@@ -27,7 +27,7 @@ STARTUP = 8
 
 SIZE = "hidden_width"
 """What the cost of a trial hangs on most."""
-SIZES = (0.08, 0.58, 0.7, 0.78, 0.86, 0.94)
+SIZES = (0.12, 0.5, 0.7, 0.78, 0.86, 0.94)
 """Of the first configurations, as shares of the range of hidden widths: a small one for a result
 soon, then such as end when a random search would have its first good ones."""
 DROPOUT = "dropout"
