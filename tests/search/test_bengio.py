@@ -59,6 +59,7 @@ def test_the_file_has_the_papers_networks() -> None:
     }
 
 
+@pytest.mark.long
 def test_mixing_never_hurts() -> None:
     """Any of the five, by more than the noise; and it helps most where the network is weakest."""
     pairs = zip(rows()[0::2], rows()[1::2], strict=True)
@@ -69,6 +70,7 @@ def test_mixing_never_hurts() -> None:
     assert min(mlp3, mlp7) > max(mlp1, mlp5, mlp9)
 
 
+@pytest.mark.long
 def test_the_hidden_layer_helps() -> None:
     """As in the paper: MLP1 and MLP5 beat MLP3, alone and mixed, by far more than the noise."""
     mlp1, mlp2, mlp3, mlp4, mlp5, mlp6 = rows()[:6]
@@ -76,6 +78,7 @@ def test_the_hidden_layer_helps() -> None:
     assert min(mlp4.dev_loss - mlp2.dev_loss, mlp4.dev_loss - mlp6.dev_loss) > 2 * NOISE
 
 
+@pytest.mark.long
 def test_a_longer_context_helps() -> None:
     """As in the paper: n = 5 beats n = 3 (MLP5 and MLP7, MLP6 and MLP8)."""
     mlp5, mlp6, mlp7, mlp8 = rows()[4:8]
@@ -83,6 +86,7 @@ def test_a_longer_context_helps() -> None:
     assert mlp8.dev_loss - mlp6.dev_loss > 5 * NOISE
 
 
+@pytest.mark.long
 def test_the_mixed_network_without_direct_connections_beats_every_trigram() -> None:
     """The paper's best row, MLP10, against the n-gram alone; perplexities as well as nats."""
     mlp10 = rows()[9]

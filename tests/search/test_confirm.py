@@ -42,6 +42,7 @@ def test_the_longest_training_comes_first(finished: Bed) -> None:
     assert 4 == len({job.key for job in jobs})
 
 
+@pytest.mark.long
 def test_what_was_announced_stands_beside_what_it_took(finished: Bed) -> None:
     """Both in seconds; a confirmation that finds all done announces nothing, and says the same."""
     options = ("--top", 2, "--seeds", 2, "--workers", 1)

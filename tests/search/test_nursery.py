@@ -15,7 +15,9 @@ LASTING = {"trials": 200, "examples": 1_000_000}
 """A budget that no machine is through with before it is signalled."""
 
 
-@pytest.mark.parametrize(("way", "threads"), [("fork", 2), ("spawn", 1)])
+@pytest.mark.parametrize(
+    ("way", "threads"), [("fork", 2), pytest.param("spawn", 1, marks=pytest.mark.long)]
+)
 def test_workers_are_forked_or_spawned(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, way: str, threads: int
 ) -> None:
