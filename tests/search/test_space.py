@@ -1,6 +1,7 @@
 """The search space: what may be asked for, and what was."""
 
 import optuna
+import pytest
 from bed import tiny
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,15 @@ def test_both_ends_of_a_range_belong_to_it() -> None:
     assert interval.holds(2)
     assert interval.holds(8)
     assert not interval.holds(9)
+
+
+def test_a_range_that_goes_with_the_corpus_is_no_range_before() -> None:
+    """Nothing is drawn from it until the size of the train split is known."""
+    interval = Interval(0.1, 0.2, log=True, whole=False, at_examples=900)
+    with pytest.raises(LookupError, match="settled"):
+        interval.distribution()
+    assert interval.settled(100).holds(0.5)
+    assert not interval.settled(100).holds(0.2)
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.booleans(), st.integers(0, 2**31), st.data())
