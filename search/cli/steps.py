@@ -1,12 +1,12 @@
 """What several verbs do on their way; light to import, as `launching` is."""
 
-import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from search.errors import BadInput, Interrupted
 from search.job import Job
+from search.machine import usable_cpus
 from search.session import Session
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def check_device(device: str) -> None:
 
 
 def worker_count(asked: int | None, threads: int) -> int:
-    """How many workers, where nobody said: as many as the cores bear."""
-    return asked or max(1, (os.cpu_count() or 1) // threads)
+    """How many workers, where nobody said: as many as the cores it may use bear."""
+    return asked or max(1, usable_cpus() // threads)
 
 
 def new_job(session: Session, threads: int, device: str, study_uid: str | None = None) -> Job:

@@ -1,0 +1,152 @@
+"""What this process and those it starts may use of the machine; light to import.
+
+A process is often allowed less than the machine has: a mask of cores (`taskset`, a batch system),
+or the quota of a control group (a container, a systemd slice), whose ancestors have quotas as well.
+"""
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/")
+UNLIMITED = 2**60
+"""Bytes; version 1 of control groups writes such a number where there is no limit."""
+
+
+def usable_cpus(root: Path = ROOT) -> int:
+    """How many cores: at least one, and a quota of one and a half is worth two."""
+    quotas = [group.cpu_quota() for group in _groups(root, "cpu")]
+    return max(1, min([_permitted_cpus(), *(math.ceil(q) for q in quotas if q is not None)]))
+
+
+def usable_memory(root: Path = ROOT) -> int | None:
+    """How many bytes can still be had, by all processes together; None where nobody can tell.
+
+    A limit on each single process is not part of it; see `process_memory_limit`.
+    """
+    found = [_available_memory(root)]
+    found += [group.memory_left() for group in _groups(root, "memory")]
+    return min((bytes_ for bytes_ in found if bytes_ is not None), default=None)
+
+
+def process_memory_limit() -> int | None:
+    """How many bytes of address space a single process may take (`ulimit -v`); None: any."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    found = [resource.getrlimit(each)[0] for each in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    return min((limit for limit in found if limit != resource.RLIM_INFINITY), default=None)
+
+
+def _permitted_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        with contextlib.suppress(OSError):
+            return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _available_memory(root: Path) -> int | None:
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    if found is not None:
+        return int(found[1]) * 1024
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A control group that this process is in, itself or through a descendant."""
+
+    directory: Path
+    is_unified: bool  # version 2
+
+    def cpu_quota(self) -> float | None:
+        """In cores; None: no quota."""
+        if self.is_unified:
+            quota, _, period = _text(self.directory / "cpu.max").partition(" ")
+        else:
+            quota = _text(self.directory / "cpu.cfs_quota_us")
+            period = _text(self.directory / "cpu.cfs_period_us")
+        used, span = _number(quota), _number(period)
+        return used / span if used and span else None
+
+    def memory_left(self) -> int | None:
+        """In bytes; what the kernel would give up for us is not counted as taken."""
+        if self.is_unified:
+            limits = [_number(_text(self.directory / f"memory.{n}")) for n in ("max", "high")]
+            used = _number(_text(self.directory / "memory.current"))
+            files = "inactive_file"
+        else:
+            limits = [_number(_text(self.directory / "memory.limit_in_bytes"))]
+            used = _number(_text(self.directory / "memory.usage_in_bytes"))
+            files = "total_inactive_file"
+        limit = min((each for each in limits if each is not None), default=UNLIMITED)
+        if limit >= UNLIMITED:
+            return None
+        told = re.search(rf"^{files} (\d+)", _text(self.directory / "memory.stat"), re.MULTILINE)
+        return max(0, limit - (used or 0) + (int(told[1]) if told else 0))
+
+
+def _groups(root: Path, controller: str) -> Iterator[_Group]:
+    """The groups that limit this process in something, from its own up to the outermost."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        is_unified = number == "0" and not controllers
+        if is_unified or controller in controllers.split(","):
+            mount = _mount(root, None if is_unified else controller)
+            if mount is not None:
+                yield from _upwards(*mount, path, is_unified)
+
+
+def _upwards(mounted_at: Path, top: str, path: str, is_unified: bool) -> Iterator[_Group]:
+    """A group and its ancestors, as far as they are visible here."""
+    inner = path.removeprefix(top.rstrip("/")) if path.startswith(top) else ""
+    parts = [part for part in inner.split("/") if part]
+    if ".." in parts:  # the process is outside of what is mounted here
+        parts = []
+    for depth in range(len(parts), -1, -1):
+        directory = mounted_at.joinpath(*parts[:depth])
+        if directory.is_dir():
+            yield _Group(directory, is_unified)
+
+
+def _mount(root: Path, controller: str | None) -> tuple[Path, str] | None:
+    """Where a hierarchy of groups is mounted, and which of its groups is at the top there.
+
+    Args:
+        controller: of version 1; None: version 2, which has one hierarchy.
+    """
+    for line in _text(root / "proc/self/mountinfo").splitlines():
+        mount, _, source = line.partition(" - ")
+        fields, kind = mount.split(), source.split()
+        if len(fields) < 5 or not kind:
+            continue
+        is_it = kind[0] == "cgroup2"
+        if controller is not None:
+            is_it = kind[0] == "cgroup" and controller in kind[-1].split(",")
+        if is_it:
+            return root / _unescaped(fields[4]).lstrip("/"), _unescaped(fields[3])
+    return None
+
+
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
+
+
+def _number(text: str) -> int | None:
+    """A count; None for what is no limit: `max`, -1, or a file that is not there."""
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
