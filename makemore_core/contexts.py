@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from makemore_core.characters import foreign_character
+
 Counts = NDArray[np.int64] | NDArray[np.float64]
 
 
@@ -95,13 +97,20 @@ def _examples(
     words: Sequence[str], vocabulary: str, reach: int
 ) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64], NDArray[np.int64]]:
     """Every example of the words in order: the `reach` characters before it, which may reach into
-    the previous word (N, reach), the next character (N,), and how far into its word it is (N,)."""
+    the previous word (N, reach), the next character (N,), and how far into its word it is (N,).
+
+    Raises:
+        CorpusError: a word has a character outside the alphabet, or the boundary within it.
+    """
     text = vocabulary[0] * reach + vocabulary[0].join(words) + vocabulary[0]
-    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    kind = np.uint8 if len(vocabulary) <= 256 else np.int32
-    lookup = np.zeros(max(map(ord, vocabulary)) + 1, kind)
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    foreign = len(vocabulary)  # stands for every character that the alphabet lacks
+    kind = np.uint8 if foreign <= 255 else np.int32
+    lookup = np.full(max(max(map(ord, vocabulary)), int(codes.max())) + 1, foreign, kind)
     lookup[[ord(character) for character in vocabulary]] = np.arange(len(vocabulary))
     stream = lookup[codes]  # boundaries, then each word and its end
+    if stream.max() == foreign or np.count_nonzero(stream == 0) != reach + len(words):
+        raise foreign_character(words, vocabulary)
     following = stream[reach:].astype(np.int64)
     windows = np.lib.stride_tricks.sliding_window_view(stream[:-1], reach)
     ends = np.flatnonzero(following == 0)

@@ -83,7 +83,13 @@ def example_nats(model: Model, words: Sequence[str]) -> NDArray[np.float64]:
 def word_losses(
     model: Model, words: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Nats of each word (W,), and its predicted characters, its end included (W,)."""
+    """Nats of each word (W,), and its predicted characters, its end included (W,).
+
+    Raises:
+        CorpusError: a word has a character outside the model's alphabet, which the message names.
+    """
+    if not words:
+        return np.empty(0), np.empty(0, np.int64)
     return by_word(example_nats(model, words), words)
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from makemore_core.characters import foreign_character
 from makemore_core.config import RANGES
 from makemore_core.contexts import CountedContexts, count_contexts
 from makemore_core.corpus import BOUNDARY, Corpus
@@ -275,9 +276,8 @@ def _counted(words: Sequence[str], vocabulary: str, order: int) -> CountedContex
 def _check_words(words: Sequence[str], vocabulary: str) -> None:
     if not words:
         raise CorpusError("n-gram: no words to count")
-    unknown = set().union(*words) - set(vocabulary[1:])
-    if unknown:
-        raise CorpusError(f"n-gram: {min(unknown)!r} is not in the vocabulary {vocabulary[1:]!r}")
+    if not set().union(*words) <= set(vocabulary[1:]):
+        raise foreign_character(words, vocabulary)
 
 
 def _find(ordered: Integers, wanted: Integers) -> Integers:

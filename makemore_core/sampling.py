@@ -5,6 +5,7 @@ from collections.abc import Callable, Container
 import torch
 from torch import Tensor
 
+from makemore_core.characters import describe_alphabet
 from makemore_core.errors import ConfigError
 from makemore_core.model import Model
 from makemore_core.randomness import generator
@@ -80,7 +81,9 @@ def draw_words(
     """
     unknown = [character for character in prefix if character not in vocabulary[1:]]
     if unknown:
-        raise ConfigError(f"prefix: {unknown[0]!r} is not in the alphabet {vocabulary[1:]!r}")
+        raise ConfigError(
+            f"prefix: {unknown[0]!r} is not in the alphabet {describe_alphabet(vocabulary)}"
+        )
     if len(prefix) > longest:
         raise ConfigError(f"prefix: {prefix[:40]!r} is longer than {longest} characters")
     if not 0 < temperature < float("inf"):

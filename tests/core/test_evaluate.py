@@ -9,10 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import configs, word_lists
 
+from makemore_core import ngram
+from makemore_core.bigram import count_pairs
 from makemore_core.config import TrialConfig
 from makemore_core.contexts import count_contexts
 from makemore_core.data import Data
+from makemore_core.errors import CorpusError
 from makemore_core.evaluate import pair_nats, split_loss, word_losses
+from makemore_core.mixture import ngram_nats
 from makemore_core.model import Model, initialise
 
 
@@ -86,3 +90,53 @@ def test_folded_and_plain_evaluation_agree() -> None:
     plain = np.empty(len(counted.next_character))
     evaluate.plain_nats(model, counted, plain)
     assert np.allclose(pair_nats(model, counted), plain, rtol=0, atol=1e-4)
+
+
+OUTSIDE = st.sampled_from(["E", ".", "z", "é", "\x00", "語", "🙂", "\ud800"])
+
+
+@given(words=word_lists(), place=st.integers(0, 30), foreign=OUTSIDE)
+def test_a_character_outside_the_alphabet_is_named(
+    words: tuple[str, ...], place: int, foreign: str
+) -> None:
+    """Whoever turns words into numbers refuses a foreign character and a boundary within a word:
+    the network's losses, the n-gram's, the bigram's, and what training counts."""
+    at = place % len(words)
+    alphabet = "." + "".join(sorted(set("".join(words)) - {"E", "z", "é", "語", "🙂"})) + "0"
+    kept = tuple("".join(c for c in word if c in alphabet) or "0" for word in words)
+    cut = place % (len(kept[at]) + 1)
+    wrong = (*kept[:at], kept[at][:cut] + foreign + kept[at][cut:], *kept[at + 1 :])
+    model = initialise(TrialConfig(), alphabet, torch.Generator().manual_seed(4))
+    ngram_model = ngram.fit(kept, alphabet, 3)
+    for encode in (
+        lambda: word_losses(model, wrong),
+        lambda: count_contexts(wrong, alphabet, 3),
+        lambda: count_pairs(wrong, alphabet),
+        lambda: ngram_nats(ngram_model, wrong),
+        lambda: ngram_model.loss(wrong),
+        lambda: ngram.fit(wrong, alphabet, 3),
+    ):
+        with pytest.raises(CorpusError) as refused:
+            encode()
+        assert f"{foreign!r}" in str(refused.value)
+        assert "is not in the alphabet" in str(refused.value)
+
+
+@pytest.mark.parametrize("size", [254, 255, 256, 257, 5_000])
+def test_alphabets_of_any_size_are_encoded(size: int) -> None:
+    """The last character of an alphabet is itself, whatever number type holds it, and the one
+    after it is refused in a line of a sensible length."""
+    characters = "".join(map(chr, range(0x4E00, 0x4E00 + size - 1)))
+    counted = count_contexts((characters,), "." + characters, 1)
+    assert size == counted.examples
+    assert size - 1 == counted.next_character.max()
+    with pytest.raises(CorpusError, match="is not in the alphabet") as refused:
+        count_contexts((chr(0x4E00 + size),), "." + characters, 1)
+    assert len(str(refused.value)) < 300
+
+
+def test_no_words_have_no_losses() -> None:
+    """Asked for the losses of no words, the answer is empty."""
+    model = a_model(TrialConfig(), ("ab",))
+    nats, characters = word_losses(model, ())
+    assert (0, 0) == (len(nats), len(characters))

@@ -227,9 +227,9 @@ def test_input_that_cannot_be_counted() -> None:
     model = fit(["ab"], ".ab", 3)
     with pytest.raises(CorpusError, match="no words"):
         model.loss([])
-    with pytest.raises(CorpusError, match="'z' is not in the vocabulary"):
+    with pytest.raises(CorpusError, match="'z' is not in the alphabet"):
         model.loss(["az"])
-    with pytest.raises(CorpusError, match="'z' is not in the vocabulary"):
+    with pytest.raises(CorpusError, match="'z' is not in the alphabet"):
         model.probabilities("z")
     with pytest.raises(ConfigError, match="block size 2"):
         model.log_probabilities(count_contexts(["ab"], ".ab", 1))
