@@ -1,6 +1,5 @@
 """Verbs that change what a storage holds: `stop`, `delete` and `move-storage`."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -8,7 +7,6 @@ import typer
 from search import study
 from search.cli.options import StudyName, Yes
 from search.cli.steps import answer_status, ask
-from search.errors import BadInput
 from search.session import Session
 
 
@@ -30,9 +28,11 @@ def delete(
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
-    if not yes and not sys.stdin.isatty():
-        raise BadInput(f"delete {stored.name}: give --yes to delete it for good")
-    ask(yes, f"Delete study {stored.name} with all its trials and checkpoints?")
+    ask(
+        yes,
+        f"Delete study {stored.name} with all its trials and checkpoints?",
+        f"delete {stored.name}: give --yes to delete it for good",
+    )
     pictures = artifacts.named_in(storage, stored)
     study.delete_study(storage, stored, session.data_dir)
     if stored.moved_to is None:

@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from search.errors import BadInput, Interrupted
 from search.job import Job
@@ -39,13 +39,28 @@ def new_job(session: Session, threads: int, device: str, study_uid: str | None =
     return Job(session.storage_url, root, study_uid, threads, device)
 
 
-def ask(yes: bool, question: str) -> None:
-    """Asks when a person is there to answer."""
-    if yes or not sys.stdin.isatty():
+def ask(yes: bool, question: str, unasked: str) -> None:
+    """Asks before what cannot be undone, unless `--yes` was given.
+
+    Raises:
+        BadInput: there is no terminal to ask on; `unasked` says what is missing.
+        Interrupted: the answer is not yes.
+    """
+    if yes:
         return
+    if not _is_terminal(sys.stdin):
+        raise BadInput(unasked)
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):  # the end of the input: the cursor still stands there
+        print(file=sys.stderr)
+    if answer.strip().lower() not in ("y", "yes"):
         raise Interrupted("nothing was done")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person may sit at a stream; one that the process began without is None."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def answer_status(session: Session, storage: "Storage", stored: "StoredStudy") -> None:

@@ -244,7 +244,7 @@ def test_people_are_answered_without_json(finished: Bed) -> None:
         ("corpus", finished.root / "words.txt"),
         ("preview", finished.root / "tiny.toml", "--workers", 1),
         ("replay", "tiny", 0),
-        ("test", "tiny"),
+        ("test", "tiny", "--yes"),
     ):
         answer = finished.cli(*command)
         assert 0 == answer.status, answer.err
@@ -338,7 +338,7 @@ def test_ten_words_are_enough(bed: Bed) -> None:
     stored = bed.create(study={"corpus": str(corpus)}, budget={"trials": 3})
     bed.work(stored)
     assert 3 == len(bed.outcomes(stored))
-    assert bed.json("test", "tiny")["test_loss"] > 0
+    assert bed.json("test", "tiny", "--yes")["test_loss"] > 0
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_odd_words_can_be_searched(name: str, words: list[str], bed: Bed) -> Non
     assert 2 == len(bed.outcomes(stored))
     assert STATUS <= bed.json("status", name).keys()
     assert all(set(word) <= set("".join(words)) for word in bed.json("sample", name, "--seed", 1))
-    assert bed.json("test", name)["test_loss"] >= 0
+    assert bed.json("test", name, "--yes")["test_loss"] >= 0
 
 
 @pytest.mark.parametrize("verb", ["run", "submit", "preview", "train"])

@@ -55,19 +55,19 @@ def test_without_a_word_in_the_file_nothing_changes(finished: Bed) -> None:
     assert 1 <= len(view["ensemble"]["members"]) <= 3
     assert all(MEMBER == member.keys() for member in view["ensemble"]["members"])
     assert [] == recorded(finished)
-    assert finished.json("test", "tiny")["ensemble"] is False
+    assert finished.json("test", "tiny", "--yes")["ensemble"] is False
 
 
 def test_the_file_names_the_ensemble_the_winner(named: Bed) -> None:
     """`test` opens the split for exactly the models that `confirm` chose; once."""
     (row,) = recorded(named)
-    found = named.json("test", "tiny")
+    found = named.json("test", "tiny", "--yes")
     assert found["ensemble"] is True
     assert row.dev_loss == found["dev_loss"]
     chosen = [(m["trial"], m["checkpoint_sha256"], m["share"]) for m in row.members]
     told = [(m["trial"], m["checkpoint_sha256"], m["share"]) for m in found["per_model"]]
     assert chosen == told
-    assert found["test_loss"] == named.json("test", "tiny")["test_loss"]
+    assert found["test_loss"] == named.json("test", "tiny", "--yes")["test_loss"]
     assert "an ensemble of" in named.cli("test", "tiny").out
     named.json("report", "tiny", "-o", named.root / "page.html")
     assert "for an ensemble of" in (named.root / "page.html").read_text()
@@ -77,7 +77,7 @@ def test_the_test_loss_is_that_of_the_averaged_probabilities(named: Bed) -> None
     """Counted here from the checkpoints, character by character."""
     words = some_words()
     random.Random(42).shuffle(words)
-    found = named.json("test", "tiny")
+    found = named.json("test", "tiny", "--yes")
     files = {checkpoint.load(path)[0]: path for path in checkpoints(named)}
     by_hash = {sha256(path): model for model, path in files.items()}
     likelihood = sum(
@@ -102,16 +102,16 @@ def test_another_number_wants_another_choice(named: Bed) -> None:
     named.create(confirm={"ensemble": 2})
     assert 2 == named.cli("test", "tiny", "--yes").status
     named.json("confirm", "tiny", "--top", 1, "--seeds", 1)
-    assert 2 >= len(named.json("test", "tiny")["per_model"])
+    assert 2 >= len(named.json("test", "tiny", "--yes")["per_model"])
 
 
 def test_after_the_test_no_mind_can_be_changed(named: Bed) -> None:
     """The study is closed: neither its file nor `confirm` can name another winner (exit 3)."""
-    opened = named.json("test", "tiny")
+    opened = named.json("test", "tiny", "--yes")
     path = named.file(confirm={"ensemble": 0})
     assert 3 == named.cli("run", path).status
     assert 3 == named.cli("confirm", "tiny", "--seeds", 1).status
-    assert opened["per_model"] == named.json("test", "tiny")["per_model"]
+    assert opened["per_model"] == named.json("test", "tiny", "--yes")["per_model"]
     assert 3 == study.resolve(named.storage, "tiny").spec.confirm.ensemble
 
 

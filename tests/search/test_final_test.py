@@ -1,5 +1,6 @@
 """The test split: opened once, for a checkpoint that is known beforehand, and never again."""
 
+import io
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from bed import Bed, ended, run_python, some_words
+from bed import Answer, Bed, ended, run_python, some_words
 from sqlalchemy import select
 
 from makemore_core import checkpoint
@@ -47,8 +48,8 @@ def winners_checkpoint(bed: Bed) -> Path:
 
 def test_the_first_opening_and_every_later_one(finished: Bed) -> None:
     """The first answer is recorded; later ones are that record, with its date, exit 0."""
-    first = finished.json("test", "tiny")
-    again = finished.json("test", "tiny", "--yes")
+    first = finished.json("test", "tiny", "--yes")
+    again = finished.json("test", "tiny")
     assert KEYS == first.keys() == again.keys()
     assert (True, False) == (first.pop("first_time"), again.pop("first_time"))
     assert first == again
@@ -65,7 +66,7 @@ def test_the_answer_is_the_mean_over_the_test_words(finished: Bed) -> None:
     words = some_words()
     random.Random(42).shuffle(words)
     model, _ = checkpoint.load(winners_checkpoint(finished))
-    found = finished.json("test", "tiny")
+    found = finished.json("test", "tiny", "--yes")
     nats = [_nats(model, word) for word in words[180:]]
     characters = [len(word) + 1 for word in words[180:]]
     assert pytest.approx(sum(nats) / sum(characters), abs=1e-5) == found["test_loss"]
@@ -107,7 +108,7 @@ def test_the_interval_covers_what_it_should() -> None:
 def test_a_tested_study_takes_no_further_trials(finished: Bed) -> None:
     """After its test a study is closed: `run` is refused with 3, in one line, and changes
     nothing, however many trials are asked for."""
-    finished.json("test", "tiny")
+    finished.json("test", "tiny", "--yes")
     assert "closed" == finished.json("status", "tiny")["state"]
     before = finished.json("trials", "tiny")
     for options in ((), ("--trials", 50)):
@@ -132,7 +133,7 @@ def test_a_tampered_checkpoint_opens_nothing(finished: Bed) -> None:
     assert 2 == finished.cli("test", "tiny", "--yes").status
     assert [] == openings(finished)
     path.write_bytes(whole)
-    assert finished.json("test", "tiny")["first_time"]
+    assert finished.json("test", "tiny", "--yes")["first_time"]
 
 
 def test_a_study_without_a_complete_trial_opens_nothing(bed: Bed) -> None:
@@ -146,7 +147,7 @@ def test_a_study_without_a_complete_trial_opens_nothing(bed: Bed) -> None:
 
 def test_two_tests_at_once_are_one_opening(finished: Bed) -> None:
     """Of two processes one is the first; both give the same answer."""
-    processes = [finished.start("test", "tiny", "--json") for _ in range(2)]
+    processes = [finished.start("test", "tiny", "--json", "--yes") for _ in range(2)]
     answers = [ended(process) for process in processes]
     assert [0, 0] == [answer.status for answer in answers], [a.err for a in answers]
     assert [False, True] == sorted(answer.json["first_time"] for answer in answers)
@@ -174,31 +175,31 @@ def test_a_test_killed_before_its_result_is_finished_by_the_next(bed: Bed) -> No
     (opened,) = openings(bed)
     assert opened.result is None
     assert 3 == bed.cli("run", bed.root / "tiny.toml", "--trials", 3).status
-    found = bed.json("test", "tiny")
+    found = bed.json("test", "tiny", "--yes")
     (closed,) = openings(bed)
     assert (opened.claimed_at, opened.trial) == (closed.claimed_at, closed.trial)
     assert closed.trial == found["trial"]
-    assert found["test_loss"] == bed.json("test", "tiny")["test_loss"]
+    assert found["test_loss"] == bed.json("test", "tiny", "--yes")["test_loss"]
 
 
 def test_later_studies_are_told_who_opened_the_split_before(finished: Bed) -> None:
     """Studies that open the same split of the same corpus later are told, also of a study that has
     been deleted since; another split is another matter."""
-    assert [] == finished.json("test", "tiny")["opened_before"]
+    assert [] == finished.json("test", "tiny", "--yes")["opened_before"]
     first = study.resolve(finished.storage, "tiny")
     study.delete_study(finished.storage, first, finished.data_dir)
     for name, seeds in (("second", {}), ("other split", {"split_seed": 7})):
         stored = finished.create(study={"name": name, **seeds}, budget={"trials": 1})
         finished.work(stored)
-    told = finished.json("test", "second")["opened_before"]
+    told = finished.json("test", "second", "--yes")["opened_before"]
     assert ["tiny"] == [each["study"] for each in told]
-    assert [] == finished.json("test", "other split")["opened_before"]
-    assert told == finished.json("test", "second")["opened_before"]
+    assert [] == finished.json("test", "other split", "--yes")["opened_before"]
+    assert told == finished.json("test", "second", "--yes")["opened_before"]
 
 
 def test_the_record_outlives_its_study(finished: Bed) -> None:
     """`delete` takes trials and checkpoints, never the record of the opening."""
-    answer = finished.json("test", "tiny")
+    answer = finished.json("test", "tiny", "--yes")
     finished.json("delete", "tiny", "--yes")
     (record,) = openings(finished)
     assert ("tiny", answer["trial"]) == (record.study_name, record.trial)
@@ -207,28 +208,78 @@ def test_the_record_outlives_its_study(finished: Bed) -> None:
 
 def test_the_dashboard_sees_nothing_of_the_test(finished: Bed) -> None:
     """No test loss stands in what Optuna stores, which the dashboard shows."""
-    loss = finished.json("test", "tiny")["test_loss"]
+    loss = finished.json("test", "tiny", "--yes")["test_loss"]
     shown = finished.storage.optuna.get_all_studies()[0]
     assert repr(loss)[:8] not in json.dumps([shown.user_attrs, shown.system_attrs])
     trials = finished.storage.optuna.get_all_trials(shown._study_id)
     assert repr(loss)[:8] not in repr(trials)
 
 
-def test_a_person_is_asked_first(finished: Bed) -> None:
-    """On a terminal `test` asks, and does nothing when the answer is no."""
+def on_a_terminal(bed: Bed, answer: bytes, *arguments: str) -> Answer:
+    """The program with a terminal as its standard input, where somebody answers."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "search", *finished.told("test", "tiny")],
+        [sys.executable, "-m", "search", *bed.told(*arguments)],
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     os.close(theirs)
-    os.write(ours, b"n\n")
-    out, err = process.communicate(timeout=60)
+    os.write(ours, answer)
+    answered = ended(process)
     os.close(ours)
-    assert 130 == process.returncode
-    assert "once and for good" in err
-    assert "" == out
+    return answered
+
+
+END_OF_INPUT = b"\x04"
+
+
+@pytest.mark.parametrize("answer", [b"n\n", b"\n", b"never\n", END_OF_INPUT])
+def test_a_person_is_asked_first(finished: Bed, answer: bytes) -> None:
+    """On a terminal `test` asks on standard error, with --json too; whatever is not yes, the end of
+    the input included, opens nothing and ends with 130."""
+    answered = on_a_terminal(finished, answer, "test", "tiny", "--json")
+    assert 130 == answered.status
+    assert "once and for good" in answered.err
+    assert "Traceback" not in answered.err
+    assert "" == answered.out
     assert [] == openings(finished)
+
+
+def test_a_person_may_say_yes(finished: Bed) -> None:
+    """After a yes the answer is the only thing on standard output."""
+    answered = on_a_terminal(finished, b"Yes\n", "test", "tiny", "--json")
+    assert 0 == answered.status, answered.err
+    assert answered.json["first_time"]
+
+
+class Terminal(io.StringIO):
+    """A standard input that a person sits at, or does not."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+
+@pytest.mark.parametrize("standard_input", ["missing", "closed", "no terminal"])
+def test_without_a_terminal_nothing_is_undone_unasked(
+    finished: Bed, monkeypatch: pytest.MonkeyPatch, standard_input: str
+) -> None:
+    """Where nobody can be asked, `test` and `delete` need --yes: 2, one line, nothing is done; what
+    has been opened is shown without it."""
+    stream = None if standard_input == "missing" else Terminal(standard_input != "no terminal")
+    if stream is not None and standard_input == "closed":
+        stream.close()
+    monkeypatch.setattr(sys, "stdin", stream)
+    for command in (("test", "tiny"), ("test", "tiny", "--json"), ("delete", "tiny")):
+        answer = finished.cli(*command)
+        assert (2, "") == (answer.status, answer.out)
+        assert "--yes" in answer.complaint
+    assert [] == openings(finished)
+    assert "done" == finished.json("status", "tiny")["state"]
+    opened = finished.json("test", "tiny", "--yes")
+    assert {**opened, "first_time": False} == finished.json("test", "tiny")
