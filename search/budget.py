@@ -191,14 +191,12 @@ def neediest(storage: Storage) -> StoredStudy | None:
     studies, attempts = tables.studies, tables.attempts
     candidates = []
     with storage.read() as connection:
-        last_start = dict(
+        last_start: dict[str, float] = dict(
             connection.execute(
                 select(attempts.c.study_uid, func.max(attempts.c.started_at)).group_by(
                     attempts.c.study_uid
                 )
-            )
-            .tuples()
-            .all()
+            ).all()
         )
         for row in connection.execute(
             select(studies).where(

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.sql import ColumnElement
 
+from search import tables
 from search.errors import SearchError
 from search.storage import create_storage
 
@@ -40,16 +41,18 @@ def names_of_tables() -> list[str]:
     """The tables that hold studies, Optuna's and ours, each after those that it refers to.
 
     They are looked up in a database made for that, since a shared one may hold others. What a new
-    database holds already describes its schema, and is left out.
+    database holds already describes its schema, and is left out; so is who serves it, which says
+    nothing of another one.
     """
     with tempfile.TemporaryDirectory() as place:
         storage = create_storage(f"sqlite:///{place}/new.db")
         metadata = MetaData()
         metadata.reflect(storage.engine)
-        names = [table.name for table in metadata.sorted_tables]
+        found = [table.name for table in metadata.sorted_tables]
+        names = [name for name in found if name != tables.services.name]
         with storage.read() as connection:
-            tables = Tables(connection, names)
-            empty = [name for name in names if not tables.count(name)]
+            counted = Tables(connection, names)
+            empty = [name for name in names if not counted.count(name)]
         storage.close()
     return empty
 

@@ -53,11 +53,23 @@ def _moved_studies(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE makemore_studies ADD COLUMN moved_to TEXT"))
 
 
+def _services(connection: Connection) -> None:
+    """Version 6: whether anybody works on whatever is submitted."""
+    connection.execute(
+        text(
+            "CREATE TABLE makemore_services ("
+            "id VARCHAR(32) NOT NULL PRIMARY KEY, host TEXT NOT NULL,"
+            " pid INTEGER NOT NULL, seen_at FLOAT NOT NULL)"
+        )
+    )
+
+
 MIGRATIONS: Sequence[Migration] = (
     _corpora_and_artifacts,
     _ensembles,
     _attempts_by_loss,
     _moved_studies,
+    _services,
 )
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 

@@ -15,6 +15,7 @@ from search.illustration.artifacts import Gallery
 from search.job import Job
 from search.local_launcher import LocalLauncher
 from search.paths import DataDir
+from search.services import serving
 from search.storage import Storage, open_storage, told_error
 from search.supervisor import EveryStudy, Supervisor
 from search.web import dashboard
@@ -40,7 +41,13 @@ def serve(
     work = EveryStudy(storage)
     with ExitStack() as stack:
         launcher = stack.enter_context(closing(LocalLauncher(data_dir, workers, job.threads)))
-        supervisor = Supervisor(storage, work, launcher, job, Gallery(storage, data_dir).update)
+        service, gallery = stack.enter_context(serving(storage)), Gallery(storage, data_dir)
+
+        def watch() -> None:
+            service.beat()
+            gallery.update()
+
+        supervisor = Supervisor(storage, work, launcher, job, watch)
         health = _health(storage, supervisor, workers)
         access = replace(access, public={**access.public, "/healthz": health})
         # A storage of its own: the dashboard's connections refuse to write.

@@ -9,6 +9,7 @@
     makemore_confirmations  the best configurations, trained again on fresh seeds
     makemore_ensembles   the models whose averaged probabilities do best, where a study wants that
     makemore_openings    openings of a test split; these outlive their study
+    makemore_services    one row for each process that works on whatever open studies there are
 
 A slot is the unit of the budget: it is created under a lock, tried until one attempt finishes, and
 counted once. `ordinal` counts configurations; an Optuna trial number counts attempts.
@@ -36,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -86,6 +87,16 @@ workers = Table(
     Column("ended_at", Float),
     Index("makemore_workers_by_study", "study_uid"),
 )
+
+services = Table(
+    "makemore_services",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)
+"""A `serve`, or a `worker` without a study: an idle one stands in no study's workers."""
 
 attempts = Table(
     "makemore_attempts",

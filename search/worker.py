@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from search.objective import Bench
 from search.paths import DataDir
 from search.quick_trials import QuickStorage
 from search.rivals import Rivals
+from search.services import Service, serving
 from search.storage import Storage, Trouble, open_storage
 from search.study import StoredStudy
 
@@ -97,7 +98,15 @@ class Worker:
 
     def work_on_all(self) -> None:
         """Works on every open study in turn, a fair share each, until it is interrupted."""
+        # A service's workers have its row.
+        alone = serving(self._storage) if not self._job.supervised else nullcontext()
+        with alone as service:
+            self._work_on_all(service)
+
+    def _work_on_all(self, service: Service | None) -> None:
         while True:
+            if service is not None:
+                service.beat()
             stored = budget.neediest(self._storage)
             if stored is None:
                 self._raise_if_interrupted()

@@ -46,6 +46,7 @@ def made_old(url: str) -> Iterator[Engine]:
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX makemore_attempts_by_loss"))
+        connection.execute(text("DROP TABLE makemore_services"))
         connection.execute(text("DROP TABLE makemore_ensembles"))
         connection.execute(text("DROP TABLE makemore_corpora"))
         for column in ("artifacts", "moved_to"):
