@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from makemore_core import ngram
 from makemore_core.contexts import CountedContexts, count_contexts, count_examples
 from makemore_core.corpus import Corpus
+from makemore_core.ngram import ContextTree
 from makemore_core.splits import split
+
+MAX_WRITTEN_OUT = 1 << 22
+"""Numbers that an n-gram's expectation may take; a training holds some 24 bytes for each of them.
+30,000 names have 2.6 million, 20,000 words of 3,000 characters a hundred million."""
+
+MAX_KEPT_BYTES = 1 << 28
+"""Contexts of block sizes beyond the one in use are kept up to this size."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +31,29 @@ class BlockData:
     dev_unseen_count: NDArray[np.int64]  # (P of dev,) counts from words that train does not hold
 
     @cached_property
-    def expected(self) -> NDArray[np.float32]:
-        """How likely each character follows each train context, by an n-gram. (U, V)"""
+    def expected(self) -> NDArray[np.float32] | ContextTree:
+        """How likely each character follows each train context, by an n-gram."""
         return expectation(self.train, self.vocabulary)
 
+    @property
+    def nbytes(self) -> int:
+        """What its arrays take in memory, those included that are made at their first use."""
+        held = [self.dev_unseen_count, self.__dict__.get("expected")]
+        held += [*vars(self.train).values(), *vars(self.dev).values()]
+        return sum(each.nbytes for each in held if isinstance(each, (np.ndarray, ContextTree)))
 
-def expectation(counted: CountedContexts, vocabulary: str) -> NDArray[np.float32]:
+
+def expectation(
+    counted: CountedContexts, vocabulary: str, most: int = MAX_WRITTEN_OUT
+) -> NDArray[np.float32] | ContextTree:
     """What an n-gram expects after each of the contexts it was fitted on, all of which it sees.
 
-    Kneser-Ney, interpolated, of as many orders as the contexts have characters, and one. (U, V)
+    Kneser-Ney, interpolated, of as many orders as the contexts have characters, and one. Written
+    out (U, V) if those are at most so many numbers.
     """
     model = ngram.fit_counted(counted, vocabulary, counted.contexts.shape[1] + 1)
+    if len(counted.contexts) * len(vocabulary) > most:
+        return model.tree(counted.contexts)
     return model.distributions(counted.contexts).astype(np.float32)
 
 
@@ -53,10 +73,18 @@ class Data:
         return cls(corpus.vocabulary, splits.train, splits.dev)
 
     def at_block_size(self, block_size: int) -> BlockData:
-        """The contexts of a block size; built at the first call, then kept."""
-        if block_size not in self._blocks:
-            self._blocks[block_size] = self._build(block_size)
-        return self._blocks[block_size]
+        """The contexts of a block size; built at the first call, then kept while there is room."""
+        found = self._blocks.pop(block_size, None)
+        if found is None:
+            self._make_room()
+            found = self._build(block_size)
+        self._blocks[block_size] = found  # the last of them is the one in use
+        return found
+
+    def _make_room(self) -> None:
+        """Drops block sizes, the one that was not used for longest first."""
+        while sum(each.nbytes for each in self._blocks.values()) > MAX_KEPT_BYTES:
+            del self._blocks[next(iter(self._blocks))]
 
     def _build(self, block_size: int) -> BlockData:
         seen = set(self.train_words)

@@ -92,3 +92,114 @@ def draw_sampled(
             weight[s, u] += share
             pair_weight[entry] += share
         used[s] = u + 1
+
+
+@kernel
+def smoothed_targets(
+    rows, smoothing, offsets, next_of_pair, count, longest, shorter, start, next_character,
+    discounted, left_over, targets
+):
+    """Writes out what follows each row's context: its counts, and a share as an n-gram expects.
+
+    Args:
+        rows: (U,) contexts; offsets, next_of_pair, count: of all contexts, see `contexts.py`.
+        longest, ..., left_over: the n-gram, see `ngram.ContextTree`.
+        targets: (U * V,) the result; each row's sum to one.
+    """
+    symbols = targets.size // rows.size
+    for u in range(rows.size):
+        out = targets[u * symbols:(u + 1) * symbols]
+        out[:] = np.float32(0.0)
+        share, node = np.float32(smoothing), longest[rows[u]]
+        while node >= 0:
+            for p in range(start[node], start[node + 1]):
+                out[next_character[p]] += share * discounted[p]
+            share *= left_over[node]
+            node = shorter[node]
+        share /= np.float32(symbols)
+        for v in range(symbols):
+            out[v] += share
+        first, last = offsets[rows[u]], offsets[rows[u] + 1]
+        frequency = 0.0
+        for p in range(first, last):
+            frequency += count[p]
+        share = np.float32((1.0 - smoothing) / frequency)
+        for p in range(first, last):
+            out[next_of_pair[p]] += share * np.float32(count[p])
+
+
+@kernel
+def _draw_counted(position, offsets, next_of_pair, count, row):
+    """The character that follows a context, by its counts, at a position in (0, 1)."""
+    first, last = offsets[row], offsets[row + 1]
+    frequency = 0.0
+    for p in range(first, last):
+        frequency += count[p]
+    left = position * frequency
+    for p in range(first, last - 1):
+        left -= count[p]
+        if left < 0:
+            return next_of_pair[p]
+    return next_of_pair[last - 1]
+
+
+@kernel
+def _draw_expected_character(
+    position, symbols, node, shorter, start, next_character, discounted, left_over
+):
+    """The character that an n-gram has at a position in (0, 1) of what it expects."""
+    while node >= 0:
+        for p in range(start[node], start[node + 1]):
+            position -= discounted[p]
+            if position < 0:
+                return next_character[p]
+        position = min(position / left_over[node], 1.0)
+        node = shorter[node]
+    return np.int32(min(int(position * symbols), symbols - 1))
+
+
+@kernel
+def draw_smoothed(
+    key, mask_key, first_step, cumulative, guide, smoothing, offsets, next_of_pair, count, symbols,
+    longest, shorter, start, tree_character, discounted, left_over, next_character, pair_weight,
+    used, rows, weight, pair_start, pair_end, row_keys
+):
+    """As `draw_sampled`, of targets that an n-gram smooths and that are never written out.
+
+    A position among all examples says which context (`cumulative`, of contexts), and how far into
+    it, which character.
+    """
+    steps, size = rows.shape[0], next_character.size // rows.shape[0]
+    share = np.float32(1.0 / size)
+    reached = np.empty(size + 1)
+    for s in range(steps):
+        base = (first_step + np.uint64(s)) << np.uint64(21)
+        total = 0.0
+        for i in range(size + 1):
+            total -= math.log(_uniform(key, base + np.uint64(i)))
+            reached[i] = total
+        u, entry = -1, s * size
+        for i in range(size):
+            position = reached[i] / total
+            row = _find(cumulative, guide, position)
+            if u < 0 or row != rows[s, u]:
+                u += 1
+                rows[s, u], weight[s, u] = row, 0.0
+                pair_start[s, u] = entry
+                row_keys[s, u] = np.uint32(_mix(mask_key, base + np.uint64(u)) >> np.uint64(32))
+            width = cumulative[row + 1] - cumulative[row]
+            inside = min(max((position - cumulative[row]) / width, 0.0), 1.0)
+            if inside < smoothing:
+                next_character[entry] = _draw_expected_character(
+                    inside / smoothing, symbols, longest[row], shorter, start, tree_character,
+                    discounted, left_over
+                )
+            else:
+                next_character[entry] = _draw_counted(
+                    (inside - smoothing) / (1.0 - smoothing), offsets, next_of_pair, count, row
+                )
+            pair_weight[entry] = share
+            entry += 1
+            pair_end[s, u] = entry
+            weight[s, u] += share
+        used[s] = u + 1

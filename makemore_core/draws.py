@@ -13,13 +13,15 @@ with their number as its weight. That is the same mathematics, and no approximat
 Smoothing gives a share of each target to what an interpolated Kneser-Ney n-gram, fitted on the same
 train words, expects after the context: label smoothing (Szegedy et al. 2016, section 7), though not
 towards the uniform distribution but towards an estimate that knows what follows shorter contexts.
-A context that occurs once or twice would teach its few successors with too much confidence.
+A context that occurs once or twice would teach its few successors with too much confidence. What
+the n-gram expects is written out once, a number for each context and character, where that is not
+too much; of a large alphabet, whose rows would fill the memory, it is for each batch's rows alone.
 
 Draws are hashes of (seed, step, place), so any block of steps can be made again without any state.
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +29,13 @@ from numpy.typing import NDArray
 
 from makemore_core.config import TrialConfig
 from makemore_core.contexts import CountedContexts, Counts
-from makemore_core.draw_kernels import draw_expected, draw_sampled
+from makemore_core.draw_kernels import (
+    draw_expected,
+    draw_sampled,
+    draw_smoothed,
+    smoothed_targets,
+)
+from makemore_core.ngram import ContextTree
 from makemore_core.randomness import generator, key
 
 FREQUENCY_POWER = 0.75
@@ -67,6 +75,13 @@ def smoothed(
     )
 
 
+def _arrays(tree: ContextTree) -> tuple[NDArray[Any], ...]:
+    """A tree as the kernels take it."""
+    return (
+        tree.longest, tree.shorter, tree.start, tree.next_character, tree.discounted, tree.left_over
+    )  # fmt: skip
+
+
 class Draws:
     """The batches of a run, made `block` steps at a time, and the keys of its dropout."""
 
@@ -76,11 +91,16 @@ class Draws:
         counted: CountedContexts,
         seed: int,
         block: int,
-        expected: NDArray[np.float32] | None = None,
+        expected: NDArray[np.float32] | ContextTree | None = None,
     ) -> None:
-        """`expected` (U, V): what an n-gram expects after each context; None: no smoothing."""
-        if expected is not None:
+        """`expected`: what an n-gram expects after each context, written out (U, V) or not; None:
+        no smoothing."""
+        self._tree: tuple[NDArray[Any], ...] | None = None
+        if isinstance(expected, ContextTree):
+            self._tree, self._symbols = _arrays(expected), expected.symbols
+        elif expected is not None:
             counted = smoothed(counted, expected, config.smoothing)
+        self._smoothing = config.smoothing
         self.block = max(1, min(block, BLOCK_DRAWS // config.batch_size))
         self.weighted = config.targets == "expected"
         self.counted, self._batch_size = counted, config.batch_size
@@ -116,12 +136,18 @@ class Draws:
         self._cumulative, self._guide = _guided(inclusion)
         self.most_rows = len(self._certain) + round(float(inclusion.sum()))
         self.usual_rows = float(self.most_rows)
+        if self._tree is not None:  # filled for each batch
+            self.next_character = np.tile(np.arange(self._symbols, dtype=np.int32), self.most_rows)
+            self.pair_weight = np.zeros(self.most_rows * self._symbols, np.float32)
+            return
         self.next_character = counted.next_character
         frequency_of_pair = np.repeat(counted.frequency, np.diff(counted.offsets))
         self.pair_weight = (counted.count / frequency_of_pair).astype(np.float32)
 
     def _prepare_sampled(self, batch_size: int) -> None:
-        self._cumulative, self._guide = _guided(self.counted.count)
+        counted = self.counted
+        measure = counted.count if self._tree is None else counted.frequency
+        self._cumulative, self._guide = _guided(measure)
         share = self.counted.frequency / self.counted.examples
         self.usual_rows = float((1.0 - (1.0 - share) ** batch_size).sum())
         self.most_rows = min(batch_size, len(self.counted.contexts))
@@ -129,19 +155,33 @@ class Draws:
         self.pair_weight = np.zeros(self.block * batch_size, np.float32)
 
     def at(self, number: int) -> Batch:
-        """The batch of step `number` (from 0); valid until one of another block is asked for."""
+        """The batch of step `number` (from 0); valid until another one is asked for."""
         index, place = divmod(number, self.block)
         if index != self._prepared:
             self._prepare(index)
         rows, weight, pair_start, pair_end, row_keys = self._batches
         used = self._used[place]
-        return Batch(
+        batch = Batch(
             rows[place, :used],
             weight[place, :used],
             pair_start[place, :used],
             pair_end[place, :used],
             row_keys[place, :used],
         )
+        if self.weighted and self._tree is not None:
+            self._write_out(batch, self._tree)
+        return batch
+
+    def _write_out(self, batch: Batch, tree: tuple[NDArray[Any], ...]) -> None:
+        """The targets of a batch, a number for each of its rows and each character."""
+        counted, symbols = self.counted, self._symbols
+        rows = len(batch.rows)
+        smoothed_targets(
+            batch.rows, self._smoothing, counted.offsets, counted.next_character, counted.count,
+            *tree, self.pair_weight[: rows * symbols],
+        )  # fmt: skip
+        batch.pair_start[:] = np.arange(rows) * symbols
+        batch.pair_end[:] = batch.pair_start + symbols
 
     def _prepare(self, index: int) -> None:
         counted, first_step = self.counted, np.uint64(index * self.block)
@@ -150,6 +190,13 @@ class Draws:
                 self._key, self._mask_key, first_step, self._certain, self._certain_weight,
                 self._uncertain, self._uncertain_weight, self._cumulative, self._guide,
                 counted.offsets, *self._batches,
+            )  # fmt: skip
+        elif self._tree is not None:
+            draw_smoothed(
+                self._key, self._mask_key, first_step, self._cumulative, self._guide,
+                self._smoothing, counted.offsets, counted.next_character, counted.count,
+                self._symbols, *self._tree, self.next_character, self.pair_weight, self._used,
+                *self._batches,
             )  # fmt: skip
         else:
             draw_sampled(
@@ -164,7 +211,8 @@ class Draws:
         dense = np.zeros((len(batch.rows), symbols), np.float32)
         for u, (start, end) in enumerate(zip(batch.pair_start, batch.pair_end, strict=True)):
             scale = batch.weight[u] if self.weighted else np.float32(1.0)
-            dense[u, self.next_character[start:end]] = scale * self.pair_weight[start:end]
+            found = scale * self.pair_weight[start:end]
+            np.add.at(dense[u], self.next_character[start:end], found)  # some come twice
         return dense
 
 

@@ -16,7 +16,7 @@ the right, further padding adds nothing to it, and what follows it is counted by
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,30 @@ class Level:
 
 
 @dataclass(frozen=True)
+class ContextTree:
+    """An n-gram for the contexts it was fitted on, its levels one after the other: N contexts of
+    all lengths, P pairs. Where distributions written out would fill the memory; see `draws.py`.
+
+    What follows a context x is discounted[x] + left_over[x] * what follows the one one shorter;
+    below the root, which has no characters, lies the uniform distribution.
+    """
+
+    symbols: int
+    longest: NDArray[np.int32]  # (U,) of each context that was asked for, the longest known
+    shorter: NDArray[np.int32]  # (N,) the context without its oldest character; of the root -1
+    start: NDArray[np.int64]  # (N + 1,) where its pairs are
+    next_character: NDArray[np.int32]  # (P,)
+    discounted: NDArray[np.float32]  # (P,)
+    left_over: NDArray[np.float32]  # (N,)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        arrays = (getattr(self, field.name) for field in fields(self))
+        return sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
+
+
+@dataclass(frozen=True)
 class NgramModel:
     """An interpolated modified Kneser-Ney model; `levels[k]` has the contexts of k characters.
 
@@ -107,6 +131,29 @@ class NgramModel:
             seen = index >= 0
             found[seen] = dense[index[seen]]
         return found
+
+    def tree(self, contexts: NDArray[np.integer]) -> ContextTree:
+        """As `distributions`, in the memory that the counts take."""
+        base = len(self.vocabulary)
+        first = np.cumsum([0, *(len(level.contexts) for level in self.levels)])
+        longest = np.zeros(len(contexts), np.int32)
+        index = np.zeros(len(contexts), np.int64)
+        shorter, pairs = [np.array([-1])], [self.levels[0].pairs]
+        for length, level in enumerate(self.levels[1:], start=1):
+            index = _find(level.contexts, index * base + contexts[:, -length])
+            longest[index >= 0] = first[length] + index[index >= 0]
+            shorter.append(first[length - 1] + level.contexts // base)
+            pairs.append(first[length] * base + level.pairs)
+        every = np.concatenate(pairs)  # index of the context among all * V + next character
+        return ContextTree(
+            symbols=base,
+            longest=longest,
+            shorter=np.concatenate(shorter).astype(np.int32),
+            start=np.searchsorted(every, np.arange(first[-1] + 1) * base),
+            next_character=(every % base).astype(np.int32),
+            discounted=_joined([level.discounted for level in self.levels]),
+            left_over=_joined([level.left_over for level in self.levels]),
+        )
 
     def log_probabilities(self, counted: CountedContexts) -> Floats:
         """The log-probability of each (context, next character) pair, in nats. (P,)
@@ -278,6 +325,10 @@ def _check_words(words: Sequence[str], vocabulary: str) -> None:
         raise CorpusError("n-gram: no words to count")
     if not set().union(*words) <= set(vocabulary[1:]):
         raise foreign_character(words, vocabulary)
+
+
+def _joined(parts: Sequence[Floats]) -> NDArray[np.float32]:
+    return np.concatenate(parts).astype(np.float32)
 
 
 def _find(ordered: Integers, wanted: Integers) -> Integers:

@@ -1,7 +1,10 @@
 """Compiles every kernel once, so that no first trial waits for it."""
 
+from dataclasses import replace
+
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data import Data, expectation
+from makemore_core.draws import Draws
 from makemore_core.trainer import train
 
 
@@ -23,3 +26,7 @@ def warm_up() -> None:
     )  # fmt: skip
     train(plain, data, 0)
     train(folded, data, 0)
+    counted = data.at_block_size(2).train
+    for targets in ("expected", "sampled"):  # smoothed ones, as of a large alphabet
+        smoothed = replace(plain, targets=targets, smoothing=0.5)
+        Draws(smoothed, counted, 0, 1, expectation(counted, data.vocabulary, most=0)).at(0)

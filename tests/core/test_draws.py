@@ -1,5 +1,8 @@
 """Which contexts a batch holds, and with what weights."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,19 +13,25 @@ from toys import word_lists
 from makemore_core import ngram
 from makemore_core.config import TrialConfig
 from makemore_core.contexts import count_contexts
-from makemore_core.data import expectation
+from makemore_core.data import MAX_WRITTEN_OUT, Data, expectation
 from makemore_core.draws import Draws, stratify
+from makemore_core.ngram import ContextTree
+from makemore_core.trainer import draws_of
 
 STEPS = 600
 
 
 def drawn(
-    words: tuple[str, ...], targets: str, batch_size: int, smoothing: float = 0.0
+    words: tuple[str, ...],
+    targets: str,
+    batch_size: int,
+    smoothing: float = 0.0,
+    most: int = MAX_WRITTEN_OUT,
 ) -> tuple[Draws, int]:
     vocabulary = alphabet_of(words)
     config = TrialConfig(targets=targets, batch_size=batch_size, smoothing=smoothing)
     counted = count_contexts(words, vocabulary, 2)
-    expected = expectation(counted, vocabulary) if smoothing else None
+    expected = expectation(counted, vocabulary, most) if smoothing else None
     return Draws(config, counted, 5, 16, expected), len(vocabulary)
 
 
@@ -31,15 +40,16 @@ def alphabet_of(words: tuple[str, ...]) -> str:
 
 
 @pytest.mark.parametrize("targets", ["sampled", "expected"])
-@pytest.mark.parametrize("smoothing", [0.0, 0.25])
+@pytest.mark.parametrize(("smoothing", "most"), [(0.0, 0), (0.25, MAX_WRITTEN_OUT), (0.25, 0)])
 @settings(max_examples=15)
 @given(words=word_lists(), batch_size=st.integers(1, 30))
 def test_the_mean_batch_is_the_training_split(
-    targets: str, smoothing: float, words: tuple[str, ...], batch_size: int
+    targets: str, smoothing: float, most: int, words: tuple[str, ...], batch_size: int
 ) -> None:
     """Unbiased: the mean weight of each (context, next character) is its share of the examples; of
-    smoothed ones, that share and the n-gram's probability, as they are mixed."""
-    draws, symbols = drawn(words, targets, batch_size, smoothing)
+    smoothed ones, that share and the n-gram's probability, as they are mixed; whether the n-gram's
+    are written out beforehand or not."""
+    draws, symbols = drawn(words, targets, batch_size, smoothing, most)
     counted = count_contexts(words, alphabet_of(words), 2)
     found = np.zeros((len(counted.contexts), symbols))
     square = np.zeros_like(found)
@@ -62,6 +72,61 @@ def test_the_mean_batch_is_the_training_split(
 
 def context_of(row: NDArray[np.int32], words: tuple[str, ...]) -> str:
     return "".join(alphabet_of(words)[index] for index in row)
+
+
+@given(
+    words=word_lists(),
+    batch_size=st.integers(1, 60),
+    smoothing=st.floats(0.01, 1.0),
+    block_size=st.integers(1, 5),
+)
+def test_smoothed_targets_are_the_same_written_out_or_not(
+    words: tuple[str, ...], batch_size: int, smoothing: float, block_size: int
+) -> None:
+    """Each row's are its counts and what the n-gram expects, as they are mixed."""
+    vocabulary = alphabet_of(words)
+    config = TrialConfig(batch_size=batch_size, smoothing=smoothing)
+    counted = count_contexts(words, vocabulary, block_size)
+    expected = smoothing * expectation(counted, vocabulary, MAX_WRITTEN_OUT)
+    shares = counted.count / counted.frequency[counted.row_of_pair]
+    expected[counted.row_of_pair, counted.next_character] += (1 - smoothing) * shares
+    draws = Draws(config, counted, 5, 4, expectation(counted, vocabulary, 0))
+    for step in (0, 3, 4, 2):
+        batch = draws.at(step)
+        found = draws.dense_targets(batch, len(vocabulary))
+        wanted = batch.weight[:, None] * expected[batch.rows]
+        assert np.allclose(wanted, found, rtol=1e-4, atol=1e-7)
+
+
+def test_smoothing_takes_the_memory_of_the_counts_where_the_alphabet_is_large() -> None:
+    """Words of 3,000 different characters, smoothed: what is held is a small share of a number for
+    each context and character."""
+    rng = np.random.default_rng(1)
+    codes = rng.zipf(1.3, 30_000) % 3_000 + 0x4E00
+    words = tuple("".join(map(chr, each)) for each in codes.reshape(-1, 3))
+    data = Data("." + "".join(sorted(set("".join(words)))), words, words[:50])
+    block = data.at_block_size(4)
+    config = TrialConfig(block_size=4, batch_size=128, smoothing=0.3)
+    tracemalloc.start()
+    draws_of(config, block, 1).at(0)
+    draws_of(replace(config, targets="sampled"), block, 1).at(0)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(block.expected, ContextTree)
+    assert taken < 4 * len(block.train.contexts) * len(data.vocabulary) / 2
+
+
+def test_block_sizes_are_kept_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was not used for longest goes first; the one in use stays."""
+    words = ("anna", "bob", "carla")
+    data = Data(".abclnor", words, words)
+    first = data.at_block_size(2)
+    assert first is data.at_block_size(2)
+    monkeypatch.setattr("makemore_core.data.MAX_KEPT_BYTES", 2 * first.nbytes)
+    for size in (3, 4, 5, 6):
+        data.at_block_size(size)
+    assert first is not data.at_block_size(2)
+    assert data.at_block_size(2) is data.at_block_size(2)
 
 
 @given(words=word_lists(), batch_size=st.integers(1, 60))
