@@ -60,3 +60,52 @@ def capacity(
         )
         on_point(points[-1])
     return points
+
+
+def verdict(points: Sequence[CapacityPoint]) -> str:
+    """Which size has the lowest dev loss, and what the others tell; losses as they are shown.
+
+    Smaller ones with a higher train loss underfit, larger ones with a lower train loss overfit.
+    Anything else, such as a larger one that is worse on both, is neither, and is told as it is.
+    """
+    best = min(points, key=lambda point: (_shown(point.dev_loss), point.hidden_width))
+    low, train = _shown(best.dev_loss), _shown(best.train_loss)
+    smaller = [p for p in points if p.hidden_width < best.hidden_width]
+    larger = [p for p in points if p.hidden_width > best.hidden_width]
+    equal = [p for p in larger if _shown(p.dev_loss) == low]
+    worse = [p for p in larger if p not in equal]
+    underfit = [p for p in smaller if _shown(p.train_loss) > train]
+    overfit = [p for p in worse if _shown(p.train_loss) < train]
+    told = [] if smaller else ["no smaller one was tried"]
+    told += _side("smaller", smaller, "underfit", underfit, "worse on dev alone")
+    told += [] if larger else ["no larger one was tried"]
+    told += [_told(equal, "is as good", "are as good")] if equal else []
+    told += _side("larger", worse, "overfit", overfit, "worse on train as well")
+    return (
+        f"lowest dev loss {best.dev_loss:.4f} at {best.hidden_width} hidden units (one seed): "
+        f"{', '.join(told)}"
+    )
+
+
+def _side(
+    which: str,
+    points: Sequence[CapacityPoint],
+    verb: str,
+    explained: Sequence[CapacityPoint],
+    otherwise: str,
+) -> list[str]:
+    """What the sizes on one side of the best do: all of them the same, or each by its width."""
+    others = [point for point in points if point not in explained]
+    if explained and not others:
+        return [f"{which} ones {verb}"]
+    told = [_told(explained, f"{verb}s", verb)] if explained else []
+    return [*told, _told(others, f"is {otherwise}", f"are {otherwise}")] if others else told
+
+
+def _told(points: Sequence[CapacityPoint], one: str, many: str) -> str:
+    widths = sorted({point.hidden_width for point in points})
+    return f"{' and '.join(map(str, widths))} {one if len(widths) == 1 else many}"
+
+
+def _shown(loss: float) -> float:
+    return round(loss, 4)

@@ -68,7 +68,7 @@ def capacity(
     output: Output = None,
 ) -> None:
     """Under- and overfitting: train and dev loss against model size, over a grid, with its plot."""
-    from makemore_core.capacity import CONFIG, WIDTHS, CapacityPoint
+    from makemore_core.capacity import CONFIG, WIDTHS, CapacityPoint, verdict
     from makemore_core.capacity import capacity as grid
     from search.illustration import lecture_pictures
 
@@ -86,11 +86,7 @@ def capacity(
 
     points = grid(config, data, seed, sizes, on_point=tell)
     _write(target, lecture_pictures.capacity(points))
-    best = min(points, key=lambda point: point.dev_loss)
-    text = (
-        f"lowest dev loss {best.dev_loss:.4f} at {best.hidden_width} hidden units (one seed): "
-        f"smaller ones underfit, larger ones overfit\n{target}"
-    )
+    text = f"{verdict(points)}\n{target}"
     session.answer({"points": [asdict(p) for p in points], "picture": str(target)}, text)
 
 

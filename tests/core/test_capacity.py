@@ -1,15 +1,18 @@
 """Loss against size, and networks of no hidden units."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from toys import WORDS, Bench, toy_data
 
 from makemore_core import checkpoint
-from makemore_core.capacity import CONFIG, capacity
+from makemore_core.capacity import CONFIG, CapacityPoint, capacity, verdict
 from makemore_core.config import TrialConfig
 from makemore_core.errors import ConfigError
 from makemore_core.evaluate import split_loss
@@ -34,6 +37,68 @@ def test_small_networks_underfit_and_large_ones_overfit() -> None:
     assert points[-1].dev_loss > points[0].dev_loss
     assert points[-1].dev_loss - points[-1].train_loss > 1
     assert [point.parameters for point in points] == sorted(point.parameters for point in points)
+
+
+def told(*losses: tuple[int, float, float]) -> str:
+    """The verdict on (width, train loss, dev loss), after the best."""
+    points = [CapacityPoint(width, width, train, dev, 1.0) for width, train, dev in losses]
+    return verdict(points).partition("(one seed): ")[2]
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([(4, 2.0, 2.3), (8, 1.9, 2.1), (16, 1.5, 2.2)], "smaller ones underfit, larger ones"),
+        ([(4, 2.0, 2.1), (8, 1.9, 2.2)], "no smaller one was tried, larger ones overfit"),
+        ([(4, 2.0, 2.2), (8, 1.9, 2.1)], "smaller ones underfit, no larger one was tried"),
+        ([(8, 1.9, 2.1), (4, 2.0, 2.2)], "smaller ones underfit, no larger one was tried"),
+        ([(4, 2.0, 2.1)], "no smaller one was tried, no larger one was tried"),
+        ([(4, 2.0, 2.1), (8, 1.9, 2.1)], "no smaller one was tried, 8 is as good"),
+        ([(4, 2.0, 2.1), (8, 2.5, 2.6)], "no smaller one was tried, 8 is worse on train as well"),
+        (
+            [(4, 2.0, 2.1), (8, 1.9, 2.2), (16, 2.5, 2.6), (32, 2.7, 2.8)],
+            "no smaller one was tried, 8 overfits, 16 and 32 are worse on train as well",
+        ),
+        (
+            [(2, 1.8, 2.5), (4, 2.1, 2.4), (8, 2.0, 2.1)],
+            "4 underfits, 2 is worse on dev alone, no larger one was tried",
+        ),
+    ],
+)
+def test_the_verdict_is_of_the_curves_shape(
+    losses: list[tuple[int, float, float]], expected: str
+) -> None:
+    """The best may be the smallest, the largest, in between, alone, or one of equals."""
+    assert told(*losses).startswith(expected)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 64), st.floats(1, 3), st.floats(1, 3)),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda point: point[0],
+    )
+)
+def test_the_verdict_never_claims_what_the_points_deny(
+    losses: list[tuple[int, float, float]],
+) -> None:
+    """Smaller ones underfit only if there are some, and train worse; larger ones overfit only if
+    there are some, train better and do worse; the best is the lowest."""
+    text = told(*losses)
+    best = min(losses, key=lambda point: (round(point[2], 4), point[0]))
+    smaller = [each for each in losses if each[0] < best[0]]
+    larger = [each for each in losses if each[0] > best[0] and round(each[2] - best[2], 4) > 0]
+    assert ("no smaller one" in text) == (not smaller)
+    assert ("no larger one" in text) == (best[0] == max(each[0] for each in losses))
+    if "smaller ones underfit" in text:
+        assert smaller
+        assert all(each[1] > best[1] for each in smaller)
+    if "larger ones overfit" in text:
+        assert larger
+        assert all(each[1] < best[1] for each in larger)
+    named = set(map(int, re.findall(r"\d+", text)))
+    assert named <= {each[0] for each in losses} - {best[0]}
 
 
 def test_every_size_goes_to_its_end() -> None:
