@@ -1,5 +1,9 @@
 """Pruners: pure functions of the dev losses that the study's trials reported so far.
 
+A trial is judged by the lowest dev loss of its curve, so that is what is compared: at each rung, a
+trial's lowest so far with the lowest of each other trial up to there. No rule here stops the trial
+that has reported the lowest loss of all.
+
 Written here, not taken from Optuna, for three reasons. Optuna's successive halving also compares
 with attempts that were lost, so that an interrupted study prunes otherwise than one that was not;
 its Hyperband draws a bracket from the trial number, which a lost attempt shifts; and both re-read
@@ -7,18 +11,33 @@ every unfinished trial at each report. Resources are examples seen, as whole num
 of a trial whatever its batch size.
 """
 
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.study_file import BudgetSection, PrunerSection
 
 LossesAt = Callable[[int], Sequence[float]]
-"""The dev losses that other trials of the study reported at a resource, lost attempts left out."""
+"""The lowest dev loss up to a resource, of each other trial of the study that reported there; lost
+attempts left out."""
 
 
 def resource_at(budget: BudgetSection, evaluation: int) -> int:
     """Examples seen at the k-th evaluation, by plan: what a report is filed under."""
     return budget.examples * evaluation // budget.evaluations
+
+
+def lowest_so_far(reports: Mapping[int, float]) -> dict[int, float]:
+    """A trial's lowest dev loss up to each resource at which it reported.
+
+    >>> lowest_so_far({20: 2.5, 10: 2.25, 30: 2.0})
+    {10: 2.25, 20: 2.25, 30: 2.0}
+    """
+    found: dict[int, float] = {}
+    lowest = float("inf")
+    for resource, loss in sorted(reports.items()):
+        lowest = found[resource] = min(lowest, loss)
+    return found
 
 
 @dataclass(frozen=True)
@@ -32,11 +51,11 @@ class Pruner:
         """Whether the trial that has reported `losses` (one for each evaluation) should end now."""
         if not self.compares(ordinal, evaluation):
             return False
+        own, others = min(losses), at(resource_at(self.budget, evaluation))
         if self.section.kind == "median":
-            return self._worse_than_median(evaluation, losses, at)
-        rivals = [*at(resource_at(self.budget, evaluation)), losses[-1]]
-        promoted = max(1, len(rivals) // self.section.reduction_factor)
-        return losses[-1] > sorted(rivals)[promoted - 1]
+            return _is_worse_than_median(own, others)
+        promoted = max(1, (len(others) + 1) // self.section.reduction_factor)
+        return own > sorted([*others, own])[promoted - 1]
 
     def compares(self, ordinal: int, evaluation: int) -> bool:
         """Whether a trial is compared with others at this evaluation."""
@@ -58,12 +77,14 @@ class Pruner:
         bracket = ordinal % (len(rungs) + 1)  # Hyperband: bracket b skips the first b rungs
         return tuple(rungs[bracket:])
 
-    def _worse_than_median(self, evaluation: int, losses: Sequence[float], at: LossesAt) -> bool:
-        """Optuna's median rule, with its defaults: five trials first."""
-        rivals = sorted(at(resource_at(self.budget, evaluation)))
-        if len(rivals) < FEWEST_FOR_MEDIAN:
-            return False
-        return min(losses) > rivals[len(rivals) // 2]
+
+def _is_worse_than_median(own: float, others: Sequence[float]) -> bool:
+    """Whether a loss is above the median of the others, once there are enough of those.
+
+    Optuna's MedianPruner, with its defaults, does the same over complete trials alone; here running
+    and pruned trials count as well, at the resources that they reached.
+    """
+    return len(others) >= MIN_FOR_MEDIAN and own > statistics.median(others)
 
 
-FEWEST_FOR_MEDIAN = 5
+MIN_FOR_MEDIAN = 5

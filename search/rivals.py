@@ -1,4 +1,4 @@
-"""What a pruner compares a trial with: the losses that the study's other trials reported.
+"""What a pruner compares a trial with: the lowest losses of the study's other trials so far.
 
 A worker asks at every rung, and a study may hold ten thousand trials: those that have ended are
 read once.
@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
 from search import tables
+from search.pruning import lowest_so_far
 from search.storage import Storage, patient
 from search.study import StoredStudy
 
@@ -20,32 +21,34 @@ COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass
 class _Ended:
-    """The reports of every trial before the first that has not ended."""
+    """The losses of every trial before the first that has not ended."""
 
     last_trial_id: int = -1
     losses: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 class Rivals:
-    """The dev losses of a storage's studies, by study and resource."""
+    """The dev losses of a storage's studies, by study and resource: of each trial the lowest up to
+    there."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._ended: dict[str, _Ended] = defaultdict(_Ended)
 
     def losses_at(self, study: StoredStudy, resource: int, except_trial_id: int) -> list[float]:
-        """The dev losses that the other trials reported at a resource."""
+        """The lowest dev loss up to a resource, of each other trial that reported there."""
         ended = self._ended[study.uid]
         losses = list(ended.losses[resource])
         still_ended = True
         for trial_id, reports in self._after(study, ended.last_trial_id).items():
             state = reports.state
+            lowest = lowest_so_far(reports.losses) if state in COUNTED else {}
             still_ended = still_ended and state.is_finished()
-            if state in COUNTED and trial_id != except_trial_id and resource in reports.losses:
-                losses.append(reports.losses[resource])
+            if trial_id != except_trial_id and resource in lowest:
+                losses.append(lowest[resource])
             if still_ended:
                 ended.last_trial_id = trial_id
-                for step, loss in reports.losses.items() if state in COUNTED else ():
+                for step, loss in lowest.items():
                     ended.losses[step].append(loss)
         return losses
 

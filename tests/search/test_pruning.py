@@ -2,20 +2,29 @@
 
 import contextlib
 import itertools
+import random
 from collections.abc import Sequence
 
+import optuna
 import pytest
 from bed import Bed, InterruptedAfter
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState, create_trial
 
 from search.errors import Interrupted
-from search.pruning import Pruner, resource_at
+from search.pruning import Pruner, lowest_so_far, resource_at
 from search.rivals import Rivals
 from search.study_file import BudgetSection, PrunerSection
 
 LOSSES = st.floats(0.5, 10.0)
 RIVALS = st.lists(LOSSES, max_size=40)
+EVALUATIONS = 9
+CURVES = st.lists(
+    st.integers(64, 256).map(lambda n: n / 64), min_size=EVALUATIONS, max_size=EVALUATIONS
+)
+"""Learning curves that rise and fall; of few digits, so that there are ties and exact medians."""
 
 
 def pruner(kind: str, evaluations: int = 27, factor: int = 3) -> Pruner:
@@ -62,7 +71,7 @@ def test_asha_promotes_one_in_three(rivals: list[float], loss: float) -> None:
     """At a rung a trial goes on if it is among the best third of those seen there."""
     ranked_before = sum(rival < loss for rival in rivals)
     expected = ranked_before >= max(1, (len(rivals) + 1) // 3)
-    assert expected == stops("asha", 3, [9.0, 9.0, loss], rivals)
+    assert expected == stops("asha", 3, [10.0, 10.0, loss], rivals)
 
 
 @pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
@@ -97,11 +106,85 @@ def test_rungs_rise_and_leave_room_for_the_end(evaluations: int, factor: int) ->
     assert all(low * factor <= high for low, high in itertools.pairwise(rungs))
 
 
-@given(st.lists(LOSSES, min_size=5, max_size=30), st.lists(LOSSES, min_size=1, max_size=5))
-def test_median_compares_the_best_so_far(rivals: list[float], losses: list[float]) -> None:
-    """A trial whose best is above the median of five or more others is stopped."""
-    expected = min(losses) > sorted(rivals)[len(rivals) // 2]
-    assert expected == stops("median", 10, losses, rivals)
+@given(st.lists(CURVES, max_size=9), CURVES)
+def test_median_is_optunas_over_complete_trials(
+    others: list[list[float]], own: list[float]
+) -> None:
+    """Where all others are complete, it decides at every evaluation as Optuna's MedianPruner does
+    with its defaults, on the lowest losses so far."""
+    rule = pruner("median", EVALUATIONS)
+    curves = [lowest_so_far(reports(rule, losses)) for losses in others]
+    study = optuna.create_study(storage=InMemoryStorage(), pruner=optuna.pruners.MedianPruner())
+    study.add_trials([create_trial(value=1.0, intermediate_values=curve) for curve in curves])
+    for evaluation in range(1, EVALUATIONS):
+        lowest = lowest_so_far(reports(rule, own[:evaluation]))
+        trial = create_trial(state=TrialState.RUNNING, intermediate_values=lowest)
+        expected = study.pruner.prune(study, trial)
+        found = rule.stops(
+            0, evaluation, own[:evaluation], lambda resource: [each[resource] for each in curves]
+        )
+        assert expected == found
+
+
+def reports(rule: Pruner, losses: Sequence[float]) -> dict[int, float]:
+    """What a trial with these losses has reported, by resource."""
+    return {resource_at(rule.budget, k): loss for k, loss in enumerate(losses, start=1)}
+
+
+@pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
+@given(
+    curves=st.lists(CURVES, min_size=1, max_size=8), factor=st.integers(2, 4), order=st.randoms()
+)
+def test_the_lowest_loss_of_a_study_is_never_a_stopped_trials(
+    kind: str, curves: list[list[float]], factor: int, order: random.Random
+) -> None:
+    """However curves rise and fall, and trials take turns: no trial is stopped that has reported
+    the lowest loss of all, at whatever evaluation that was."""
+    rule = pruner(kind, EVALUATIONS, factor)
+    reported: list[dict[int, float]] = [{} for _ in curves]
+    going = list(range(len(curves)))
+    while going:
+        trial = order.choice(going)
+        losses = curves[trial][: len(reported[trial]) + 1]
+        others = [lowest_so_far(each) for k, each in enumerate(reported) if k != trial]
+        stops = rule.stops(
+            trial, len(losses), losses, lambda at, those=others: [o[at] for o in those if at in o]
+        )
+        reported[trial] = reports(rule, losses)
+        if stops:
+            assert min(losses) > min(loss for each in reported for loss in each.values())
+        if stops or len(losses) == EVALUATIONS:
+            going.remove(trial)
+
+
+@pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
+def test_a_curve_that_rises_is_judged_by_its_lowest(kind: str) -> None:
+    """By hand: a trial that had 2.2236 early on and has 2.30 at the rung goes on beside trials that
+    stand at 2.2482 and above; one whose lowest is 2.30 does not."""
+    others = [2.2482, 2.25, 2.26, 2.27, 2.28, 2.29]
+    assert not stops(kind, 9, [2.5] * 5 + [2.2236, 2.26, 2.28, 2.30], others)
+    assert stops(kind, 9, [2.5] * 8 + [2.30], others)
+
+
+def test_others_count_with_their_lowest_so_far(bed: Bed) -> None:
+    """What the database holds is the true curve; what is compared is its lowest up to each point,
+    of running, complete and pruned trials, whether or not they were read before."""
+    stored = bed.create()
+    optuna_storage = bed.storage.optuna
+    kept = Rivals(bed.storage)
+    counted = {"COMPLETE": 1, "PRUNED": 2, "FAIL": 2, "RUNNING": 3}
+    for state in map(TrialState.__getitem__, counted):
+        trial_id = optuna_storage.create_new_trial(stored.optuna_id)
+        for resource, loss in ((10, 2.5), (20, 2.0), (30, 3.0)):
+            optuna_storage.set_trial_intermediate_value(trial_id, resource, loss)
+        if state is not TrialState.RUNNING:
+            optuna_storage.set_trial_state_values(trial_id, state, [2.0])
+        for rivals in (kept, Rivals(bed.storage)):
+            for resource, loss in ((10, 2.5), (20, 2.0), (30, 2.0), (40, None)):
+                expected = [] if loss is None else [loss] * counted[state.name]
+                assert expected == rivals.losses_at(stored, resource, except_trial_id=-1)
+    (first, *_) = optuna_storage.get_all_trials(stored.optuna_id)
+    assert {10: 2.5, 20: 2.0, 30: 3.0} == first.intermediate_values
 
 
 @given(st.lists(LOSSES, max_size=4), LOSSES)

@@ -70,7 +70,7 @@ class Simulation:
         stops = self.pruner.stops(
             trial.ordinal, trial.evaluations, losses, self._reported.__getitem__
         )
-        rivals.append(losses[-1])
+        rivals.append(min(losses))
         if stops or trial.evaluations == len(trial.curve.losses):
             self._end(trial, min(losses))
         else:
