@@ -5,11 +5,31 @@ makes the same change to tables that exist, spelt out: `tables.py` goes on chang
 not. Optuna's tables are migrated by Optuna's own tool.
 """
 
+import logging
+import os
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Engine,
+    Integer,
+    bindparam,
+    column,
+    select,
+    table,
+    text,
+    update,
+)
 
 from search import tables
+from search.errors import StorageUnusable
+from search.processes import is_dead
+
+log = logging.getLogger(__name__)
 
 Migration = Callable[[Connection], None]
 
@@ -64,12 +84,95 @@ def _services(connection: Connection) -> None:
     )
 
 
+def times_in_utc(connection: Connection) -> None:
+    """Version 7: the times of our trials in UTC, as Optuna 5 stores them.
+
+    Older code wrote the local time of its machine, which is taken to be in the zone of this one.
+    When an attempt began and ended is known in UTC as well: that tells the two hours apart that a
+    clock set back shows twice, and the trials of the oldest code, which Optuna wrote, in UTC.
+
+    Raises:
+        StorageUnusable: a worker of the older code is at work, which would go on writing them.
+    """
+    trials = table(
+        "trials",
+        column("trial_id", Integer),
+        column("datetime_start", DateTime),
+        column("datetime_complete", DateTime),
+    )
+    ours = text(
+        "SELECT t.trial_id, t.datetime_start, t.datetime_complete, a.started_at, a.ended_at"
+        " FROM makemore_attempts a JOIN makemore_studies s ON s.uid = a.study_uid"
+        " JOIN trials t ON t.study_id = s.optuna_id AND t.number = a.trial"
+    ).columns(
+        column("trial_id", Integer),
+        trials.c.datetime_start,
+        trials.c.datetime_complete,
+        column("started_at"),
+        column("ended_at"),
+    )
+    changed = []
+    for trial_id, start, complete, started_at, ended_at in connection.execute(ours).all():
+        times = (in_utc(start, started_at), in_utc(complete, ended_at))
+        if times != (start, complete):
+            changed.append({"id": trial_id, "start": times[0], "complete": times[1]})
+    if not changed:
+        return
+    _refuse_workers_at_work(connection)
+    connection.execute(
+        update(trials)
+        .where(trials.c.trial_id == bindparam("id"))
+        .values(datetime_start=bindparam("start"), datetime_complete=bindparam("complete")),
+        changed,
+    )
+    log.warning(
+        "storage: the times of %d trials, which an older version wrote in local time, are in UTC "
+        "now; they were taken to be in the zone of this machine, %s",
+        len(changed),
+        _name_of_zone(),
+    )
+
+
+def in_utc(stored: datetime | None, known: float | None) -> datetime | None:
+    """A stored local time in UTC; `known` is roughly the same moment, in seconds since 1970."""
+    if stored is None:
+        return None
+    readings = [stored.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
+    if known is not None:
+        moment = datetime.fromtimestamp(known, UTC)
+        if abs(stored.replace(tzinfo=UTC) - moment).total_seconds() < SHORTER_THAN_AN_OFFSET:
+            return stored
+        readings.sort(key=lambda reading: abs(reading - moment))
+    return readings[0].replace(tzinfo=None)
+
+
+SHORTER_THAN_AN_OFFSET = 600.0
+"""Every zone is further from UTC than so many seconds, or in it."""
+
+
+def _refuse_workers_at_work(connection: Connection) -> None:
+    workers = text("SELECT host, pid, seen_at FROM makemore_workers WHERE ended_at IS NULL")
+    for host, pid, seen_at in connection.execute(workers):
+        if abs(time.time() - seen_at) < tables.LEASE_SECONDS and not is_dead(host, pid):
+            raise StorageUnusable(
+                "storage: its tables are of an older version, and a worker of that version is at "
+                f"work on them (process {pid} on {host}); end it with Ctrl-C, then repeat this"
+            )
+
+
+def _name_of_zone() -> str:
+    now: Any = datetime.now().astimezone()
+    named = os.environ.get("TZ", "").lstrip(":")
+    return f"{named} ({now:%Z, UTC%z})" if named else f"{now:%Z (UTC%z)}"
+
+
 MIGRATIONS: Sequence[Migration] = (
     _corpora_and_artifacts,
     _ensembles,
     _attempts_by_loss,
     _moved_studies,
     _services,
+    times_in_utc,
 )
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 

@@ -12,6 +12,7 @@ import json
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Container
+from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
@@ -59,8 +60,8 @@ def read_trials(connection: Connection, study_id: int, first_id: int) -> list[Id
             state=row.state,
             value=None,
             values=[value for _, value in sorted(numbers[row.trial_id].items())] or None,
-            datetime_start=row.datetime_start,
-            datetime_complete=row.datetime_complete,
+            datetime_start=_local_time(row.datetime_start),
+            datetime_complete=_local_time(row.datetime_complete),
             params={name: kinds[name].to_external_repr(value) for name, value, _, _ in own},
             distributions=kinds,
             user_attrs=user[row.trial_id],
@@ -70,6 +71,13 @@ def read_trials(connection: Connection, study_id: int, first_id: int) -> list[Id
         )
         found.append((row.trial_id, trial))
     return found
+
+
+def _local_time(stored: datetime | None) -> datetime | None:
+    """A stored time, which is UTC, as Optuna gives it: in this machine's zone, without a zone."""
+    if stored is None:
+        return None
+    return stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
 def _rows(
@@ -182,4 +190,5 @@ def _is_there(connection: Connection, study_id: int, last: Identified) -> bool:
         TRIALS.c.study_id == study_id, TRIALS.c.trial_id == trial_id
     )
     times = connection.execute(query).first()
-    return times is not None and tuple(times) == (trial.datetime_start, trial.datetime_complete)
+    known = (trial.datetime_start, trial.datetime_complete)
+    return times is not None and tuple(map(_local_time, times)) == known

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages._rdb import models
 from sqlalchemy import (
     Connection,
     Engine,
@@ -55,6 +56,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 log = logging.getLogger(__name__)
 
+OPTUNA_VERSION = "5.0"
+OPTUNA_SCHEMA = 12
+"""The Optuna whose tables are read and written here by SQL; a test holds each row against it."""
 BUSY_SECONDS = 60
 """How long SQLite itself waits for another writer."""
 PATIENCE_SECONDS = 600.0
@@ -289,7 +293,22 @@ def _open(url: URL, told: str) -> Storage:
     return Storage(url, rdb, lookout)
 
 
+def refuse_unknown_optuna() -> None:
+    """Raises StorageUnusable unless Optuna stores trials as `trial_rows` and `quick_trials` do.
+
+    The version counts as well as the schema's: Optuna 5 has the schema of Optuna 4, and another
+    meaning of its times.
+    """
+    known = optuna.__version__.split(".")[:2] == OPTUNA_VERSION.split(".")
+    if not known or models.SCHEMA_VERSION != OPTUNA_SCHEMA:
+        raise StorageUnusable(
+            f"optuna {optuna.__version__}: stores trials in a way that this program does not know; "
+            f"pip install 'optuna=={OPTUNA_VERSION}.*'"
+        )
+
+
 def _rdb_storage(url: URL, *, create: bool) -> RDBStorage:
+    refuse_unknown_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Optuna sends the URL through str.format, which a brace in a password would break.
     raw = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")

@@ -13,7 +13,7 @@
 
 A slot is the unit of the budget: it is created under a lock, tried until one attempt finishes, and
 counted once. `ordinal` counts configurations; an Optuna trial number counts attempts.
-All times are seconds since 1970 by the database's clock.
+All times are seconds since 1970 by the database's clock. Optuna's are UTC, without saying so.
 """
 
 from optuna.trial import TrialState
@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()

@@ -8,7 +8,7 @@ end together. A test holds each row against the one that Optuna writes.
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -27,6 +27,11 @@ class TrialKey:
 
     trial_id: int
     number: int
+
+
+def utc_now() -> datetime:
+    """The time as Optuna 5 stores it: UTC, without saying so; it converts on reading."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def make(
@@ -49,7 +54,7 @@ def make(
             study_id=study_id,
             number=number,
             state=TrialState.RUNNING,
-            datetime_start=datetime.now(),
+            datetime_start=utc_now(),
         )
         .returning(trials.c.trial_id)
     ).scalar_one()
@@ -99,7 +104,7 @@ def end(connection: Connection, trial_id: int, state: TrialState, value: float |
     ended = connection.execute(
         update(trials)
         .where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING)
-        .values(state=state, datetime_complete=datetime.now())
+        .values(state=state, datetime_complete=utc_now())
     )
     if ended.rowcount and value is not None:
         connection.execute(

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from itertools import compress
 from operator import not_
@@ -70,6 +71,16 @@ def _new_database(request: pytest.FixtureRequest) -> Callable[[str | None], str 
     empty = new_database(server)
     create_storage(empty).close()
     return lambda copied: new_database(server, make_url(copied or empty).database)
+
+
+@pytest.fixture
+def zone(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The time zone that this process, and those that it starts, live in: the parameter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
 
 
 @pytest.fixture

@@ -37,14 +37,24 @@ def sqlite(bed: Bed) -> Empty:
     return database
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def storage(request: pytest.FixtureRequest) -> Iterator[BaseStorage]:
+LONG = pytest.mark.long
+HOMES = [
+    pytest.param("UTC", "sqlite", id="sqlite"),
+    pytest.param("UTC", "postgresql", id="postgresql"),
+    pytest.param("America/New_York", "sqlite", id="sqlite in New York"),
+    pytest.param("America/New_York", "postgresql", id="postgresql in New York", marks=LONG),
+]
+
+
+@pytest.fixture
+def storage(request: pytest.FixtureRequest, zone: str, kind: str) -> Iterator[BaseStorage]:
     """What the search hands to Optuna, over a database that it has just made."""
-    opened = create_storage(request.getfixturevalue(request.param)())
+    opened = create_storage(request.getfixturevalue(kind)())
     yield opened.optuna
     opened.close()
 
 
+@pytest.mark.parametrize(("zone", "kind"), HOMES, indirect=["zone"])
 class TestContract(StorageTestCase):
     """Every promise of an Optuna storage holds for ours."""
 

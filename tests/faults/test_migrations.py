@@ -1,15 +1,31 @@
 """Our own tables, from one version to the next."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 from typing import Any
 
+import optuna
 import pytest
 from bed import ended, run_python
 from servers import new_database
-from sqlalchemy import Connection, Engine, NullPool, create_engine, inspect, select, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    MetaData,
+    NullPool,
+    create_engine,
+    inspect,
+    select,
+    text,
+    update,
+)
 
 from search import migrations, tables
+from search.errors import StorageUnusable
 from search.migrations import migrate
 from search.storage import create_storage, open_storage
 
@@ -149,3 +165,135 @@ def test_several_processes_migrate_at_once(old_of_either_kind: Engine) -> None:
     """Each finds the tables of its own version, whoever made them."""
     assert "[0, 0, 0, 0]\n" == ended(run_python(OPENERS, url_of(old_of_either_kind))).out
     assert tables.SCHEMA_VERSION == version(old_of_either_kind)
+
+
+# Version 7: times in UTC
+
+IN_NEW_YORK = Path(__file__).parent / "data" / "version_5_in_new_york.sql"
+OLD_TRIALS = [f"2026-11-26 05:04:{second}" for second in ("43.004327", "43.040894", "43.060891")]
+"""When the first trials of its study `old` began, by the clock on the wall; made in UTC - 5."""
+
+
+@pytest.fixture
+def in_new_york(tmp_path: Path) -> str:
+    """The URL of a database that older code wrote in New York."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "studies.db")) as connection:
+        connection.executescript(IN_NEW_YORK.read_text(encoding="utf-8"))
+    return f"sqlite:///{tmp_path}/studies.db"
+
+
+def starts(url: str, name: str) -> list[str]:
+    """When the trials of a study began, as Optuna tells it here."""
+    return [str(t.datetime_start) for t in optuna.load_study(study_name=name, storage=url).trials]
+
+
+def raw_times(url: str) -> list[tuple[str, str]]:
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        return connection.execute("SELECT datetime_start, datetime_complete FROM trials").fetchall()
+
+
+@pytest.mark.parametrize("zone", ["America/New_York"], indirect=True)
+def test_local_times_of_older_code_become_utc(
+    in_new_york: str, zone: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Our trials are then shown as the clock showed them; those of Optuna's own tools stay; one
+    line says so, and the zone. A second opening changes nothing."""
+    theirs = starts(in_new_york, "theirs")
+    open_storage(in_new_york).close()
+    migrated = raw_times(in_new_york)
+    assert OLD_TRIALS == starts(in_new_york, "old")[:3]
+    assert theirs == starts(in_new_york, "theirs")
+    assert all("2026-11-26 10:04:4" in time for times in migrated for time in times), migrated
+    open_storage(in_new_york).close()
+    assert migrated == raw_times(in_new_york)
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "4 trials" in said and zone in said
+
+
+@pytest.mark.parametrize("zone", ["UTC"], indirect=True)
+def test_times_of_older_code_in_utc_stay(
+    in_new_york: str, zone: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where local time is UTC, nothing is changed and nothing said."""
+    before = raw_times(in_new_york)
+    open_storage(in_new_york).close()
+    assert before == raw_times(in_new_york)
+    assert [] == [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York"], indirect=True)
+def test_the_hour_that_comes_twice(zone: str) -> None:
+    """When clocks are set back, what is known of the attempt tells which of the two it was; where
+    nothing is known it is the first. A time that was in UTC already stays."""
+    twice = datetime(2026, 11, 1, 1, 30)
+    first, second = datetime(2026, 11, 1, 5, 30), datetime(2026, 11, 1, 6, 30)
+    for utc in (first, second):
+        known = utc.replace(tzinfo=UTC).timestamp() - 4.0
+        assert utc == migrations.in_utc(twice, known)
+        assert utc == migrations.in_utc(utc, known)
+    assert first == migrations.in_utc(twice, None)
+    assert datetime(2026, 7, 1, 16) == migrations.in_utc(datetime(2026, 7, 1, 12), None)
+    assert None is migrations.in_utc(None, None)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York"], indirect=True)
+def test_nobody_migrates_times_under_a_worker_that_writes_them(in_new_york: str, zone: str) -> None:
+    """A worker of the older version would go on in local time: one line names it."""
+    with contextlib.closing(sqlite3.connect(in_new_york.removeprefix("sqlite:///"))) as connection:
+        connection.execute("UPDATE makemore_workers SET ended_at = NULL, seen_at = ?", [time()])
+        connection.commit()
+    with pytest.raises(StorageUnusable, match="on host"):
+        open_storage(in_new_york)
+    assert OLD_TRIALS[0] == raw_times(in_new_york)[0][0]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York"], indirect=True)
+def test_times_become_utc_on_postgresql_too(postgresql_server: Any, zone: str) -> None:
+    """As on SQLite, whose times are text."""
+    url = new_database(postgresql_server)
+    create_storage(url).close()
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        for table in ("studies", "makemore_studies", "trials", "makemore_attempts"):
+            known = MetaData()
+            known.reflect(engine, only=[table])
+            connection.execute(known.tables[table].insert().values(**ROWS[table]))
+        migrations.times_in_utc(connection)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT datetime_start, datetime_complete FROM trials"))
+        assert (datetime(2026, 11, 1, 6, 30), None) == found.one()
+    engine.dispose()
+
+
+ROWS: dict[str, dict[str, Any]] = {
+    "studies": {"study_id": 1, "study_name": "old"},
+    "makemore_studies": {
+        "uid": "u",
+        "name": "old",
+        "optuna_id": 1,
+        "document": {},
+        "corpus_name": "words",
+        "fingerprint": "f",
+        "created_at": 0.0,
+    },
+    "trials": {
+        "trial_id": 1,
+        "number": 0,
+        "study_id": 1,
+        "state": "RUNNING",
+        "datetime_start": datetime(2026, 11, 1, 1, 30),
+    },
+    "makemore_attempts": {
+        "id": 1,
+        "study_uid": "u",
+        "ordinal": 0,
+        "worker_id": "w",
+        "trial": 0,
+        "training_seed": 1,
+        "threads": 1,
+        "device": "cpu",
+        "versions": {},
+        "started_at": datetime(2026, 11, 1, 6, 30, tzinfo=UTC).timestamp(),
+    },
+}
+"""A trial under way, begun in the second of the two hours that New York's clocks showed twice."""

@@ -7,18 +7,20 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from bed import Bed, ended
 from optuna_dashboard import wsgi
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 from wsgi import Client
 
-from search import study
+from search import study, tables
 from search.errors import BadInput
 from search.illustration import artifacts
 from search.illustration.artifacts import Illustrator
@@ -343,6 +345,40 @@ def test_trials_are_read_as_optuna_reads_them(finished: Bed) -> None:
     complete = [trial for trial in expected if trial.state.name == "COMPLETE"]
     assert complete == quick.get_all_trials(1, states=(complete[0].state,))
     assert min(t.value for t in complete) == quick.get_best_trial(1).value
+
+
+CLOCKS_CHANGE = (datetime(2026, 3, 8, 3), datetime(2026, 11, 1, 2))
+"""A few hours before New York's clocks are set forward and back, in UTC."""
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kathmandu"], indirect=True)
+def test_times_are_read_as_optuna_reads_them(bed: Bed, zone: str) -> None:
+    """Trials of workers and of Optuna, in any zone, also around the change of its clocks."""
+    stored = bed.create(budget={"trials": 8})
+    bed.work(stored)
+    ours = optuna.load_study(study_name=stored.name, storage=bed.url)
+    ours.enqueue_trial({"embedding_size": 2})
+    ours.tell(ours.ask(), 3.0)
+    theirs = optuna.create_study(study_name="theirs", storage=bed.url)
+    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    _expect_the_times_of_optuna(bed)
+    trials = tables.optuna_trials
+    with bed.storage.write() as connection:
+        for trial_id in range(1, 12):
+            began = CLOCKS_CHANGE[trial_id % 2] + timedelta(minutes=45) * trial_id
+            times = {"datetime_start": began, "datetime_complete": began + timedelta(hours=1)}
+            connection.execute(update(trials).where(trials.c.trial_id == trial_id).values(**times))
+    _expect_the_times_of_optuna(bed)
+
+
+def _expect_the_times_of_optuna(bed: Bed) -> None:
+    """The bulk reader, at its first look and at its second, against Optuna over a new storage."""
+    quick = QuickStorage(bed.storage)
+    for study_id, name in enumerate(("tiny", "theirs"), start=1):
+        expected = optuna.load_study(study_name=name, storage=bed.url).trials
+        for _ in range(2):
+            assert expected == quick.get_all_trials(study_id)
+        assert all(trial.datetime_start for trial in expected)
 
 
 def test_no_worker_fails_while_browsers_poll(bed: Bed) -> None:

@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import optuna
 import pytest
 from bed import Bed
 from optuna.trial import TrialState, create_trial
@@ -289,38 +291,56 @@ def test_an_end_that_is_told_again_is_no_error(bed: Bed) -> None:
     assert ("finished", 0) == (slot(bed).state, slot(bed).losses)
 
 
-def test_rows_are_those_that_optuna_writes(bed: Bed) -> None:
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kathmandu"], indirect=True)
+def test_rows_are_those_that_optuna_writes(bed: Bed, zone: str) -> None:
     """A trial made, reported and ended here is, in every column of every table of Optuna's, the
-    trial that Optuna makes of the same values; its ids and times aside."""
+    trial that Optuna makes of the same values; its ids aside, and its times to the second."""
     life = Life(bed, bed.create())
     names = space.distributions(life.stored.spec.search)
+    began = datetime.now(UTC).replace(tzinfo=None)
     life.make_trial()
     life.report()
     life.finish()
-    optuna = bed.storage.optuna
+    storage = bed.storage.optuna
     template = create_trial(params={n: CONFIG[n] for n in names}, distributions=names, value=2.5)
     template.state = TrialState.RUNNING
     template.values = None
-    theirs = optuna.create_new_trial(life.stored.optuna_id, template)
+    theirs = storage.create_new_trial(life.stored.optuna_id, template)
     for resource, loss in ((444, 2.75), (888, 2.5)):
-        optuna.set_trial_intermediate_value(theirs, resource, loss)
-    optuna.set_trial_state_values(theirs, TrialState.COMPLETE, [2.5])
+        storage.set_trial_intermediate_value(theirs, resource, loss)
+    storage.set_trial_state_values(theirs, TrialState.COMPLETE, [2.5])
+    took = datetime.now(UTC).replace(tzinfo=None) - began
     known = inspect(bed.storage.engine)
     for table in (name for name in known.get_table_names() if name.startswith("trial")):
         query = f"SELECT * FROM {table} WHERE trial_id = :id"
         with bed.storage.read() as connection:
             rows = [
-                [_compared(row) for row in connection.execute(text(query), {"id": each})]
-                for each in (life.made.trial_id, theirs)
+                [_compared(row, began, took) for row in connection.execute(text(query), {"id": id})]
+                for id in (life.made.trial_id, theirs)
             ]
         assert rows[0] == rows[1], table
 
 
-def _compared(row: Any) -> dict[str, Any]:
-    """A row without its ids; of its times, only which there are and how they are written."""
+def _compared(row: Any, began: datetime, took: timedelta) -> dict[str, Any]:
+    """A row without its ids; of its times, whether they lie within the test, in UTC, and how they
+    are written."""
     found = {name: value for name, value in row._mapping.items() if not name.endswith("_id")}
     found.pop("number", None)
-    return {
-        name: len(str(value)) if name.startswith("datetime") else value
-        for name, value in found.items()
-    }
+    for name in found.keys() & {"datetime_start", "datetime_complete"}:
+        written = str(found[name])
+        assert timedelta(0) <= datetime.fromisoformat(written) - began <= took, (name, written)
+        found[name] = len(written)
+    return found
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu"], indirect=True)
+def test_optuna_tells_when_a_trial_ran(bed: Bed, zone: str) -> None:
+    """Whoever reads a study with Optuna sees its times as the clock on the wall showed them."""
+    stored = bed.create(budget={"trials": 1})
+    began = datetime.now()
+    bed.work(stored)
+    took = datetime.now() - began
+    trial = optuna.load_study(study_name=stored.name, storage=bed.url).trials[0]
+    assert trial.datetime_start is not None and trial.datetime_complete is not None
+    assert timedelta(0) <= trial.datetime_start - began <= took
+    assert timedelta(0) <= trial.datetime_complete - trial.datetime_start <= took

@@ -187,3 +187,20 @@ def test_optunas_schema_is_as_we_read_it(bed: Bed) -> None:
     for table in read:
         columns = {column["name"] for column in found.get_columns(table.name)}
         assert {column.name for column in table.c} <= columns, table.name
+
+
+@pytest.mark.parametrize("version", ["4.5.0", "5.1.0", "6.0.0"])
+def test_another_optuna_is_refused(bed: Bed, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """One that stores trials otherwise, whatever its schema's version says: one line, status 2."""
+    assert bed.storage is not None
+    monkeypatch.setattr("optuna.__version__", version)
+    answer = bed.cli("status")
+    assert 2 == answer.status
+    assert version in answer.complaint and "pip install" in answer.complaint
+
+
+def test_another_schema_of_optunas_is_refused(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number is looked at as well as the version of the package."""
+    assert bed.storage is not None
+    monkeypatch.setattr("optuna.storages._rdb.models.SCHEMA_VERSION", 13)
+    assert 2 == bed.cli("status").status
