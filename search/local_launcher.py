@@ -29,20 +29,23 @@ class Nursery:
 
     def __init__(self, threads: int) -> None:
         self._last_words = tempfile.TemporaryFile("w+")  # noqa: SIM115  open while it lives
-        self._notices, theirs = os.pipe()
+        self._events, its_events = os.pipe()
+        self._notices, its_notices = os.pipe()
+        theirs = [its_events, its_notices]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "search.nursery", WAY, str(theirs)],
+            [sys.executable, "-P", "-m", "search.nursery", WAY, *map(str, theirs)],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=self._last_words,  # where libraries may print what they like
             stderr=self._last_words,
-            pass_fds=[theirs],
+            pass_fds=theirs,
             start_new_session=True,
             env=os.environ | thread_limits(threads),
         )
-        os.close(theirs)
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._input, self._output = self._process.stdin, self._process.stdout
-        for pipe in (self._notices, self._output.fileno()):
+        for pipe in theirs:
+            os.close(pipe)
+        assert self._process.stdin is not None
+        self._input = self._process.stdin
+        for pipe in (self._events, self._notices):
             os.set_blocking(pipe, False)
         self._said = b""
         self._unborn: list[LocalWorker] = []
@@ -70,7 +73,7 @@ class Nursery:
         return None if own is None or is_leaving else own or 1
 
     def _listen(self) -> None:
-        self._said += _read(self._output.fileno())
+        self._said += _read(self._events)
         *lines, self._said = self._said.split(b"\n")
         for line in lines:
             told, pid, *status = line.split()
@@ -89,7 +92,8 @@ class Nursery:
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
-        os.close(self._notices)
+        for pipe in (self._events, self._notices):
+            os.close(pipe)
         self._last_words.close()
 
 

@@ -1,10 +1,12 @@
 """One process that loads what workers need, and is forked into each worker that is asked for.
 
-    python -m search.nursery fork|spawn NOTICES
+    python -m search.nursery fork|spawn EVENTS NOTICES
 
 On standard input it takes jobs, as JSON, one a line: a storage URL may hold a password, which a
-process list would show. On standard output it says `started PID` for each, in their order, and
-`ended PID STATUS`. It ends when its standard input does, and its workers then leave, as orphans.
+process list would show. Into the pipe EVENTS, a descriptor, it writes `started PID` for each, in
+their order, and `ended PID STATUS`; its workers write their notices into the pipe NOTICES. Standard
+output and standard error are left to libraries, which may print. It ends when its standard input
+does, and its workers then leave, as orphans.
 
 Loading takes seconds and most of a worker's memory; a fork takes 15 ms, and shares both. It is
 sound as long as this process has one thread and no device, so it warms up on one thread of the
@@ -12,6 +14,7 @@ CPU. Where a fork without a new program is not to be trusted (macOS, whose syste
 threads), `spawn` starts each worker as an interpreter of its own.
 """
 
+import functools
 import gc
 import os
 import signal
@@ -28,22 +31,24 @@ Start = Callable[[Job], int]
 """Starts one worker; returns its process id."""
 
 
-def main(way: str, notices: str) -> int:
+def main(way: str, *pipes: str) -> int:
     """Starts workers until there is nobody left to ask for one."""
-    os.set_blocking(int(notices), False)  # a launcher that does not read must not hold anyone up
-    start = {"fork": _forking, "spawn": _spawning}[way](int(notices))
+    events, notices = map(int, pipes)
+    os.set_inheritable(events, False)  # by nobody that is started from here
+    os.set_blocking(notices, False)  # a launcher that does not read must not hold anyone up
+    start = {"fork": _forking, "spawn": _spawning}[way](events, notices)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # not before: while it loads, it may well end
-    signal.signal(signal.SIGCHLD, _tell_who_ended)
+    signal.signal(signal.SIGCHLD, functools.partial(_tell_who_ended, events))
     for line in sys.stdin:
         # Held back until the worker is one that SIGTERM ends, and is known to the launcher.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        _say(f"started {start(replace(Job.from_json(line), parent_pid=os.getpid()))}")
+        _say(events, f"started {start(replace(Job.from_json(line), parent_pid=os.getpid()))}")
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     return 0
 
 
-def _forking(notices: int) -> Start:
+def _forking(events: int, notices: int) -> Start:
     gc.disable()  # nothing that is loaded here is ever garbage: a sixth of the time
     from makemore_core.trainer import arithmetic
     from makemore_core.warm_up import warm_up
@@ -55,12 +60,12 @@ def _forking(notices: int) -> Start:
     gc.enable()
 
     def start(job: Job) -> int:
-        return os.fork() or _become_worker(job, notices)
+        return os.fork() or _become_worker(job, events, notices)
 
     return start
 
 
-def _become_worker(job: Job, notices: int) -> NoReturn:
+def _become_worker(job: Job, events: int, notices: int) -> NoReturn:
     """What a fork does from here on; nothing of the nursery's is left to it."""
     status = 1
     try:
@@ -68,25 +73,24 @@ def _become_worker(job: Job, notices: int) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.close(events)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(notices, 1)
-        os.close(notices)
         from search import worker
 
-        status = worker.do(job)
+        status = worker.do(job, notices)
     except BaseException:  # noqa: BLE001  the last words of a process
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
-def _spawning(notices: int) -> Start:
+def _spawning(_events: int, notices: int) -> Start:
     spawned = []  # Python minds when one that may still run is forgotten
 
     def start(job: Job) -> int:
-        command = [sys.executable, "-P", "-m", "search.worker"]
+        command = [sys.executable, "-P", "-m", "search.worker", str(notices)]
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=notices, text=True, start_new_session=True
+            command, stdin=subprocess.PIPE, pass_fds=[notices], text=True, start_new_session=True
         )
         spawned.append(process)
         assert process.stdin is not None
@@ -97,7 +101,7 @@ def _spawning(notices: int) -> Start:
     return start
 
 
-def _tell_who_ended(_number: int, _frame: Any) -> None:
+def _tell_who_ended(events: int, _number: int, _frame: Any) -> None:
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -105,11 +109,11 @@ def _tell_who_ended(_number: int, _frame: Any) -> None:
             return
         if pid == 0:
             return
-        _say(f"ended {pid} {os.waitstatus_to_exitcode(status)}")
+        _say(events, f"ended {pid} {os.waitstatus_to_exitcode(status)}")
 
 
-def _say(line: str) -> None:
-    os.write(1, line.encode() + b"\n")  # whole, also when a signal comes in between
+def _say(events: int, line: str) -> None:
+    os.write(events, line.encode() + b"\n")  # whole, also when a signal comes in between
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -142,13 +141,12 @@ def connected(
     Raises:
         BadInput: it cannot be reached, or has nodes that cannot reach the storage.
     """
-    with contextlib.redirect_stdout(sys.stderr):  # where Ray prints what happens in the cluster
-        _connect(address)
-        try:
-            _refuse_out_of_reach(storage_url)
-            yield RayLauncher(share, workers)
-        finally:
-            ray.shutdown()
+    _connect(address)
+    try:
+        _refuse_out_of_reach(storage_url)
+        yield RayLauncher(share, workers)
+    finally:
+        ray.shutdown()
 
 
 def _connect(address: str) -> None:

@@ -3,13 +3,14 @@
 import json
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from rich.console import Console
 
+from search.errors import SearchError
 from search.paths import DataDir
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Session:
     quiet: bool
     debug: bool
     _opened: ExitStack = field(default_factory=ExitStack, repr=False)
+    _output: TextIO = field(default_factory=lambda: sys.stdout, repr=False)
 
     @classmethod
     def of(
@@ -51,6 +53,9 @@ class Session:
         return storage
 
     def __enter__(self) -> Self:
+        """From here on standard output is for `answer` alone; what libraries print goes to standard
+        error."""
+        self._opened.enter_context(redirect_stdout(sys.stderr))
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -62,6 +67,18 @@ class Session:
         return Console(stderr=True, highlight=False, soft_wrap=True)
 
     def answer(self, document: Mapping[str, Any] | list[Any], text: str) -> None:
-        """The result on standard output: as one JSON document, or for people."""
-        print(json.dumps(document, indent=1, allow_nan=False) if self.json else text)
-        sys.stdout.flush()
+        """The result on standard output: as one JSON document, or for people.
+
+        Raises:
+            SearchError: it could not be written.
+        """
+        shown = json.dumps(document, indent=1, allow_nan=False) if self.json else text
+        try:
+            print(shown, file=self._output, flush=True)
+        except BrokenPipeError:  # whoever read it has left, as `head` does
+            return
+        except OSError as error:
+            raise SearchError(
+                f"standard output: cannot be written ({error.strerror}); whatever was to be done "
+                "is done, and only the answer is lost"
+            ) from None

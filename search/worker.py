@@ -1,9 +1,10 @@
 """One worker process: one loop that claims, trains and records until nothing more is wanted.
 
-    python -m search.worker        the job, as JSON, on standard input
+    python -m search.worker NOTICES        the job, as JSON, on standard input
 
 The job comes on standard input because a storage URL may hold a password, which a process list
-would show. A worker ends as on Ctrl-C when its launcher has gone.
+would show. NOTICES is the descriptor of a pipe to the launcher, for the storage's troubles; what is
+printed, by whomever, goes to the log. A worker ends as on Ctrl-C when its launcher has gone.
 """
 
 import logging
@@ -208,13 +209,13 @@ def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
 
 def main() -> int:
     """Reads the job from standard input, and does it."""
-    return do(Job.from_json(sys.stdin.readline()))
+    return do(Job.from_json(sys.stdin.readline()), int(sys.argv[1]))
 
 
-def do(job: Job) -> int:
-    """Works as a launcher asked; returns the exit status. Standard output is for the launcher."""
+def do(job: Job, notices: int) -> int:
+    """Works as a launcher asked; returns the exit status. `notices` is a pipe to the launcher."""
     _begin_log(job.log)
-    _tell_the_launcher_of_trouble()
+    _tell_the_launcher_of_trouble(notices)
     try:
         run_here(job)
     except Interrupted as error:
@@ -227,7 +228,7 @@ def do(job: Job) -> int:
 
 
 def _begin_log(log: str | None) -> None:
-    """Sends standard error to the worker's log; without room for one it works all the same."""
+    """Sends all output to the worker's log; without room for one it works all the same."""
     if log is None:
         return
     try:
@@ -235,15 +236,16 @@ def _begin_log(log: str | None) -> None:
         file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     except OSError:
         file = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
 
 
-def _tell_the_launcher_of_trouble() -> None:
-    """Standard output is for the storage's troubles, which the launcher shows; the rest is log."""
-    os.set_blocking(1, False)  # a launcher that does not read must not hold up its workers
-    lines = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+def _tell_the_launcher_of_trouble(notices: int) -> None:
+    """The storage's troubles go to the launcher, which shows them, as well as into the log."""
+    os.set_blocking(notices, False)  # a launcher that does not read must not hold up its workers
+    os.set_inheritable(notices, False)
+    lines = os.fdopen(notices, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     logging.raiseExceptions = False  # nor does a full disk, when the log cannot be written
     logging.getLogger("search.storage").addHandler(logging.StreamHandler(lines))
 

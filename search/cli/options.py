@@ -2,8 +2,6 @@
 
 import functools
 import inspect
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,11 +71,8 @@ def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def called(**options: Any) -> None:
         given = {name: options.pop(name) for name in COMMON}
-        try:
-            with Session.of(**given) as session:
-                function(session, **options)
-        except BrokenPipeError:  # whoever read the answer has left, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with Session.of(**given) as session:
+            function(session, **options)
 
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     called.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]

@@ -4,10 +4,13 @@ import importlib
 import sys
 import traceback
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 
 import typer
 
 from makemore_core.errors import CoreError
+from makemore_core.printable import printable
+from search import streams
 from search.cli.options import with_common_options
 from search.errors import BadInput, Interrupted, SearchError
 
@@ -47,9 +50,16 @@ def app(verbs: Iterable[str] = tuple(VERBS)) -> typer.Typer:
 
 def main() -> int:
     """Runs the program; returns the exit status. A user sees one line, never a traceback."""
+    with streams.prepared():
+        return _main()
+
+
+def _main() -> int:
     try:
         asked = [verb for verb in sys.argv[1:2] if verb in VERBS]
-        status = app(asked or VERBS)(standalone_mode=False)
+        with redirect_stdout(sys.stderr):  # for what libraries print as they are loaded
+            program = app(asked or VERBS)
+        status = program(standalone_mode=False)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:  # bad usage
         return _failed(error.format_message(), error.exit_code)
@@ -66,5 +76,5 @@ def main() -> int:
 def _failed(message: str, status: int) -> int:
     if "--debug" in sys.argv:
         traceback.print_exc()
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + printable(" ".join(message.split())), file=sys.stderr)
     return status

@@ -41,7 +41,7 @@ def run(
 
 
 def tell(session: Session, course: Course) -> None:
-    """The answer of `run`; not before its launcher is closed, since Ray takes standard output.
+    """The answer of `run`, once its launcher is closed.
 
     Raises:
         Interrupted: it was; the same command goes on.
