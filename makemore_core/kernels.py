@@ -2,8 +2,8 @@
 
 Matrix products stay with torch; these kernels are what lies between them: gathering rows of the
 folded table, tanh, softmax, scattering gradients back, and the update. `reference.py` is the same
-in plain torch. Every kernel is compiled once and cached on disk; see `warm_up.py`. One file on
-purpose: numba's cache notices that a kernel's own file has changed, not that of one it calls.
+in plain torch. Every kernel is compiled once and kept on disk; see `warm_up.py`. One file on
+purpose: the cache notices that a kernel's own file has changed, not that of one it calls.
 
 Shapes: U rows (unique contexts) in a batch, T positions in a context, V symbols, P output columns
 (V rounded up, see `layout.py`), H hidden units (rounded up; biases and dropout know the true ones
@@ -21,9 +21,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from makemore_core.kernel_cache import KernelCache
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may assume. Not that there is no NaN or infinity: those must be found."""
@@ -42,10 +44,9 @@ def kernel(function: Callable[..., Any]) -> Any:
     options: dict[str, Any] = {
         "fastmath": FAST, "error_model": "numpy", "nogil": True, "forceinline": True,
     }  # fmt: skip
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # numba found no place for its cache
-        return numba.njit(**options)(function)
+    compiled: Any = numba.njit(**options)(function)
+    compiled._cache = KernelCache(function)
+    return compiled
 
 
 @intrinsic

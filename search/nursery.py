@@ -16,12 +16,14 @@ threads), `spawn` starts each worker as an interpreter of its own.
 
 import functools
 import gc
+import logging
 import os
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -54,7 +56,7 @@ def _forking(events: int, notices: int) -> Start:
     from makemore_core.warm_up import warm_up
     from search import worker  # noqa: F401  loaded here, once for all
 
-    with arithmetic(threads=1):
+    with arithmetic(threads=1), _warnings_sent_to(notices):
         warm_up()
     gc.freeze()  # nor do the workers look for any among it, which would copy its memory
     gc.enable()
@@ -63,6 +65,19 @@ def _forking(events: int, notices: int) -> Start:
         return os.fork() or _become_worker(job, events, notices)
 
     return start
+
+
+@contextmanager
+def _warnings_sent_to(notices: int) -> Iterator[None]:
+    """What loading has to say, such as of compiled kernels that cannot be kept, is shown; not
+    for longer than that: in a worker the same number may be another file."""
+    lines = os.fdopen(notices, "w", 1, "utf-8", "backslashreplace", closefd=False)
+    handler = logging.StreamHandler(lines)
+    logging.getLogger("makemore_core").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("makemore_core").removeHandler(handler)
 
 
 def _become_worker(job: Job, events: int, notices: int) -> NoReturn:

@@ -242,12 +242,14 @@ def _begin_log(log: str | None) -> None:
 
 
 def _tell_the_launcher_of_trouble(notices: int) -> None:
-    """The storage's troubles go to the launcher, which shows them, as well as into the log."""
+    """Troubles of the storage, and of the compiled kernels, go to the launcher, which shows them,
+    as well as into the log."""
     os.set_blocking(notices, False)  # a launcher that does not read must not hold up its workers
     os.set_inheritable(notices, False)
     lines = os.fdopen(notices, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     logging.raiseExceptions = False  # nor does a full disk, when the log cannot be written
-    logging.getLogger("search.storage").addHandler(logging.StreamHandler(lines))
+    for name in ("search.storage", "makemore_core.kernel_cache"):
+        logging.getLogger(name).addHandler(logging.StreamHandler(lines))
 
 
 if __name__ == "__main__":

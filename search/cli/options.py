@@ -71,8 +71,11 @@ def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def called(**options: Any) -> None:
         given = {name: options.pop(name) for name in COMMON}
-        with Session.of(**given) as session:
-            function(session, **options)
+        try:
+            with Session.of(**given) as session:
+                function(session, **options)
+        except EOFError as error:  # which Typer would take for Ctrl-D, and call an interruption
+            raise RuntimeError(f"a file ended too early ({error})") from error
 
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     called.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]

@@ -512,6 +512,20 @@ def test_debug_shows_where(bed: Bed) -> None:
     assert "Traceback" in answer.err
 
 
+def test_a_file_that_ends_too_early_is_no_interruption(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typer takes every EOFError for Ctrl-D, wherever it comes from."""
+
+    def empty(*_: object, **__: object) -> None:
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr("makemore_core.corpus.load", empty)
+    answer = bed.cli("corpus", "first-names")
+    assert 1 == answer.status
+    assert "Ran out of input" in answer.complaint
+
+
 def test_a_reader_that_leaves_is_no_error(finished: Bed) -> None:
     """`makemore-search trials | head -1` ends quietly."""
     reading, writing = os.pipe()

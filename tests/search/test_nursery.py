@@ -1,13 +1,17 @@
 """The process that starts the workers of this machine."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bed import Bed, ended, wait_until
+from numba.core import config
 
+from makemore_core import kernel_cache, kernels
+from makemore_core.warm_up import warm_up
 from search import local_launcher
 from search.processes import HOST, is_dead
 
@@ -62,6 +66,34 @@ def test_what_kills_every_worker_is_told_by_its_last_words(
     assert 1 == answer.status, answer.err
     assert "workers died in a row" in answer.err
     assert "OSError: no such library" in answer.err
+
+
+def test_a_broken_cache_of_kernels_costs_one_line(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file that was cut to nothing is replaced; no worker dies of it, and the next run has it."""
+    warm_up()
+    (kept,) = {path.parent for path in _files_of("update_sgd") if path.exists()}
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    (broken,) = _files_of("update_sgd")
+    shutil.copytree(kept, broken.parent, ignore=shutil.ignore_patterns("*.pyc", "*.nbi"))
+    broken.write_bytes(b"")
+
+    for name, lines in (("a", 1), ("b", 0)):
+        file = bed.file(study={"name": name}, budget={"trials": 4})
+        answer = ended(bed.start("run", file, "--workers", 2, "--quiet"))
+        assert 0 == answer.status, answer.err
+        assert lines == answer.err.count("\n"), answer.err
+        assert not lines or str(broken) in answer.err
+
+
+def _files_of(kernel: str) -> list[Path]:
+    """Where the compiled code of a kernel with one signature lies, or would."""
+    dispatcher = getattr(kernels, kernel)
+    (signature,) = dispatcher.signatures
+    name = dispatcher._cache._name(signature, dispatcher.targetctx.codegen())
+    return [each / name for each in kernel_cache._directories(Path(kernels.__file__))]
 
 
 def _child_of(pid: int) -> Any:

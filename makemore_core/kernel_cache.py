@@ -1,0 +1,181 @@
+"""Compiled kernels, kept on disk: an optional cache. Whatever is wrong with it means compiling.
+
+Numba's own cache raises whatever it meets (a file that is empty, a disk that is full, a directory
+that belongs to somebody else), and runs machine code in which a bit has changed. Here every file
+holds a hash of its content; one that is damaged is replaced, and one that cannot be read or written
+is done without. The first problem of each kind in a process is logged, in a line.
+
+A file holds a pickle, as numba's does, and machine code: it is as good as the program itself. So it
+is only taken from a directory in which nobody may write but root, this user, and whoever may change
+the program's own files.
+"""
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import logging
+import os
+import pickle
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import platformdirs
+from numba.core import config, serialize
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+
+log = logging.getLogger(__name__)
+
+HASH_BYTES = 32
+_dumps: Any = serialize.dumps  # numba has types, though not everywhere
+_rebuild: Any = CompileResult._rebuild
+_config: Any = config
+ADVICE = "name a directory of yours that can be written in NUMBA_CACHE_DIR to keep them"
+
+
+class KernelCache(_Cache):
+    """What a dispatcher of numba asks for a kernel before it compiles it."""
+
+    _has_warned = False
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._source = Path(inspect.getfile(function)).absolute()
+        name = function.__qualname__.replace("<", "").replace(">", "")
+        self._base = f"{self._source.stem}.{name}"
+        self._problem: str | None = None
+
+    @property
+    def cache_path(self) -> str | None:
+        """Where files are looked for first."""
+        return next((str(each) for each in _directories(self._source)), None)
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """The compiled kernel for these types; None if it is to be compiled."""
+        target.refresh()
+        self._problem = None
+        for directory in _directories(self._source):
+            path = directory / self._name(signature, target.codegen())
+            try:
+                found = self._read(path, target)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except Exception as error:  # noqa: BLE001  a cache has no right to end anything
+                self._problem = self._problem or f"{path}: cannot be used ({_told(error)})"
+                continue
+            if found is not None:
+                return found
+        return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keeps a kernel that was compiled, in the first directory that takes it."""
+        problems = []
+        for directory in _directories(self._source):
+            try:
+                self._write(directory / self._name(signature, compiled.codegen), compiled)
+            except Exception as error:  # noqa: BLE001  as above
+                problems.append(f"{directory}: {_told(error)}")
+            else:
+                if self._problem is not None:
+                    self._warn_once(f"{self._problem}; compiled anew")
+                return
+        told = "; ".join(problems) or "there is no home directory"
+        self._warn_once(f"cannot be kept, so each start compiles them ({told}); {ADVICE}")
+
+    def _warn_once(self, line: str) -> None:
+        if not KernelCache._has_warned:
+            KernelCache._has_warned = True
+            log.warning("compiled kernels: %s", line)
+
+    def enable(self) -> None:
+        """Numba's interface; it always is."""
+
+    def disable(self) -> None:
+        """Numba's interface."""
+
+    def flush(self) -> None:
+        """Numba's interface: `recompile`, which nobody calls."""
+
+    def _name(self, signature: Any, codegen: Any) -> str:
+        """One for all versions of the source, so that files of older ones do not pile up."""
+        versions = (numba.__version__, llvmlite.__version__)
+        key = hashlib.sha256(repr((signature, codegen.magic_tuple(), versions)).encode())
+        return (
+            f"{self._base}.py{sys.version_info[0]}{sys.version_info[1]}-{key.hexdigest()[:16]}.nbc"
+        )
+
+    def _read(self, path: Path, target: Any) -> Any:
+        """None: it is of another version of the source."""
+        _refuse_untrusted(path.parent.stat(), self._source)
+        with path.open("rb") as file:
+            _refuse_untrusted(os.fstat(file.fileno()), self._source)
+            content = file.read()
+        recorded, source = content[:HASH_BYTES], content[HASH_BYTES : 2 * HASH_BYTES]
+        if hashlib.sha256(content[HASH_BYTES:]).digest() != recorded:
+            raise ValueError("it is damaged")
+        if source != _hash_of(self._source):
+            return None
+        parts = pickle.loads(content[2 * HASH_BYTES :])  # noqa: S301  see the module's docstring
+        return _rebuild(target, *parts)
+
+    def _write(self, path: Path, compiled: Any) -> None:
+        directory = path.parent
+        mode = 0o777 if directory.name == "__pycache__" else 0o755  # that is Python's own
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+        _refuse_untrusted(directory.stat(), self._source)
+        content = _hash_of(self._source) + _dumps(compiled._reduce())
+        temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        try:
+            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            with os.fdopen(file, "wb") as opened:
+                opened.write(hashlib.sha256(content).digest() + content)
+            if path.is_dir():
+                path.rmdir()
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def _directories(source: Path) -> Iterator[Path]:
+    """Where files of this kernel may lie, the best place first; they need not exist.
+
+    Without a home there is none of the user's: `~` would be a directory of that name.
+    """
+    inner = f"{source.parent.name}-{hashlib.sha256(bytes(source.parent)).hexdigest()[:16]}"
+    named = _config.CACHE_DIR
+    if not named:
+        yield source.parent / "__pycache__"
+        named = platformdirs.user_cache_dir("makemore-search")
+        if not Path(named).is_absolute():
+            return
+    with contextlib.suppress(RuntimeError):  # `~`, and nobody knows of whom
+        yield Path(named).expanduser().absolute() / inner
+
+
+def _refuse_untrusted(found: os.stat_result, source: Path) -> None:
+    """Raises PermissionError if somebody may write here who may not change the program."""
+    if not hasattr(os, "geteuid"):
+        return
+    program = source.parent.stat()
+    if found.st_uid not in (0, os.geteuid(), program.st_uid):
+        raise PermissionError("it belongs to somebody else")
+    if found.st_mode & ~program.st_mode & stat.S_IWOTH:
+        raise PermissionError("anybody may write to it")
+
+
+@functools.cache
+def _hash_of(source: Path) -> bytes:
+    return hashlib.sha256(source.read_bytes()).digest()
+
+
+def _told(error: Exception) -> str:
+    found = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(found).splitlines()[0][:100]
