@@ -115,14 +115,22 @@ def elapsed_seconds(storage: Storage, connection: Connection, study_uid: str) ->
     return total
 
 
-def spent(study: StoredStudy, now: Progress) -> bool:
-    """Whether the study's budget is met: its trials, its working time, or its target."""
+def budget_met(study: StoredStudy, now: Progress) -> str | None:
+    """The part of the study's budget that is met: trials, target or timeout; None: there is more
+    to do."""
     budget = study.spec.budget
-    return (
-        now.finished >= budget.trials
-        or (budget.timeout is not None and now.elapsed_seconds >= budget.timeout)
-        or (budget.target is not None and now.best is not None and now.best <= budget.target)
-    )
+    if now.finished >= budget.trials:
+        return "trials"
+    if budget.target is not None and now.best is not None and now.best <= budget.target:
+        return "target"
+    if budget.timeout is not None and now.elapsed_seconds >= budget.timeout:
+        return "timeout"
+    return None
+
+
+def spent(study: StoredStudy, now: Progress) -> bool:
+    """Whether the study's budget is met: its trials, its target, or its working time."""
+    return budget_met(study, now) is not None
 
 
 def claim(

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.baselines import Baselines
+from search.ending import describe_end
 from search.history import WorkerView
 from search.processes import HOST
 from search.results import StatusView
@@ -20,13 +21,21 @@ def display(
     study: StoredStudy,
     others: Baselines,
     hint: str,
+    *,
+    starting: bool = False,
 ) -> Group:
-    """The live display: head, bar, best, a line for each worker, counts."""
+    """The live display: head, bar, best, a line for each worker, counts.
+
+    Args:
+        starting: workers are on their way, if there are none.
+    """
+    end = None if workers or starting else describe_end(view)
     return Group(
         _line((view.study, "bold"), (f"  {study.corpus_name}{told_baselines(others)}", "")),
         _bar(view),
         *_best(view),
         _workers(workers, study.spec.budget.examples),
+        *([_line((end, "yellow"))] if end else []),
         _line((_counts(view), "")),
         _line((hint, "dim")),
     )
@@ -42,7 +51,7 @@ def _line(*parts: tuple[str, str]) -> Text:
 def _bar(view: StatusView) -> Table:
     finished, of = view.budget["finished"], view.budget["trials"]
     rate = finished / view.elapsed_seconds * 60 if view.elapsed_seconds else 0.0
-    left = "" if view.eta_seconds is None else f"  {told_seconds(view.eta_seconds)} left"
+    left = "" if view.eta_seconds is None else f"  {told_left(view)}"
     grid = Table.grid(padding=(0, 1))
     words = f"{finished}/{of} trials  {told_seconds(view.elapsed_seconds)}  {rate:.0f}/min{left}"
     grid.add_row(ProgressBar(of, min(finished, of), width=30), words)
@@ -78,12 +87,23 @@ def _workers(workers: Sequence[WorkerView], examples: int) -> Table:
 
 
 def _counts(view: StatusView) -> str:
-    shown = ("complete", "pruned", "failed", "running", "waiting")
+    always = ("complete", "pruned", "failed")
     return ", ".join(
-        f"{view.trials[state]} {state}"
-        for state in shown
-        if view.trials.get(state) or state in ("complete", "pruned", "failed")
+        f"{count} {state}" for state, count in counts(view).items() if count or state in always
     )
+
+
+def counts(view: StatusView) -> dict[str, int]:
+    """Trials by state, for people: an attempt that was interrupted has not failed."""
+    trials = view.trials
+    return {
+        "complete": trials["complete"],
+        "pruned": trials["pruned"],
+        "failed": trials["failed"] - view.interrupted,
+        "interrupted": view.interrupted,
+        "running": trials["running"],
+        "waiting": trials["waiting"],
+    }
 
 
 def told_baselines(others: Baselines) -> str:
@@ -92,19 +112,42 @@ def told_baselines(others: Baselines) -> str:
     return "".join(f" · {name} {loss:.4g}" for name, loss in known if loss is not None)
 
 
-def one_line(view: StatusView) -> str:
-    """A study's counts, best and time in one line."""
-    counts = ", ".join(f"{count} {state}" for state, count in view.trials.items() if count)
+def one_line(view: StatusView, *, starting: bool = False) -> str:
+    """A study's counts, best and time in one line; `starting`: workers are on their way."""
+    told = ", ".join(f"{count} {state}" for state, count in counts(view).items() if count)
     best = (
         f"best {view.best.dev_loss:.4f} (trial {view.best.trial}, one seed)"
         if view.best
         else "no best yet"
     )
-    left = "" if not view.eta_seconds else f", about {told_seconds(view.eta_seconds)} left"
+    left = "" if not view.eta_seconds else f", {told_left(view)}"
     return (
         f"{view.study}: {view.budget['finished']}/{view.budget['trials']} trials "
-        f"({counts or 'none yet'}), {best}, {told_seconds(view.elapsed_seconds)}{left}"
+        f"({told or 'none yet'}), {best}, {told_seconds(view.elapsed_seconds)}{left}"
+        f"{'' if starting else _standing(view)}"
     )
+
+
+def told_left(view: StatusView) -> str:
+    """How long it will go on, at the rate so far; before there is one, at most to its timeout."""
+    known = "about" if view.budget["finished"] else "at most"
+    return f"{known} {told_seconds(view.eta_seconds or 0)} left"
+
+
+def _standing(view: StatusView) -> str:
+    """What ended it, if it was not the end of all its trials; or that nobody is at work on it."""
+    if view.state == "closed":
+        return ", closed"
+    told = {
+        "timeout": "ended by its timeout",
+        "target": "at its target",
+        "stop": "stopped",
+        "moved": "moved to another storage",
+        "interrupted": "interrupted",
+        "crash": "its last workers died or gave up",
+        None: "" if view.workers else "nobody is at work on it",
+    }.get(view.ended_by)
+    return f", {told}" if told else ""
 
 
 def told_audit(view: StatusView) -> str:

@@ -73,6 +73,11 @@ class Progress:
             self._live.stop()
 
     @property
+    def _starts_workers(self) -> bool:
+        """Whether it is shown by whoever starts the workers, and not to somebody else."""
+        return self._hint == STOPS
+
+    @property
     def _is_live(self) -> bool:
         return self._console.is_terminal and not self._quiet
 
@@ -102,7 +107,9 @@ class Progress:
             self._tell_counts(view, last)
         elif not last:
             workers = history.workers(self._storage, self._study)
-            drawn = display(view, workers, self._study, self.others, self._hint)
+            drawn = display(
+                view, workers, self._study, self.others, self._hint, starting=self._starts_workers
+            )
             self._live.update(drawn, refresh=True)
 
     def _tell_records(self, elapsed: float) -> None:
@@ -121,7 +128,9 @@ class Progress:
         due = last or now - self._told_at >= SECONDS_BETWEEN_LINES
         if finished != self._told_finished and due:
             self._told_finished, self._told_at = finished, now
-            self._console.print(one_line(view), highlight=False)
+            self._console.print(
+                one_line(view, starting=self._starts_workers and not last), highlight=False
+            )
 
     def _fit_baselines(self, data_dir: DataDir) -> None:
         self.others = baselines(self._storage, self._study, data_dir)

@@ -12,9 +12,12 @@ from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
 from search import tables
-from search.budget import Progress, progress, spent
+from search.budget import Progress, budget_met, progress
 from search.errors import NotFound
 from search.intervals import proportion
+from search.ledger import INTERRUPTED
+from search.processes import is_dead
+from search.services import is_served
 from search.storage import Storage, patient
 from search.study import StoredStudy
 
@@ -81,8 +84,17 @@ class StatusView:
     budget: Mapping[str, int]
     best: BestView | None
     elapsed_seconds: float
-    eta_seconds: float | None
+    eta_seconds: float | None  # None: nobody is at work on it, or nothing can be told yet
     audit: AuditView | None  # None: the study audits nothing
+    timeout: float | None
+    target: float | None
+    ended_by: str | None
+    """trials, timeout, target: so its budget was met. stop, interrupted, crash: there is more to
+    do. test: it is closed. moved: it goes on elsewhere. None: it is under way, or has not begun."""
+    interrupted: int  # of the failed trials: attempts that an interruption ended
+    set_aside: int  # configurations that two errors ended
+    workers: int  # at work on it now
+    served: bool  # whether somebody works on whatever open study there is
 
 
 @patient
@@ -91,17 +103,29 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
     with storage.read() as connection:
         now = progress(storage, connection, study.uid)
         counts = _counts(connection, study)
+        workers = _workers(storage, connection, study)
+        served = is_served(storage, connection)
+        interrupted = _interrupted(connection, study)
+        crashed = not workers and _crashed(connection, study, now)
+        begun = _begun(connection, study)
     ahead = 0 if study.closed else _ahead(study, now)
     budget = study.spec.budget
     return StatusView(
         study=study.name,
-        state="closed" if study.closed else "done" if spent(study, now) else "open",
+        state="closed" if study.closed else "done" if budget_met(study, now) else "open",
         trials=counts | {"waiting": counts["waiting"] + ahead},
         budget={"trials": budget.trials, "finished": now.finished},
         best=best(storage, study),
         elapsed_seconds=now.elapsed_seconds,
-        eta_seconds=_eta(study, now),
+        eta_seconds=_eta(study, now, workers),
         audit=_audit(storage, study) if study.spec.pruner.audit else None,
+        timeout=budget.timeout,
+        target=budget.target,
+        ended_by=_ended_by(study, now, begun and not workers, crashed),
+        interrupted=interrupted,
+        set_aside=now.abandoned,
+        workers=workers,
+        served=served,
     )
 
 
@@ -284,10 +308,74 @@ def _audit(storage: Storage, study: StoredStudy) -> AuditView:
     return AuditView(pruned, ran_on, winners, winners / ran_on, proportion(winners, ran_on))
 
 
-def _eta(study: StoredStudy, now: Progress) -> float | None:
-    """Seconds to go at the rate so far; None before anything has finished."""
-    if spent(study, now) or study.closed:
+def _workers(storage: Storage, connection: Connection, study: StoredStudy) -> int:
+    """How many workers are at the study now: seen lately, and not known to be dead."""
+    w = tables.workers
+    rows = connection.execute(
+        select(w.c.host, w.c.pid).where(
+            w.c.study_uid == study.uid,
+            w.c.ended_at.is_(None),
+            w.c.seen_at > storage.now() - tables.LEASE_SECONDS,
+        )
+    )
+    return sum(not is_dead(row.host, row.pid) for row in rows)
+
+
+def _begun(connection: Connection, study: StoredStudy) -> bool:
+    """Whether a worker has ever been at the study."""
+    w = tables.workers
+    query = select(w.c.id).where(w.c.study_uid == study.uid).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def _interrupted(connection: Connection, study: StoredStudy) -> int:
+    """How many trials an interruption ended."""
+    a = tables.attempts
+    return connection.execute(
+        select(func.count()).where(
+            a.c.study_uid == study.uid,
+            a.c.outcome == "failed",
+            a.c.reason == INTERRUPTED,
+            a.c.trial.is_not(None),
+        )
+    ).scalar_one()
+
+
+def _crashed(connection: Connection, study: StoredStudy, now: Progress) -> bool:
+    """Whether the last workers died, or gave up on errors, as far as the attempts tell."""
+    if now.claimed:
+        return True  # what they held has not even been given back
+    a = tables.attempts
+    last = connection.execute(
+        select(a.c.outcome, a.c.reason)
+        .where(a.c.study_uid == study.uid, a.c.ended_at.is_not(None))
+        .order_by(a.c.ended_at.desc(), a.c.id.desc())
+        .limit(1)
+    ).first()
+    return last is not None and last.outcome == "failed" and last.reason != INTERRUPTED
+
+
+def _ended_by(study: StoredStudy, now: Progress, left: bool, crashed: bool) -> str | None:
+    """What ended the work on a study; `left`: workers were at it, and none is now."""
+    if study.moved_to is not None:
+        return "moved"
+    if (met := budget_met(study, now)) is not None:
+        return met
+    if study.closed:
+        return "test"
+    if study.stopped:
+        return "stop"
+    if not left:
+        return None
+    return "crash" if crashed else "interrupted"
+
+
+def _eta(study: StoredStudy, now: Progress, workers: int) -> float | None:
+    """Seconds to go at the rate so far; None where nobody works, or nothing tells the rate."""
+    if budget_met(study, now) or study.closed:
         return 0.0
+    if not workers or study.stopped:
+        return None
     budget = study.spec.budget
     left = [] if budget.timeout is None else [budget.timeout - now.elapsed_seconds]
     if now.finished:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from makemore_core.config import FIELDS
 from makemore_core.corpus import Corpus
 from makemore_core.data import Data
 from makemore_core.ngram import Baseline
@@ -39,10 +40,23 @@ def trials(views: Sequence[TrialView]) -> str:
     return table(
         ("trial", "state", "dev loss", "seconds", "examples", "reason", "configuration"),
         (
-            (v.number, v.state, v.dev_loss, v.seconds, v.examples, v.reason, told_config(v.config))
+            (
+                v.number,
+                _state(v),
+                v.dev_loss,
+                v.seconds,
+                v.examples,
+                v.reason,
+                told_config(v.config),
+            )
             for v in views
         ),
     )
+
+
+def _state(view: TrialView) -> str:
+    """For people: an attempt that was interrupted has not failed."""
+    return "interrupted" if (view.state, view.reason) == ("failed", "interrupted") else view.state
 
 
 def best(view: BestView) -> str:
@@ -142,12 +156,16 @@ def replay(number: int, view: Replay) -> str:
 
 
 def trials_csv(views: Sequence[TrialView]) -> str:
-    """The trials as CSV, with a column for each hyperparameter."""
-    names = list(dict.fromkeys(name for view in views for name in view.config))
+    """The trials as CSV, with a column for each value of the configuration, in a fixed order.
+
+    A trial's `examples` are those that it saw; `config_examples` those of its budget.
+    """
     plain = ("number", "state", "dev_loss", "seconds", "examples", "reason", "retry_of")
+    found = {name for view in views for name in view.config}
+    names = [*FIELDS, *sorted(found.difference(FIELDS))]
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
-    writer.writerow([*plain, *names])
+    writer.writerow([*plain, *(f"config_{name}" if name in plain else name for name in names)])
     for view in views:
         writer.writerow(
             [*(getattr(view, key) for key in plain), *(view.config.get(name) for name in names)]

@@ -60,7 +60,18 @@ def run(
             launcher = stack.enter_context(cluster)
         job = new_job(session, threads, device)
         course = running.run(session, spec, artifacts, launcher, job)
-    running.tell(session, course)
+    options = {
+        "--workers": workers,
+        "--threads": None if threads == 1 else threads,
+        "--trials": trials,
+        "--timeout": timeout,
+        "--corpus": corpus,
+        "--seed": seed,
+        "--device": None if device == "cpu" else device,
+        "--ray": ray,
+    }
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    running.tell(session, course, file, given)
 
 
 def submit(
@@ -77,7 +88,7 @@ def submit(
     from search.cli.steps import answer_status
 
     spec = running.shaped(file, trials, timeout, corpus, seed)
-    answer_status(session, *running.create_or_resume(session, spec, artifacts))
+    answer_status(session, *running.create_or_resume(session, spec, artifacts), str(file))
 
 
 def worker(

@@ -9,7 +9,7 @@ import typer
 
 from search import results, study
 from search.cli.options import AnyStudyName, StudyName
-from search.cli.steps import answer_status, shown_progress
+from search.cli.steps import answer_status, file_of, shown_progress
 from search.display import one_line
 from search.errors import BadInput
 from search.progress import LEAVES
@@ -36,7 +36,7 @@ def status(
     stored = study.resolve(storage, name)
     if watch:
         _watch(session, storage, stored)
-    answer_status(session, storage, stored)
+    answer_status(session, storage, stored, file_of(name))
 
 
 def trials(

@@ -6,7 +6,7 @@ import typer
 
 from search import study
 from search.cli.options import StudyName, Yes
-from search.cli.steps import answer_status, ask
+from search.cli.steps import answer_status, ask, file_of
 from search.session import Session
 
 
@@ -15,7 +15,7 @@ def stop(session: Session, name: StudyName) -> None:
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
     study.request_stop(storage, stored)
-    answer_status(session, storage, stored)
+    answer_status(session, storage, stored, file_of(name))
 
 
 def delete(

@@ -1,12 +1,11 @@
 """The rest of `run`: the study is made or resumed, and supervised until its budget is met."""
 
-import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from search import creation, results, stores, study, study_file
-from search.cli.options import COMMON
-from search.cli.steps import answer_status, shown_progress
+from search.cli.steps import answer_status, same_place, shown_progress
 from search.display import farewell
 from search.errors import BadInput, Interrupted
 from search.illustration.artifacts import Illustrator
@@ -40,8 +39,11 @@ def run(
     return Course(storage, stored, shown, is_done)
 
 
-def tell(session: Session, course: Course) -> None:
+def tell(session: Session, course: Course, file: Path, given: Mapping[str, str]) -> None:
     """The answer of `run`, once its launcher is closed.
+
+    Args:
+        file, given: what leads another `run` to the same study; see `ending.describe_way_on`.
 
     Raises:
         Interrupted: it was; the same command goes on.
@@ -49,7 +51,7 @@ def tell(session: Session, course: Course) -> None:
     storage, stored = course.storage, course.stored
     if not course.is_done:
         raise _interrupted(session, storage, stored)
-    answer_status(session, storage, stored)
+    answer_status(session, storage, stored, str(file), given)
     _say_what_next(session, storage, stored, course.shown)
 
 
@@ -135,14 +137,5 @@ def _say_what_next(
         return
     verbs = ("best", "report", "confirm", "test")
     view = results.status(storage, stored)
-    text = farewell(view, stored, shown.others, verbs, _same_place(session))
+    text = farewell(view, stored, shown.others, verbs, same_place(session))
     session.console.print(text, markup=False)
-
-
-def _same_place(session: Session) -> str:
-    """The options that lead another command to the same place; a URL may hold a password."""
-    root = session.data_dir.root
-    told = "" if root == COMMON["data_dir"][1] else f" --data-dir {shlex.quote(str(root))}"
-    return told + (
-        "" if session.storage_url == session.data_dir.default_storage else " --storage …"
-    )

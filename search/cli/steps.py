@@ -1,9 +1,13 @@
 """What several verbs do on their way; light to import, as `launching` is."""
 
+import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from search.cli.options import COMMON
 from search.errors import BadInput, Interrupted
 from search.job import Job
 from search.machine import usable_cpus
@@ -63,15 +67,44 @@ def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
-def answer_status(session: Session, storage: "Storage", stored: "StoredStudy") -> None:
-    """The answer of every verb that changes or shows how a study stands."""
+def answer_status(
+    session: Session,
+    storage: "Storage",
+    stored: "StoredStudy",
+    file: str | None = None,
+    given: Mapping[str, str] | None = None,
+) -> None:
+    """The answer of every verb that changes or shows how a study stands.
+
+    Args:
+        file, given: as of `ending.describe_way_on`.
+    """
     from search import results, study
     from search.display import one_line, told_audit
+    from search.ending import describe_end, describe_way_on
 
     view = results.status(storage, study.by_uid(storage, stored.uid))
-    prunes = view.audit is not None or view.trials["pruned"]
-    text = f"{one_line(view)}\n{told_audit(view)}" if prunes else one_line(view)
-    session.answer(asdict(view), text)
+    lines = [
+        one_line(view),
+        told_audit(view) if view.audit is not None or view.trials["pruned"] else None,
+        describe_end(view),
+        describe_way_on(view, same_place(session), file, given),
+    ]
+    session.answer(asdict(view), "\n".join(line for line in lines if line))
+
+
+def same_place(session: Session) -> str:
+    """The options that lead another command to the same place; a URL may hold a password."""
+    root = session.data_dir.root
+    told = "" if root == COMMON["data_dir"][1] else f" --data-dir {shlex.quote(str(root))}"
+    return told + (
+        "" if session.storage_url == session.data_dir.default_storage else " --storage …"
+    )
+
+
+def file_of(argument: str) -> str | None:
+    """A STUDY argument, if it is the path of a study file."""
+    return argument if argument.endswith(".toml") and Path(argument).is_file() else None
 
 
 def shown_progress(

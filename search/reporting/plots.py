@@ -140,22 +140,23 @@ def importances(shares: Mapping[str, float]) -> Figure:
 
 def effort(attempts: Sequence[AttemptView]) -> Figure:
     """Training time by state, and what did not complete by reason."""
-    states = ("complete", "pruned", "failed")
-    seconds = [sum(a.seconds or 0.0 for a in attempts if a.outcome == s) for s in states]
+    states = ("complete", "pruned", "interrupted", "failed")
+    seconds = [sum(a.seconds or 0.0 for a in attempts if _state(a) == s) for s in states]
     reasons: dict[str, int] = {}
     for attempt in attempts:
         if attempt.outcome != "complete":
-            reason = f"{attempt.outcome}: {attempt.reason or 'no reason recorded'}"
+            told = attempt.reason or "no reason recorded"
+            reason = told if told == _state(attempt) else f"{_state(attempt)}: {told}"
             reasons[reason] = reasons.get(reason, 0) + 1
     rows = sorted(reasons.items(), key=lambda item: item[1])
-    colours = (ACCENT, QUIET, BAD)
+    colours = (ACCENT, QUIET, SECOND, BAD)
     data = [
         bars(seconds, states, [told_time(value) for value in seconds], colours),
         bars(
             [count for _, count in rows],
             [reason for reason, _ in rows],
             [f"{count:,}" for _, count in rows],
-            [BAD if reason.startswith("failed") else QUIET for reason, _ in rows],
+            [_colour(reason) for reason, _ in rows],
         )
         | {"xaxis": "x2", "yaxis": "y2"},
     ]
@@ -167,6 +168,18 @@ def effort(attempts: Sequence[AttemptView]) -> Figure:
         "showlegend": False,
     }
     return figure(data, layout, 130 + 30 * max(3, len(rows)))
+
+
+def _state(attempt: AttemptView) -> str:
+    """For people: an attempt that was interrupted has not failed."""
+    interrupted = (attempt.outcome, attempt.reason) == ("failed", "interrupted")
+    return "interrupted" if interrupted else attempt.outcome
+
+
+def _colour(reason: str) -> str:
+    if reason.startswith("failed"):
+        return BAD
+    return SECOND if reason == "interrupted" else QUIET
 
 
 def winner_curve(attempt: AttemptView) -> Figure:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping
 
-from search.display import told_audit, told_seconds, told_seeds
+from search.display import counts, told_audit, told_seconds, told_seeds
+from search.ending import describe_end
 from search.reporting.html import listing, paragraph, plot, section, table, text, tiles
 from search.reporting.plots import MOST_CURVES
 from search.reporting.plots_space import MOST_LINES
 from search.reporting.report_facts import Facts
+from search.results import StatusView
 
 TOP = 10
 
@@ -56,19 +58,23 @@ def headline(facts: Facts) -> str:
                 "same corpus and split; published without an interval",
             )
         )
-    counts = status.trials
-    remark = (
-        f"{counts['complete']:,} complete, {counts['pruned']:,} pruned, {counts['failed']:,} failed"
+    remark = ", ".join(
+        f"{count:,} {state}"
+        for state, count in counts(status).items()
+        if count or state in ("complete", "pruned", "failed")
     )
     rows.append(("trials", f"{status.budget['finished']:,} of {status.budget['trials']:,}", remark))
-    rows.append(
-        ("working time", told_seconds(status.elapsed_seconds), f"the study is {status.state}")
-    )
+    rows.append(("working time", told_seconds(status.elapsed_seconds), told_standing(status)))
     tested = facts.opening is not None and facts.opening.result is not None
     rows.append(("test split", "opened" if tested else "sealed", "see below"))
     why = facts.others.why_no_bigram
     missing = paragraph(f"No bigram to compare with: {text(why)}.", "notice") if why else ""
     return tiles(rows) + missing
+
+
+def told_standing(status: StatusView) -> str:
+    """What ended the study, or that it is under way."""
+    return describe_end(status) or f"under way, {status.workers} at work on it"
 
 
 def course(facts: Facts) -> str:

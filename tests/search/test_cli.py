@@ -1,6 +1,7 @@
 """The command line: answers, exit statuses, one line for every mistake, nothing made by one."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from bed import Bed, ended, invoke, some_words, toml, tree
 
+from makemore_core.config import TrialConfig
 from search import study
 from search.results import recorded_attempt
 
@@ -84,6 +86,36 @@ def test_trials_as_json_and_csv(finished: Bed) -> None:
     assert [str(trial["number"]) for trial in listed] == [row["number"] for row in table]
     assert [trial["dev_loss"] for trial in listed] == [float(row["dev_loss"]) for row in table]
     assert [t["config"]["batch_size"] for t in listed] == [int(r["batch_size"]) for r in table]
+    assert [str(trial["examples"]) for trial in listed] == [row["examples"] for row in table]
+    assert {"4000"} == {row["config_examples"] for row in table}
+
+
+def test_every_column_of_the_csv_has_a_name_of_its_own(finished: Bed) -> None:
+    """The header is the same for every study, also without a trial; its first names are those of
+    the JSON."""
+    header = finished.cli("trials", "tiny", "--format", "csv").out.splitlines()[0].split(",")
+    assert len(set(header)) == len(header)
+    assert list(header[:7]) == [k for k in header if k in TRIAL]
+    assert {f.name for f in dataclasses.fields(TrialConfig)} <= {
+        name.removeprefix("config_") for name in header
+    }
+
+
+def test_the_csv_of_a_study_without_trials_has_its_header(bed: Bed) -> None:
+    """A script that reads columns by their names finds them."""
+    bed.create()
+    assert "config_examples" in bed.cli("trials", "tiny", "--format", "csv").out
+
+
+@pytest.mark.parametrize("verb", ["status", "trials", "best"])
+def test_no_json_document_names_a_key_twice(verb: str, finished: Bed) -> None:
+    """Every key of every object stands once."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len(dict(pairs)) == len(pairs)
+        return dict(pairs)
+
+    json.loads(finished.cli(verb, "tiny", "--json").out, object_pairs_hook=once)
 
 
 def test_best_as_json_and_as_a_file_for_train(finished: Bed) -> None:
