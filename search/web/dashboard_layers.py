@@ -124,38 +124,56 @@ HAS_CURVES = b'"has_intermediate_values": true,'
 HAS_NONE = b'"has_intermediate_values":false,'
 
 NOTES_AND_FILES = re.compile(
-    r"/api/studies/\d+(/\d+)?/note|/api/artifacts/\d+(/\d+)?(/[0-9a-fA-F-]+)?"
-    r"|/api/trials/\d+/user-attrs"
+    r"/api/studies/[0-9]+(/[0-9]+)?/note|/api/artifacts/[0-9]+(/[0-9]+)?(/[0-9a-fA-F-]+)?"
+    r"|/api/trials/[0-9]+/user-attrs"
 )
 """What may be changed of our own studies: notes, uploaded files, and a trial's labels."""
+CREATION = "/api/studies"
+KNOWN_CHANGES = re.compile(
+    r"/api/studies/[0-9]+"
+    r"(/rename|/preference(/[^/]+)?|/preference_feedback_component|/[0-9]+/skip)?"
+    r"|/api/trials/[0-9]+/tell"
+)
+"""What may be changed of studies that Optuna made, and of ours is refused, or done by ourselves."""
+
+ONLY_BY_COMMAND = (
+    "a study of makemore-search keeps its name and what its trials found; use the command line"
+)
+NO_BUDGET = (
+    "a study made here has no corpus and no budget, and no command of makemore-search knows it; "
+    "write a study file, then `makemore-search submit STUDY.toml`"
+)
+NOT_KNOWN = "this change is not known to makemore-search, and may not be made here"
 
 
 def kept_whole(application: Application, storage: Storage, data_dir: DataDir) -> Application:
-    """Keeps our tables and Optuna's of one mind, whatever is asked for."""
+    """Refuses what would leave our tables contradicting Optuna's, and every change not known."""
 
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"].rstrip("/")
         if method in SAFE_METHODS or NOTES_AND_FILES.fullmatch(path):
             return application(environ, start_response)
+        if path == CREATION:
+            return _refused(environ, start_response, NO_BUDGET)
+        if not KNOWN_CHANGES.fullmatch(path):
+            return _refused(environ, start_response, NOT_KNOWN)
         uid = _our_study(storage, path)
         if uid is None:
             return application(environ, start_response)
-        if method == "DELETE" and re.fullmatch(r"/api/studies/\d+", path):
+        if method == "DELETE" and re.fullmatch(r"/api/studies/[0-9]+", path):
             return _delete(environ, start_response, storage, data_dir, uid)
-        return _reasoned(
-            environ,
-            start_response,
-            "403 Forbidden",
-            "a study of makemore-search keeps its name and what its trials found; use the "
-            "command line",
-        )
+        return _refused(environ, start_response, ONLY_BY_COMMAND)
 
     return answer
 
 
+def _refused(environ: Environ, start_response: StartResponse, reason: str) -> Iterable[bytes]:
+    return _reasoned(environ, start_response, "403 Forbidden", reason)
+
+
 def _our_study(storage: Storage, path: str) -> str | None:
     """The uid of the study of ours that a path is about."""
-    about = re.match(r"/api/(studies|trials)/(\d+)", path)
+    about = re.match(r"/api/(studies|trials)/([0-9]+)", path)
     if about is None:
         return None
     s, t = tables.studies, tables.optuna_trials

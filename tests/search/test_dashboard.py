@@ -275,6 +275,48 @@ def test_what_would_break_a_study_is_refused(
     assert 403 == reply.status and "command line" in reply.json["reason"]
 
 
+def test_creating_a_study_is_refused_naming_submit(board: Board) -> None:
+    """A study without a corpus and a budget is one that no verb would know."""
+    body = {"study_name": "mine", "directions": ["minimize"]}
+    client = board.client(Access(writable=True))
+    for path in ("/api/studies", "/api/studies/"):
+        reply = client("POST", path, body)
+        assert 403 == reply.status and "makemore-search submit" in reply.json["reason"]
+    assert ["tiny"] == [each["study_name"] for each in listed(client)]
+
+
+def test_only_known_changes_are_passed_on(board: Board) -> None:
+    """Of our study nothing but notes, files and labels; and no route that a later dashboard adds,
+    nor one whose number is written in other digits, is passed on, whosever study it is about."""
+    client = board.client(Access(writable=True))
+    harmless = ("/note", "/user-attrs", "/api/artifacts/")
+    changing = [(m, path) for m, path in board.routes() if m in UNSAFE and m != "DELETE"]
+    refused = [each for each in changing if not any(part in each[1] for part in harmless)]
+    assert len(refused) >= 7
+    unknown = ["/api/studies/1/migrate", "/api/import", "/api/studies/\u0661/rename", "/api/trials"]
+    refused += [(method, path) for method in UNSAFE for path in unknown]
+    for method, path in refused:
+        reply = client(method, path, {"study_name": "other", "state": "Fail", "directions": []})
+        assert 403 == reply.status and reply.json["reason"], (method, path)
+    assert ["tiny"] == [each["study_name"] for each in listed(client)]
+
+
+def test_a_study_of_optunas_may_be_changed(board: Board) -> None:
+    """A study that Optuna made, in the same database, is renamed and deleted as ever."""
+    optuna.create_study(study_name="theirs", storage=board.bed.url)
+    client = board.client(Access(writable=True))
+    assert 201 == client("POST", "/api/studies/2/rename", {"study_name": "renamed"}).status
+    assert {"tiny", "renamed"} == {each["study_name"] for each in listed(client)}
+    number = max(each["study_id"] for each in listed(client))
+    assert 204 == client("DELETE", f"/api/studies/{number}", {}).status
+    assert ["tiny"] == [each["study_name"] for each in listed(client)]
+
+
+def listed(client: Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get("/api/studies").json["study_summaries"]
+    return found
+
+
 @pytest.mark.sqlite_file
 def test_deleting_a_study_deletes_all_of_it(board: Board) -> None:
     """Deleting one of our studies there is what `delete` does."""
