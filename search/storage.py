@@ -339,9 +339,30 @@ def _connect_to_file(path: str) -> sqlite3.Connection:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    """A rollback journal that survives a power cut. No WAL: before SQLite 3.51.3 it can corrupt."""
-    for pragma in ("journal_mode = DELETE", "synchronous = FULL", "foreign_keys = ON"):
+    """A rollback journal that survives a power cut. No WAL: before SQLite 3.51.3 it can corrupt.
+
+    A database that another program holds open in WAL mode cannot leave it: it is used as it is.
+    """
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE").close()
+    except sqlite3.OperationalError as error:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()
+        if "locked" not in str(error) or mode != ("wal",):
+            raise
+        _warn_of_wal()
+
+
+@functools.cache
+def _warn_of_wal() -> None:
+    """Said once by each process, of a SQLite that may corrupt such a database."""
+    if sqlite3.sqlite_version_info < (3, 51, 3):
+        log.warning(
+            "storage: another program holds this database open in WAL mode, where SQLite %s can "
+            "damage it when two processes write at once; close that program",
+            sqlite3.sqlite_version,
+        )
 
 
 def _set_up_postgresql(connection: Any, _record: object) -> None:
@@ -495,7 +516,11 @@ def told_error(error: BaseException) -> str:
     inner = error.__cause__ or error
     if isinstance(inner, OSError):
         return f"{inner.strerror or inner} ({inner.filename})" if inner.filename else str(inner)
-    return str(getattr(inner, "orig", None) or inner).strip().splitlines()[0][:160]
+    told = str(getattr(inner, "orig", None) or inner).strip().splitlines()[0][:160]
+    return f"{told}: another program keeps writing to it" if told == LOCKED else told
+
+
+LOCKED = "database is locked"
 
 
 @contextmanager

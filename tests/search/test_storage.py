@@ -1,7 +1,8 @@
 """Storage: made whole or not at all, refused in one line, opened by many at once."""
 
+import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -204,3 +205,40 @@ def test_another_schema_of_optunas_is_refused(bed: Bed, monkeypatch: pytest.Monk
     assert bed.storage is not None
     monkeypatch.setattr("optuna.storages._rdb.models.SCHEMA_VERSION", 13)
     assert 2 == bed.cli("status").status
+
+
+@pytest.fixture
+def held_in_wal(finished: Bed) -> Iterator[sqlite3.Connection]:
+    """A connection of another program, which keeps the database in WAL mode."""
+    with contextlib.closing(sqlite3.connect(finished.data_dir.database)) as other:
+        assert ("wal",) == other.execute("PRAGMA journal_mode = WAL").fetchone()
+        other.execute("SELECT count(*) FROM trials").fetchone()
+        yield other
+
+
+@pytest.mark.sqlite_file
+def test_a_database_that_is_held_open_in_wal_mode(
+    finished: Bed, held_in_wal: sqlite3.Connection
+) -> None:
+    """Every verb works beside whoever holds it: those that look, that add trials, that delete."""
+    finished.close()
+    for verb in ("status", "trials", "best", "stop"):
+        assert 0 == finished.cli(verb, *(() if verb == "status" else ("tiny",))).status
+    stored = finished.create(budget={"trials": 14})
+    finished.work(stored)
+    assert 14 == finished.json("status", "tiny")["budget"]["finished"]
+    assert ("wal",) == held_in_wal.execute("PRAGMA journal_mode").fetchone()
+    finished.close()
+    assert 0 == finished.cli("delete", "tiny", "--yes").status
+    assert 0 == held_in_wal.execute("SELECT count(*) FROM trials").fetchone()[0]
+
+
+@pytest.mark.sqlite_file
+def test_wal_mode_ends_with_whoever_wanted_it(
+    finished: Bed, held_in_wal: sqlite3.Connection
+) -> None:
+    """Once nobody else holds the database, it is in the journal mode that survives everything."""
+    held_in_wal.close()
+    assert 0 == finished.cli("status").status
+    with contextlib.closing(sqlite3.connect(finished.data_dir.database)) as looked:
+        assert ("delete",) == looked.execute("PRAGMA journal_mode").fetchone()
