@@ -173,7 +173,8 @@ def _try(address: str, failed: list[str]) -> None:
 
 
 def _init(address: str, **options: Any) -> None:
-    ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    with contextlib.chdir("/"):  # Ray has its workers import from the working directory first
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
 
 
 def _probe(address: str) -> None:

@@ -13,6 +13,7 @@ from makemore_core.printable import printable
 from search import streams
 from search.cli.options import with_common_options
 from search.errors import BadInput, Interrupted, SearchError
+from search.import_path import without_working_directory
 
 VERBS = {
     **dict.fromkeys(("run", "submit", "worker", "preview"), "launching"),
@@ -50,7 +51,7 @@ def app(verbs: Iterable[str] = tuple(VERBS)) -> typer.Typer:
 
 def main() -> int:
     """Runs the program; returns the exit status. A user sees one line, never a traceback."""
-    with streams.prepared():
+    with streams.prepared(), without_working_directory():
         return _main()
 
 
