@@ -1,21 +1,27 @@
-"""Local processes that train known configurations: no sampler, no pruner, nothing to resume."""
+"""Local processes that train known configurations: no sampler, no pruner, nothing to resume.
+
+Each is told what to do through a socket of its own. The pools of the standard library want
+semaphores, which are files in /dev/shm, and that is not to be had everywhere.
+"""
 
 import contextlib
-import multiprocessing
+import os
 import signal
 import statistics
+import subprocess
+import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing.synchronize import Barrier
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from makemore_core.corpus import Corpus
 from search.errors import SearchError
+from search.job import thread_limits
 
 REHEARSAL_SECONDS = 1.0
 
@@ -73,10 +79,11 @@ class TrainingPool:
     """So many processes; they end with the `with` block, whatever ends it."""
 
     def __init__(self, corpus: Corpus, split_seed: int, processes: int, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        given = (corpus, split_seed, threads, context.Barrier(processes))
         self.processes = processes
-        self._pool = ProcessPoolExecutor(processes, context, _prepare, given)
+        self._members = [_Member(threads) for _ in range(processes)]
+        self._prepared = False
+        for number, member in enumerate(self._members):
+            member.ask(_prepare, corpus, split_seed, threads, number > 0)
 
     def __enter__(self) -> Self:
         return self
@@ -87,21 +94,20 @@ class TrainingPool:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        self._pool.shutdown(wait=kind is None, cancel_futures=True)
-        if kind is not None:
-            for process in multiprocessing.active_children():
-                process.terminate()
+        for member in self._members:
+            member.end(at_once=kind is not None)
 
     def rehearse(self, job: Job) -> Pace:
-        """Starts the processes and has each train the first second or so of a job, all at once:
-        alone each would be faster than beside the others.
+        """Has each process train the first second or so of a job, all at once: alone each would
+        be faster than beside the others.
 
         Raises:
             SearchError: a process died.
         """
-        with _death_told():
-            futures = [self._pool.submit(_rehearse, job) for _ in range(self.processes)]
-            found = [future.result() for future in futures]
+        self._wait_until_prepared()
+        for member in self._members:
+            member.ask(_rehearse, job)
+        found = [member.answer() for member in self._members]
         return Pace(
             factor=statistics.mean(each.factor for each in found),
             overhead=statistics.mean(each.overhead for each in found),
@@ -115,36 +121,96 @@ class TrainingPool:
         Raises:
             SearchError: a process died.
         """
-        with _death_told():
-            futures = {self._pool.submit(_train, job, path_of(job)): job for job in jobs}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+        self._wait_until_prepared()
+        waiting, idle = deque(jobs), list(self._members)
+        busy: dict[Any, tuple[_Member, Job]] = {}
+        while waiting or busy:
+            while waiting and idle:
+                member, job = idle.pop(), waiting.popleft()
+                member.ask(_train, job, path_of(job))
+                busy[member.connection] = member, job
+            for connection in wait(list(busy)):
+                member, job = busy.pop(connection)
+                done = member.answer()
+                idle.append(member)
+                yield job, done
+
+    def _wait_until_prepared(self) -> None:
+        if not self._prepared:
+            for member in self._members:
+                member.answer()
+            self._prepared = True
 
 
-@contextlib.contextmanager
-def _death_told() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool:
-        raise SearchError(
-            "a training process died; what was done is kept, and the same command goes on"
-        ) from None
+class _Member:
+    """A process of the pool."""
+
+    def __init__(self, threads: int) -> None:
+        self.connection, theirs = Pipe()
+        with theirs:
+            command = "from search.training_pool import main; main()"
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", command, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # libraries may print; ours is for the answer
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is the launcher's to handle
+                env=os.environ | thread_limits(threads),
+            )
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it died: whoever wants the answer sees that
+            self.connection.send((function, arguments))
+
+    def answer(self) -> Any:
+        """What a function returned; raises what it raised, or SearchError if the process died."""
+        try:
+            returned, raised = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise SearchError(
+                "a training process died; what was done is kept, and the same command goes on"
+            ) from None
+        if raised is not None:
+            raise raised
+        return returned
+
+    def end(self, *, at_once: bool) -> None:
+        self.connection.close()  # which an idle one takes for the end
+        if at_once:
+            self._process.terminate()
+        self._process.wait()
+
+
+def main() -> None:
+    """A process of the pool: does what it is asked, until nobody can ask any more."""
+    with Connection(int(sys.argv[1])) as connection, contextlib.suppress(EOFError, OSError):
+        os.set_inheritable(connection.fileno(), False)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while True:
+            function, arguments = connection.recv()
+            answer: tuple[Any, Exception | None]
+            try:
+                answer = function(*arguments), None
+            except Exception as error:  # noqa: BLE001  the launcher raises it again
+                answer = None, error
+            connection.send(answer)
 
 
 _bench: dict[str, Any] = {}
 """Of a pool's process: what `_prepare` made for `_train`."""
 
 
-def _prepare(corpus: Corpus, split_seed: int, threads: int, all_prepared: Barrier) -> None:
-    """Runs once in each process of the pool, until all are prepared. Ctrl-C is the launcher's to
-    handle."""
+def _prepare(corpus: Corpus, split_seed: int, threads: int, is_silent: bool) -> None:
+    """Comes first in each process of the pool; of what all would have to say, one tells."""
+    import logging
+
     from makemore_core.data import Data
     from makemore_core.warm_up import warm_up
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if is_silent:
+        logging.getLogger("makemore_core").setLevel(logging.ERROR)
     warm_up()
-    _bench.update(data=Data.of(corpus, split_seed), threads=threads)
-    all_prepared.wait()
+    _bench.update(data=Data.of(corpus, split_seed), threads=threads, launcher=os.getppid())
 
 
 class _Enough(Exception):
@@ -180,10 +246,12 @@ def _train(job: Job, path: Path) -> Trained:
     from makemore_core import checkpoint
     from makemore_core.config import TrialConfig
     from makemore_core.trainer import train
+    from search.shelf import insist
 
-    result = train(TrialConfig(**job.config), _bench["data"], job.seed, threads=_bench["threads"])
+    config, data, threads = TrialConfig(**job.config), _bench["data"], _bench["threads"]
+    result = train(config, data, job.seed, threads=threads, on_evaluation=_leave_if_orphaned)
     about = {"trial": job.trial, "seed": job.seed, "dev_loss": result.dev_loss}
-    sha256 = checkpoint.save(path, result.model, about)
+    sha256 = insist(lambda: checkpoint.save(path, result.model, about))
     return Trained(
         trial=job.trial,
         seed_index=job.seed_index,
@@ -193,3 +261,8 @@ def _train(job: Job, path: Path) -> Trained:
         seconds=result.train_seconds,
         checkpoint_sha256=sha256,
     )
+
+
+def _leave_if_orphaned(_evaluation: object) -> None:
+    if os.getppid() != _bench["launcher"]:
+        sys.exit("the launcher has gone")

@@ -1,13 +1,16 @@
 """Confirmation: fresh seeds, what they cost, and what can be believed afterwards."""
 
+import errno
+import os
 import statistics
+from multiprocessing import synchronize
 
 import pytest
 from bed import Bed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search import confirm, study
+from search import confirm, study, training_pool
 from search.intervals import mean_over_seeds
 
 SECONDS = st.lists(st.floats(0.0, 100.0), min_size=1, max_size=12)
@@ -87,3 +90,31 @@ def test_the_interval_of_a_mean_is_students() -> None:
     half = 2.776 * statistics.stdev(losses) / 5**0.5
     assert pytest.approx((2.2 - half, 2.2 + half), abs=1e-4) == mean_over_seeds(losses)
     assert mean_over_seeds([2.0]) is None
+
+
+def test_no_shared_memory_is_needed(finished: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no /dev/shm, there are no semaphores; `confirm` does without."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(synchronize.SemLock, "__init__", refused)
+    options = ("--top", 1, "--seeds", 1, "--workers", 1)
+    assert 1 == len(finished.json("confirm", "tiny", *options)["candidates"])
+
+
+def test_a_training_process_that_dies_is_told(
+    finished: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 1, in a line; what was done is kept."""
+    begin = training_pool.TrainingPool.rehearse
+
+    def killed(pool: training_pool.TrainingPool, job: training_pool.Job) -> training_pool.Pace:
+        pace = begin(pool, job)
+        pool._members[0]._process.kill()
+        return pace
+
+    monkeypatch.setattr(training_pool.TrainingPool, "rehearse", killed)
+    answer = finished.cli("confirm", "tiny", "--top", 1, "--seeds", 1, "--quiet")
+    assert 1 == answer.status
+    assert "a training process died" in answer.complaint
