@@ -23,6 +23,7 @@ Two more never reach a user: they end a trial, with the reason that is recorded 
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 
 class SearchError(Exception):
@@ -37,13 +38,30 @@ class BadInput(SearchError):
     exit_status = 2
 
 
-class StudyFileError(BadInput):
-    """All mistakes of a file, each with its key."""
+class Mistake(NamedTuple):
+    """One mistake of a file."""
 
-    def __init__(self, path: Path | str, mistakes: Sequence[tuple[str, str]]) -> None:
-        self.mistakes = tuple(mistakes)
-        told = "; ".join(f"{key}: {what}" if key else what for key, what in mistakes)
-        super().__init__(f"{path}: {told}")
+    key: str
+    problem: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        line = f"line {self.line}: " if self.line is not None else ""
+        return f"{line}{self.key}: {self.problem}" if self.key else f"{line}{self.problem}"
+
+
+class StudyFileError(BadInput):
+    """All mistakes of a file, each with its key, and its line where the text is at hand."""
+
+    def __init__(self, where: Path | str, mistakes: Sequence[tuple[str, str] | Mistake]) -> None:
+        self.where = where
+        self.mistakes = tuple(Mistake(*mistake) for mistake in mistakes)
+        super().__init__(f"{where}: {'; '.join(map(str, self.mistakes))}")
+
+
+def together(*found: BadInput) -> BadInput:
+    """Several mistakes of one command, told at once."""
+    return found[0] if len(found) == 1 else BadInput("; ".join(map(str, found)))
 
 
 class NotFound(BadInput):

@@ -32,6 +32,7 @@ from search.space import (
     Value,
     read_dimension,
 )
+from search.toml_lines import Lines
 
 Mistake = tuple[str, str]
 
@@ -203,9 +204,23 @@ class StudySpec:
 MAY_CHANGE = ("budget.trials", "budget.timeout", "budget.target", "confirm.ensemble")
 
 
-def read(path: Path) -> StudySpec:
-    """Reads a study file; a relative corpus path is taken from the file's directory."""
-    spec = from_document(_toml(path), path)
+def read(path: Path, corpus: str | None = None) -> StudySpec:
+    """Reads a study file; a relative corpus path is taken from the file's directory.
+
+    Args:
+        corpus: what the command line gives in place of the file's.
+
+    Raises:
+        StudyFileError: with every mistake; a corpus that is not there is told beside others, and
+            alone by whoever loads it, since a study that exists has its words.
+    """
+    text, document = _toml(path)
+    try:
+        spec = from_document(document, path)
+    except StudyFileError as error:
+        named = corpus or _value(document, "study", "corpus")
+        missing = _missing_corpus("study.corpus" if corpus is None else "--corpus", named, path)
+        raise _with_lines(StudyFileError(path, [*error.mistakes, *missing]), text) from None
     beside = path.parent.absolute() / spec.study.corpus
     return spec.with_values("study", corpus=str(beside)) if beside.is_file() else spec
 
@@ -223,12 +238,12 @@ def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:
     except ValidationError as error:
         mistakes += [_told(detail) for detail in error.errors()]
     raw_search = document.get("search", {})
-    space, wrong = _read_search(raw_search if isinstance(raw_search, dict) else {})
+    space, known, wrong = _read_search(raw_search if isinstance(raw_search, dict) else {})
     mistakes += wrong
-    if parsed and parsed.budget.epochs and "examples" in parsed.budget.model_fields_set:
+    if _value(document, "budget", "epochs") and _value(document, "budget", "examples") is not None:
         mistakes.append(("budget.epochs", "budget.examples says how long a trial is; give one"))
     raw_enqueue = document.get("enqueue", [])
-    mistakes += _check_enqueue(raw_enqueue if isinstance(raw_enqueue, list) else [], space)
+    mistakes += _check_enqueue(raw_enqueue if isinstance(raw_enqueue, list) else [], known)
     if mistakes or parsed is None:
         raise StudyFileError(where, mistakes)
     sections = {f.name: getattr(parsed, f.name) for f in fields(StudySpec)}
@@ -238,7 +253,7 @@ def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:
 
 def read_config(path: Path) -> tuple[StudySection, TrialConfig]:
     """Reads a file for `train`: one table `[config]`; returns its corpus and its configuration."""
-    document = _toml(path)
+    text, document = _toml(path)
     table = document.get("config")
     if not isinstance(table, dict):
         raise StudyFileError(path, [("config", "this table is missing; see `best --toml`")])
@@ -257,18 +272,43 @@ def read_config(path: Path) -> tuple[StudySection, TrialConfig]:
     values = {key: value for key, value in table.items() if key in FIELDS}
     mistakes += [(f"config.{key}", what) for key, what in problems(values)]
     if mistakes:
-        raise StudyFileError(path, mistakes)
+        mistakes += _missing_corpus("config.corpus", table.get("corpus"), path)
+        raise _with_lines(StudyFileError(path, mistakes), text)
     beside = path.parent.absolute() / data.corpus
     if beside.is_file():
         data = data.model_copy(update={"corpus": str(beside)})
     return data, TrialConfig(**values)
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _with_lines(error: StudyFileError, text: str) -> StudyFileError:
+    """The same mistakes, each with the line of its key."""
+    lines = Lines(text)
+    found = [mistake._replace(line=lines.of(mistake.key)) for mistake in error.mistakes]
+    found.sort(key=lambda each: each.line or 0)
+    return StudyFileError(error.where, found)
+
+
+def _missing_corpus(key: str, named: Any, path: Path) -> list[Mistake]:
+    """A corpus that is neither built in nor a file, seen from a study file or from here."""
+    if not isinstance(named, str) or named in ("first-names", "names"):
+        return []
+    if any((place / named).exists() for place in (path.parent.absolute(), Path.cwd())):
+        return []
+    return [(key, f"no such file {named!r}, and not a built-in corpus (first-names, names)")]
+
+
+def _value(document: Mapping[str, Any], section: str, key: str) -> Any:
+    table = document.get(section)
+    return table.get(key) if isinstance(table, dict) else None
+
+
+def _toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a file, and what it says."""
     if path.is_dir():
         raise BadInput(f"{path}: is a directory; give a TOML file")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        return text, tomllib.loads(text)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
@@ -308,27 +348,35 @@ def _unknown(section: str, table: Mapping[str, Any], known: set[str]) -> list[Mi
     ]
 
 
-def _read_search(raw: Mapping[str, Any]) -> tuple[dict[str, Dimension], list[Mistake]]:
+def _read_search(
+    raw: Mapping[str, Any],
+) -> tuple[dict[str, Dimension], dict[str, Dimension], list[Mistake]]:
+    """The space; as much of it as can be told, whatever else is wrong; and all that is wrong."""
     mistakes = _unknown("search", raw, set(HYPERPARAMETERS))
     space: dict[str, Dimension] = {}
+    known: dict[str, Dimension] = {}
     for name in HYPERPARAMETERS:
-        dimension, wrong = read_dimension(name, raw.get(name, DEFAULTS[name]))
+        entry = raw.get(name, DEFAULTS[name])
+        dimension, wrong = read_dimension(name, entry)
         mistakes += [(f"search.{name}", what) for what in wrong]
         if dimension:
-            space[name] = dimension
-    return space, mistakes or _check_together(space)
+            space[name] = known[name] = dimension
+        elif isinstance(entry, list) and entry:
+            known[name] = Choices(tuple(entry))
+    return space, known, [*mistakes, *_check_together(known)]
 
 
 def _check_together(space: Mapping[str, Dimension]) -> list[Mistake]:
     """Values that are good alone, but not with others that may come with them."""
-    mistakes = []
-    if _may_be(space["schedule"], "inverse") and _may_be(space["step_factor"], 0):
+    mistakes: list[Mistake] = []
+    if _may_be(space, "schedule", "inverse") and _may_be(space, "step_factor", 0):
         mistakes.append(
             ("search.step_factor", "an inverse schedule never reaches 0; give a share above it")
         )
-    if _may_be(space["hidden_width"], 0) and _may_be(space["direct"], False):
+    if _may_be(space, "hidden_width", 0) and _may_be(space, "direct", False):
         mistakes.append(("search.hidden_width", NO_WAY_THROUGH))
-    if isinstance(space["learning_rate"], Auto) and isinstance(space["optimizer"], Choices):
+    rate, optimizer = space.get("learning_rate"), space.get("optimizer")
+    if isinstance(rate, Auto) and isinstance(optimizer, Choices):
         mistakes.append(
             ("search.learning_rate", '"auto" needs one optimizer, since each wants its own range')
         )
@@ -339,7 +387,10 @@ def _goes_with_the_corpus(dimension: Dimension) -> bool:
     return isinstance(dimension, Interval) and dimension.at_examples is not None
 
 
-def _may_be(dimension: Dimension, value: Value) -> bool:
+def _may_be(space: Mapping[str, Dimension], name: str, value: Value) -> bool:
+    dimension = space.get(name)
+    if dimension is None:
+        return False  # it is wrong, which is told
     return dimension.value == value if isinstance(dimension, Fixed) else dimension.holds(value)
 
 

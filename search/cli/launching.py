@@ -5,6 +5,7 @@ This module is light to import: `run` starts its first processes before it loads
 
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import Any
 
 from search.cli.launchers import (
     CpusPerWorker,
@@ -26,7 +27,7 @@ from search.cli.options import (
     Workers,
 )
 from search.cli.steps import check_device, new_job, worker_count
-from search.errors import BadInput, Interrupted
+from search.errors import BadInput, Interrupted, together
 from search.session import Session
 
 
@@ -50,7 +51,10 @@ def run(
         raise BadInput("--cpus-per-worker and --gpus-per-worker: only with --ray ADDRESS")
     with ExitStack() as stack:
         if ray is None:
-            launcher = stack.enter_context(local_launcher(session, workers, threads, device))
+            try:
+                launcher = stack.enter_context(local_launcher(session, workers, threads, device))
+            except BadInput as error:
+                raise _beside(error, file, trials, timeout, corpus, seed) from None
         from search.cli import running  # what loads for long, while the processes load as well
 
         spec = running.shaped(file, trials, timeout, corpus, seed)
@@ -72,6 +76,17 @@ def run(
     }
     given = {name: str(value) for name, value in options.items() if value is not None}
     running.tell(session, course, file, given)
+
+
+def _beside(error: BadInput, *shape: Any) -> BadInput:
+    """A mistake that was found before the file was read, together with those of the file."""
+    from search.cli import running
+
+    try:
+        running.shaped(*shape)
+    except BadInput as others:
+        return together(others, error)
+    return error
 
 
 def submit(

@@ -7,7 +7,7 @@ from pathlib import Path
 from search import creation, results, stores, study, study_file
 from search.cli.steps import answer_status, same_place, shown_progress
 from search.display import farewell
-from search.errors import BadInput, Interrupted
+from search.errors import BadInput, Interrupted, together
 from search.illustration.artifacts import Illustrator
 from search.job import Job
 from search.progress import Progress
@@ -65,15 +65,19 @@ def shaped(
     """A study file with what the command line replaces.
 
     Raises:
-        StudyFileError: all mistakes of the file, at once.
-        BadInput: of an option.
+        BadInput: all mistakes of the file and of the options, at once.
     """
-    spec = study_file.read(file)
-    if timeout is not None:
-        try:
-            timeout = study_file.parse_duration(timeout)
-        except ValueError as error:
-            raise BadInput(f"--timeout: {error}") from None
+    wrong: list[BadInput] = []
+    try:
+        timeout = study_file.parse_duration(timeout)
+    except ValueError as error:
+        wrong.append(BadInput(f"--timeout: {error}"))
+    try:
+        spec = study_file.read(file, corpus)
+    except BadInput as error:
+        raise together(error, *wrong) from None
+    if wrong:
+        raise together(*wrong)
     if corpus is not None and Path(corpus).is_file():
         corpus = str(Path(corpus).absolute())
     spec = spec.with_values("budget", trials=trials, timeout=timeout)

@@ -19,7 +19,7 @@ def mistakes(**sections: Any) -> dict[str, str]:
     """What is wrong with a tiny study, by key."""
     with pytest.raises(StudyFileError) as caught:
         from_document(tiny(**sections), "study.toml")
-    return dict(caught.value.mistakes)
+    return {each.key: each.problem for each in caught.value.mistakes}
 
 
 def stored_range(bed: Bed, **sections: Any) -> Interval:

@@ -78,7 +78,7 @@ def mistakes(document: dict[str, Any]) -> dict[str, str]:
     """What is wrong with a document, by key."""
     with pytest.raises(StudyFileError) as caught:
         from_document(document, "study.toml")
-    return dict(caught.value.mistakes)
+    return {each.key: each.problem for each in caught.value.mistakes}
 
 
 def test_the_documented_file_is_read(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_every_mistake_of_a_config_file_is_told_at_once(tmp_path: Path) -> None:
     )
     with pytest.raises(StudyFileError) as caught:
         read_config(path)
-    keys = {key for key, _ in caught.value.mistakes}
+    keys = {each.key for each in caught.value.mistakes}
     assert {
         "study",
         "config.hidden",
