@@ -1,36 +1,11 @@
-"""Characters as people see them, and those that an alphabet does not have."""
+"""Characters that an alphabet has, and those that it does not have."""
 
-import unicodedata
 from collections.abc import Iterable
 
 from makemore_core.errors import CorpusError
 
 MAX_SHOWN = 60
 """Characters of an alphabet in a message; one of thousands is told by its size."""
-
-INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that a terminal obeys, hides or cannot draw, and that XML may not hold."""
-
-
-def visible(text: str) -> str:
-    r"""The text with control, zero-width, direction and unassigned characters as escapes.
-
-    >>> visible("ann\u200ba \x1b[31m")
-    'ann\\u200ba \\x1b[31m'
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) not in INVISIBLE:
-        return character
-    return (
-        character.encode("ascii", "backslashreplace").decode()
-        if ord(character) > 255
-        else (f"\\x{ord(character):02x}")
-    )
 
 
 def describe_alphabet(vocabulary: str) -> str:

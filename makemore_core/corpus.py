@@ -5,19 +5,26 @@ import hashlib
 import importlib
 import os
 import pkgutil
+import shlex
+import stat
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from makemore_core.errors import CorpusError
-
-BOUNDARY = "."
-"""Begins and ends every word; index 0 of every vocabulary (lecture: the character '.')."""
+from makemore_core.corpus_format import BOUNDARY as BOUNDARY
+from makemore_core.corpus_format import CorpusFormat, parse_words
+from makemore_core.errors import CorpusError, CorpusMissing
+from makemore_core.printable import printable
 
 FEWEST_WORDS = 10
 """Fewer words cannot be split 80/10/10 with a word in each part."""
+
+BUILT_IN = ("first-names", "names")
+
+MAX_BYTES = 500_000_000
+"""Of a corpus file: a list of words that is larger is a mistake, or wants a part taken of it."""
 
 NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
 NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
@@ -34,6 +41,8 @@ class Corpus:
 
     name: str
     words: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What a user should know about how the words were read."""
 
     @cached_property
     def vocabulary(self) -> str:
@@ -51,72 +60,151 @@ class Corpus:
 
     def deduplicated(self) -> "Corpus":
         """The same corpus without repeated words; the first of each stays where it was."""
-        return check(Corpus(self.name, tuple(dict.fromkeys(self.words))))
+        return check(replace(self, words=tuple(dict.fromkeys(self.words))))
 
 
-def load(name_or_path: str, data_dir: Path, *, dedupe: bool = False) -> Corpus:
+PLAIN = CorpusFormat()
+"""One word on each line."""
+
+
+def load(
+    name_or_path: str, data_dir: Path, layout: CorpusFormat = PLAIN, *, dedupe: bool = False
+) -> Corpus:
     """Reads a corpus by name (`first-names`, `names`) or path.
 
     Raises:
         CorpusError: it cannot be found, read or used; the message says where and why.
+        CorpusMissing: there is no such file.
     """
-    if name_or_path == "first-names":
-        corpus = check(Corpus(name_or_path, _first_names()))
-    elif name_or_path == "names":
-        corpus = parse(_names_file(data_dir).read_bytes(), name_or_path, name_or_path)
+    if name_or_path in BUILT_IN:
+        if layout.has_columns:
+            raise CorpusError(
+                f"corpus {name_or_path}: is built in and has no columns; leave --column, "
+                "--separator and --count out"
+            )
+        if name_or_path == "first-names":
+            corpus = check(Corpus(name_or_path, _first_names()))
+        else:
+            corpus = parse(_names_file(data_dir).read_bytes(), name_or_path, name_or_path)
     else:
-        corpus = read_file(Path(name_or_path))
+        corpus = read_file(Path(name_or_path), layout, dedupe=dedupe)
     return corpus.deduplicated() if dedupe else corpus
 
 
-def read_file(path: Path) -> Corpus:
-    """Reads a UTF-8 text file with one word per line; the corpus is named after the file.
+def read_file(path: Path, layout: CorpusFormat = PLAIN, *, dedupe: bool = False) -> Corpus:
+    """Reads a UTF-8 text file, or a pipe; the corpus is named after the file.
+
+    Args:
+        dedupe: each word will be kept once, so counts are not written out.
 
     Raises:
         CorpusError: there is no such file, or it cannot be read or used.
+        CorpusMissing: there is no such file.
     """
-    if path.is_dir():
-        raise CorpusError(f"corpus {path}: is a directory; give a text file with one word per line")
+    where = printable(str(path))
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise CorpusError(
-            f"corpus {path}: no such file, and not a built-in corpus (first-names, names)"
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise CorpusError(
+                f"corpus {where}: is a directory; give a text file with one word per line"
+            )
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or _is_terminal(path, mode)):
+            raise CorpusError(f"corpus {where}: is a device or a socket; give a text file")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CorpusMissing(
+            f"corpus {where}: no such file, and not a built-in corpus ({', '.join(BUILT_IN)})"
         ) from None
+    except PermissionError:
+        raise CorpusMissing(f"corpus {where}: may not be read by this user") from None
     except (OSError, ValueError) as error:
-        raise CorpusError(f"corpus {path}: cannot be read ({error})") from None
-    return parse(raw, path.stem, str(path))
+        raise CorpusError(f"corpus {where}: cannot be read ({error})") from None
+    if len(raw) > MAX_BYTES:
+        raise CorpusError(
+            f"corpus {where}: has more than {MAX_BYTES // 10**6} MB, which is no list of words; "
+            f"take a part of it, such as `shuf -n 100000 FILE > words-only.txt`"
+        )
+    name = printable(path.stem) if stat.S_ISREG(mode) else "standard input"
+    return parse(raw, name, where, layout, dedupe=dedupe)
 
 
-def parse(raw: bytes, name: str, where: str) -> Corpus:
-    """Bytes to words: a byte-order mark, CRLF and blank lines are accepted.
+def _is_terminal(path: Path, mode: int) -> bool:
+    return stat.S_ISCHR(mode) and os.isatty(0) and path.samefile("/dev/stdin")
+
+
+def parse(
+    raw: bytes, name: str, where: str, layout: CorpusFormat = PLAIN, *, dedupe: bool = False
+) -> Corpus:
+    """Bytes to words: byte-order marks, CRLF, trailing blanks and blank lines are accepted.
 
     Raises:
-        CorpusError: they are not UTF-8, or a line cannot be a word; the message says which.
+        CorpusError: they are not UTF-8, or lines cannot be words; the message says which.
     """
+    found = parse_words(_decoded(raw, where), where, layout, unique=dedupe)
+    return check(Corpus(name, found.words, found.notes), where)
+
+
+CONTAINERS = {
+    b"\x1f\x8b": ("gzip", "gunzip -c"),
+    b"BZh": ("bzip2", "bunzip2 -c"),
+    b"\xfd7zXZ": ("xz", "unxz -c"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd -c"),
+    b"PK\x03\x04": ("zip, or an office document", "unzip -p"),
+}
+"""How files begin that hold others, and the command that gives what is in them."""
+
+OTHER_ENCODINGS = {
+    b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}  # fmt: skip
+
+
+def _decoded(raw: bytes, where: str) -> str:
+    """UTF-8 to text.
+
+    Raises:
+        CorpusError: it is something else, which the message names with the command to convert it.
+    """
+    file = shlex.quote(where)
+    for start, (kind, command) in CONTAINERS.items():
+        if raw.startswith(start):
+            raise CorpusError(
+                f"corpus {where}: is compressed ({kind}); `{command} {file} > words-only.txt`"
+            )
+    for start, encoding in OTHER_ENCODINGS.items():
+        if raw.startswith(start):
+            raise _encoded_otherwise(where, encoding)
+    for first, encoding in ((1, "UTF-16LE"), (0, "UTF-16BE")):
+        if len(raw) > 20 and raw[first:2000:2].count(0) > 0.9 * len(raw[first:2000:2]):
+            raise _encoded_otherwise(where, encoding)
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise CorpusError(
-            f"corpus {where}: line {line}, byte {error.start}: not UTF-8; save the file as UTF-8"
+            f"corpus {where}: line {line}, byte {error.start}: not UTF-8; save the file as UTF-8, "
+            f"such as by `iconv -f WINDOWS-1252 -t UTF-8 {file} > words-only.txt`"
         ) from None
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    words = []
-    for number, text_line in enumerate(lines, start=1):
-        word = text_line.strip()
-        if BOUNDARY in word:
-            raise CorpusError(
-                f"corpus {where}: line {number}: {word[:40]!r} contains {BOUNDARY!r}, "
-                "which marks the boundary of a word; remove it"
-            )
-        if "\0" in word:
-            raise CorpusError(
-                f"corpus {where}: line {number}: contains a NUL; is this a text file?"
-            )
-        if word:
-            words.append(word)
-    return check(Corpus(name, tuple(words)), where)
+
+
+def _encoded_otherwise(where: str, encoding: str) -> CorpusError:
+    return CorpusError(
+        f"corpus {where}: is {encoding}, not UTF-8; "
+        f"`iconv -f {encoding} -t UTF-8 {shlex.quote(where)} > words-only.txt`"
+    )
+
+
+def read_saved(path: Path) -> Corpus:
+    """The words that `save` wrote, exactly.
+
+    Raises:
+        CorpusError: the file cannot be read.
+    """
+    try:
+        return Corpus(path.stem, tuple(path.read_bytes().decode().split("\n")))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"corpus {path}: cannot be read ({error})") from None
 
 
 def check(corpus: Corpus, where: str | None = None) -> Corpus:

@@ -2,6 +2,7 @@
 
     CoreError
       ├─ CorpusError        a corpus that cannot be found, read or split
+      │    └─ CorpusMissing   there is no such file, or none that may be read
       ├─ ConfigError        a value of a configuration that makes no sense
       ├─ CheckpointError    a checkpoint that is missing, damaged or not ours
       └─ Diverged           a loss became NaN or infinite: an outcome, not a fault
@@ -16,6 +17,10 @@ class CoreError(Exception):
 
 class CorpusError(CoreError):
     """A corpus that cannot be found, read or split."""
+
+
+class CorpusMissing(CorpusError):
+    """There is no such corpus file, or it may not be read."""
 
 
 class ConfigError(CoreError):

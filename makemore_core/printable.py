@@ -1,14 +1,21 @@
-"""Text from outside, such as words and paths, for a terminal or a line of a log."""
+"""Text from outside, such as words and paths, for a terminal, a line of a log or a picture."""
 
-import re
+import unicodedata
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode categories that move the cursor, end the line, turn its direction, take no room or have
+no picture; XML may not hold most of them."""
 
 
 def printable(text: str) -> str:
-    r"""With escapes for what would move the cursor, end the line or turn its direction.
+    r"""With escapes for what cannot be seen, or would move the cursor or turn the line.
 
-    >>> print(printable("Zoë \x1b[2J"))
-    Zoë \x1b[2J
+    >>> print(printable("Zoë \x1b[2J \u200b"))
+    Zoë \x1b[2J \u200b
     """
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        ascii(character)[1:-1] if unicodedata.category(character) in INVISIBLE else character
+        for character in text
+    )

@@ -9,6 +9,7 @@ from makemore_core.config import FIELDS
 from makemore_core.corpus import Corpus
 from makemore_core.data import Data
 from makemore_core.ngram import Baseline
+from makemore_core.printable import printable
 from makemore_core.splits import split
 from makemore_core.trainer import TrialResult
 from search.confirmation import Confirmation
@@ -19,6 +20,8 @@ from search.preview import Preview
 from search.replay import Replay
 from search.results import BestView, TrialView
 from search.winner import told_winner
+
+MOST_SYMBOLS = 300
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -104,7 +107,7 @@ def corpus(view: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"{view['name']}: {view['words']:,} words, {view['unique_words']:,} of them unique",
-            f"  {len(view['vocabulary'])} symbols: {view['vocabulary']}",
+            f"  {len(view['vocabulary']):,} symbols: {_alphabet(view['vocabulary'])}",
             f"  fingerprint {view['sha256']}",
             *[
                 f"  {name}: {part['words']:,} words, {part['examples']:,} examples, "
@@ -115,6 +118,11 @@ def corpus(view: Mapping[str, Any]) -> str:
             f"  {view['dev_words_seen_in_train']:,} of the dev words are in train as well",
         ]
     )
+
+
+def _alphabet(vocabulary: str) -> str:
+    """All of it, or of a large one the beginning; `--json` has the whole."""
+    return printable(vocabulary[:MOST_SYMBOLS]) + "…" * (len(vocabulary) > MOST_SYMBOLS)
 
 
 def baseline(view: Baseline) -> str:
@@ -215,6 +223,7 @@ def corpus_document(words: Corpus, split_seed: int, block_size: int) -> dict[str
         }
         | {"test": {"words": parts.test_words}},
         "dev_words_seen_in_train": sum(word in seen for word in parts.dev),
+        "notes": list(words.notes),
     }
 
 

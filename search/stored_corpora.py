@@ -53,7 +53,7 @@ def kept(storage: Storage, fingerprint: str, data_dir: DataDir) -> Corpus | None
     path = data_dir.corpus(fingerprint)
     if path.is_file():
         with contextlib.suppress(CorpusError):  # damaged: there may be another
-            found = corpora.read_file(path)
+            found = corpora.read_saved(path)
             if found.fingerprint == fingerprint:
                 return found
     stored = _stored(storage, fingerprint)

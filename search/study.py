@@ -1,7 +1,7 @@
 """A study as the storage holds it: found, stopped and deleted; its words and its models."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,9 @@ from sqlalchemy import delete, select, update
 
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
-from makemore_core.errors import CheckpointError
+from makemore_core.corpus_format import CorpusFormat
+from makemore_core.corpus_lines import AS_IT_IS
+from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
 from search import stored_corpora, stores, tables, toml
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.paths import DataDir
@@ -55,7 +57,53 @@ class StoredStudy:
 
 def load_corpus(spec: StudySpec, data_dir: DataDir) -> Corpus:
     """The corpus of a study file, as the user has it now."""
-    return corpora.load(spec.study.corpus, data_dir.root, dedupe=spec.study.dedupe)
+    section = spec.study
+    return corpora.load(section.corpus, data_dir.root, section.layout, dedupe=section.dedupe)
+
+
+def present_corpus(
+    storage: Storage, study: StoredStudy, spec: StudySpec, data_dir: DataDir
+) -> Corpus:
+    """The corpus that a file names for a study that exists: as the user has it now, so that a
+    change is seen; the words that the study keeps where there is no such file here.
+
+    Raises:
+        CorpusError: there are neither.
+        Drift: the file has become something that is no corpus.
+    """
+    kept = stored_corpora.kept(storage, study.fingerprint, data_dir)
+    if kept is None:
+        return load_corpus(spec, data_dir)
+    kept = Corpus(study.corpus_name, kept.words)
+    given, known = spec.study, study.spec.study
+    same_name = Path(given.corpus).name == Path(known.corpus).name
+    if same_name and given.corpus in corpora.BUILT_IN and given.dedupe == known.dedupe:
+        return kept  # what a package or a download has now is no business of the user's
+    layout = known.layout if same_name and given.layout == corpora.PLAIN else given.layout
+    try:
+        return corpora.load(given.corpus, data_dir.root, layout, dedupe=given.dedupe)
+    except CorpusMissing as missing:
+        if not same_name:
+            raise
+        return replace(kept, notes=(f"{missing}; its words are those that the study keeps",))
+    except CorpusError as error:
+        if _holds_as_it_is(spec, study):
+            return kept
+        raise Drift(
+            f"study {study.name}: its corpus is no longer what it was created with: {error}; "
+            "restore the file, or remove it (the study keeps its words)"
+        ) from None
+
+
+def _holds_as_it_is(spec: StudySpec, study: StoredStudy) -> bool:
+    """Whether a file that would be refused today has the study's words on its lines."""
+    path, layout = Path(spec.study.corpus), CorpusFormat(separator=AS_IT_IS)
+    try:
+        found = corpora.read_file(path, layout, dedupe=spec.study.dedupe)
+    except CorpusError:
+        return False
+    found = found.deduplicated() if spec.study.dedupe else found
+    return found.fingerprint == study.fingerprint
 
 
 def kept_corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:
@@ -66,7 +114,13 @@ def kept_corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corp
         Drift: there is only the file, and it has changed.
     """
     kept = stored_corpora.kept(storage, study.fingerprint, data_dir)
-    found = Corpus(study.corpus_name, (kept or load_corpus(study.spec, data_dir)).words)
+    try:
+        found = Corpus(study.corpus_name, (kept or load_corpus(study.spec, data_dir)).words)
+    except CorpusMissing as missing:
+        raise CorpusMissing(
+            f"study {study.name}: its words are neither in the storage nor in "
+            f"{data_dir.corpus(study.fingerprint).parent}, and {missing}; put the file there"
+        ) from None
     if found.fingerprint != study.fingerprint:
         raise Drift(
             f"study {study.name}: its corpus {study.corpus_name} has changed (fingerprint "
@@ -174,6 +228,10 @@ def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
             "corpus": section.corpus,
             "split_seed": section.split_seed,
             "dedupe": section.dedupe,
+            "column": section.column,
+            "separator": section.separator,
+            "count": section.count,
+            "drop_unusable": section.drop_unusable or None,
             **config,
         },
     )

@@ -20,6 +20,7 @@ from makemore_core.config import (
     problems,
 )
 from makemore_core.corpus import Corpus
+from makemore_core.corpus_format import CorpusFormat
 from makemore_core.splits import split
 from search.errors import BadInput, StudyFileError
 from search.space import (
@@ -77,12 +78,28 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f]+$")]
 
 
+Column = Annotated[int, Field(ge=1, le=10_000)]
+Separator = Annotated[str, Field(min_length=1, max_length=20)]
+
+READING = ("study.column", "study.separator", "study.count", "study.drop_unusable")
+"""How the words are found in the corpus file: the study keeps the words, which count."""
+
+
 class StudySection(_Section):
     name: Name
     corpus: str = "first-names"
     seed: Seed = 1
     split_seed: Seed = 42
     dedupe: bool = False
+    column: Column | None = None
+    separator: Separator | None = None
+    count: Column | None = None
+    drop_unusable: bool = False
+
+    @property
+    def layout(self) -> CorpusFormat:
+        """Where the words of the corpus file are."""
+        return CorpusFormat(self.column, self.separator, self.count, self.drop_unusable)
 
 
 class BudgetSection(_Section):
@@ -160,7 +177,7 @@ class StudySpec:
     def definition(self) -> dict[str, Any]:
         """What makes the study what it is, flat. Trials, timeout and target may change, and until
         the test split is opened what it is opened for; and the corpus counts by its fingerprint,
-        which the study keeps, not by its name."""
+        which the study keeps, not by its name or layout."""
         flat = {
             f"{section}.{key}": value
             for section, values in self.as_document().items()
@@ -168,7 +185,7 @@ class StudySpec:
             for key, value in values.items()
         }
         flat["enqueue"] = [dict(values) for values in self.enqueue]
-        for key in ("study.name", "study.corpus", *MAY_CHANGE):
+        for key in ("study.name", "study.corpus", *READING, *MAY_CHANGE):
             del flat[key]
         return flat
 

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from makemore_core.corpus_format import CorpusFormat
+from search.cli.options import AS_FILE
+from search.cli.steps import told_notes
 from search.session import Session
 
 
@@ -13,13 +16,14 @@ def baseline(
     corpus: Annotated[str, typer.Option(help="A corpus by name or path.")],
     order: Annotated[int, typer.Option(min=1, help="Characters of an n-gram.")] = 2,
     split_seed: Annotated[int, typer.Option(min=0)] = 42,
+    layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Count models to beat: the bigram, and interpolated Kneser-Ney n-grams."""
     from makemore_core import corpus as corpora
     from makemore_core import ngram
     from search import show
 
-    words = corpora.load(corpus, session.data_dir.root)
+    words = told_notes(session, corpora.load(corpus, session.data_dir.root, layout))
     view = ngram.baseline(words, split_seed, order)
     session.answer(asdict(view), show.baseline(view))
 
@@ -30,11 +34,13 @@ def corpus(
     split_seed: Annotated[int, typer.Option(min=0)] = 42,
     block_size: Annotated[int, typer.Option(min=1, max=64)] = 3,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Drop repeated words.")] = False,
+    layout: CorpusFormat = AS_FILE,
 ) -> None:
     """What is in a corpus."""
     from makemore_core import corpus as corpora
     from search import show
 
-    words = corpora.load(name, session.data_dir.root, dedupe=dedupe)
+    words = corpora.load(name, session.data_dir.root, layout, dedupe=dedupe)
+    told_notes(session, words)
     view = show.corpus_document(words, split_seed, block_size)
     session.answer(view, show.corpus(view))

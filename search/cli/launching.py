@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
+from makemore_core.corpus_format import CorpusFormat
 from search.cli.launchers import (
     CpusPerWorker,
     GpusPerWorker,
@@ -15,6 +16,7 @@ from search.cli.launchers import (
     ray_launcher,
 )
 from search.cli.options import (
+    AS_FILE,
     AnyStudyName,
     Artifacts,
     CorpusName,
@@ -26,7 +28,7 @@ from search.cli.options import (
     Trials,
     Workers,
 )
-from search.cli.steps import check_device, new_job, worker_count
+from search.cli.steps import check_device, new_job, told_notes, worker_count
 from search.errors import BadInput, Interrupted, together
 from search.session import Session
 
@@ -40,6 +42,7 @@ def run(
     timeout: Timeout = None,
     corpus: CorpusName = None,
     seed: Seed = None,
+    layout: CorpusFormat = AS_FILE,
     artifacts: Artifacts = None,
     device: Device = "cpu",
     ray: RayAddress = None,
@@ -54,10 +57,10 @@ def run(
             try:
                 launcher = stack.enter_context(local_launcher(session, workers, threads, device))
             except BadInput as error:
-                raise _beside(error, file, trials, timeout, corpus, seed) from None
+                raise _beside(error, file, trials, timeout, corpus, seed, layout) from None
         from search.cli import running  # what loads for long, while the processes load as well
 
-        spec = running.shaped(file, trials, timeout, corpus, seed)
+        spec = running.shaped(file, trials, timeout, corpus, seed, layout)
         if ray is not None:
             share = (cpus_per_worker, gpus_per_worker)
             cluster = ray_launcher(session, ray, workers, threads, device, *share)
@@ -96,13 +99,14 @@ def submit(
     timeout: Timeout = None,
     corpus: CorpusName = None,
     seed: Seed = None,
+    layout: CorpusFormat = AS_FILE,
     artifacts: Artifacts = None,
 ) -> None:
     """Create a study and return; whoever serves the storage works on it."""
     from search.cli import running
     from search.cli.steps import answer_status
 
-    spec = running.shaped(file, trials, timeout, corpus, seed)
+    spec = running.shaped(file, trials, timeout, corpus, seed, layout)
     answer_status(session, *running.create_or_resume(session, spec, artifacts), str(file))
 
 
@@ -141,6 +145,7 @@ def preview(
     timeout: Timeout = None,
     corpus: CorpusName = None,
     seed: Seed = None,
+    layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
     from makemore_core.data import Data
@@ -148,8 +153,8 @@ def preview(
     from search import preview as costs
     from search.cli import running
 
-    spec = running.shaped(file, trials, timeout, corpus, seed)
-    words = study.load_corpus(spec, session.data_dir)
+    spec = running.shaped(file, trials, timeout, corpus, seed, layout)
+    words = told_notes(session, study.load_corpus(spec, session.data_dir))
     spec = auto_range.resolved(spec.of_corpus(words), words)
     data = Data.of(words, spec.study.split_seed)
     view = costs.preview(spec, data, worker_count(workers, threads), threads)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from makemore_core.corpus_format import CorpusFormat
 from search import study
-from search.cli.options import CorpusName, StudyName
+from search.cli.options import AS_FILE, CorpusName, StudyName
+from search.cli.steps import load_words
 from search.errors import BadInput
 from search.session import Session
 from search.study_file import StudySection, read_config
@@ -29,6 +31,7 @@ def lr_range(
     session: Session,
     file: ConfigFile = None,
     corpus: CorpusName = None,
+    layout: CorpusFormat = AS_FILE,
     seed: Seed = 1,
     output: Output = None,
 ) -> None:
@@ -39,7 +42,7 @@ def lr_range(
     from search.illustration import lecture_pictures
 
     target = _target(session, output, "lr-range.svg")
-    config, data = _config_and_data(session, file, corpus, LECTURE)
+    config, data = _config_and_data(session, file, corpus, layout, LECTURE)
     found = test(config, data, seed)
     _write(target, lecture_pictures.lr_range(found))
     document = {
@@ -63,6 +66,7 @@ def capacity(
     session: Session,
     file: ConfigFile = None,
     corpus: CorpusName = None,
+    layout: CorpusFormat = AS_FILE,
     seed: Seed = 1,
     widths: Annotated[str | None, typer.Option(help="Hidden widths, such as 4,16,64,256.")] = None,
     output: Output = None,
@@ -74,7 +78,7 @@ def capacity(
 
     sizes = WIDTHS if widths is None else _whole_numbers(widths)
     target = _target(session, output, "capacity.svg")
-    config, data = _config_and_data(session, file, corpus, CONFIG)
+    config, data = _config_and_data(session, file, corpus, layout, CONFIG)
     console = session.console
 
     def tell(point: CapacityPoint) -> None:
@@ -108,14 +112,17 @@ def mix(
 
 
 def _config_and_data(
-    session: Session, file: Path | None, corpus: str | None, default: "TrialConfig"
+    session: Session,
+    file: Path | None,
+    corpus: str | None,
+    layout: CorpusFormat,
+    default: "TrialConfig",
 ) -> "tuple[TrialConfig, Data]":
     """The configuration of a file, or a known one on the corpus that needs no download."""
-    from makemore_core import corpus as corpora
     from makemore_core.data import Data
 
     section, config = (StudySection(name="config"), default) if file is None else read_config(file)
-    words = corpora.load(corpus or section.corpus, session.data_dir.root, dedupe=section.dedupe)
+    words = load_words(session, section, layout, corpus)
     return config, Data.of(words, section.split_seed)
 
 

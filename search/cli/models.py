@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from makemore_core.corpus_format import CorpusFormat
+from makemore_core.printable import printable
 from search import results, study
-from search.cli.options import AnyStudyName, Device, Threads
-from search.cli.steps import check_device
+from search.cli.options import AS_FILE, AnyStudyName, Device, Threads
+from search.cli.steps import check_device, load_words, told_notes
 from search.errors import BadInput
 from search.session import Session
 from search.study_file import read_config
@@ -24,10 +26,10 @@ def train(
     threads: Threads = 1,
     device: Device = "cpu",
     save: Annotated[Path | None, typer.Option(help="Write the model here.")] = None,
+    layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Train one configuration, without a study."""
     from makemore_core import checkpoint, trainer
-    from makemore_core import corpus as corpora
     from makemore_core.data import Data
     from makemore_core.evaluate import word_losses
     from makemore_core.warm_up import warm_up
@@ -37,7 +39,7 @@ def train(
     check_device(device)
     section, config = read_config(file)
     _refuse_unwritable(save)
-    words = corpora.load(section.corpus, session.data_dir.root, dedupe=section.dedupe)
+    words = load_words(session, section, layout)
     console = session.console
 
     def tell(evaluation: trainer.Evaluation) -> None:
@@ -83,6 +85,7 @@ def sample(
     corpus: Annotated[
         str | None, typer.Option(help="For --checkpoint with --new: by name or path.")
     ] = None,
+    layout: CorpusFormat = AS_FILE,
 ) -> None:
     """New words from a study's best model, or from a saved one."""
     from makemore_core import sampling
@@ -92,23 +95,27 @@ def sample(
     if (corpus is not None) != (checkpoint is not None and new):
         raise BadInput("sample: --checkpoint FILE with --new needs --corpus, and nothing else does")
     if checkpoint is not None:
-        model, words = _saved(session, checkpoint, corpus)
+        model, words = _saved(session, checkpoint, corpus, layout)
     else:
         model, words = _best_of(session, str(name), new)
     chosen = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     drawn = sampling.sample(
         model, number, chosen, temperature=temperature, prefix=prefix, exclude=frozenset(words)
     )
-    session.answer(drawn, "\n".join(drawn))
+    session.answer(drawn, "\n".join(map(printable, drawn)))
 
 
-def _saved(session: Session, file: Path, corpus: str | None) -> "tuple[Model, tuple[str, ...]]":
+def _saved(
+    session: Session, file: Path, corpus: str | None, layout: CorpusFormat
+) -> "tuple[Model, tuple[str, ...]]":
     """A saved model, and the words of a corpus."""
     from makemore_core import checkpoint as checkpoints
     from makemore_core import corpus as corpora
 
     model, _ = checkpoints.load(file)
-    return model, () if corpus is None else corpora.load(corpus, session.data_dir.root).words
+    if corpus is None:
+        return model, ()
+    return model, told_notes(session, corpora.load(corpus, session.data_dir.root, layout)).words
 
 
 def _best_of(session: Session, name: str, new: bool) -> "tuple[Model, tuple[str, ...]]":

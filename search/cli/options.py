@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from makemore_core.corpus_format import CorpusFormat
+from search.errors import BadInput
 from search.session import Session
 
 COMMON: dict[str, tuple[Any, Any]] = {
@@ -57,20 +59,60 @@ Artifacts = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+AS_FILE = CorpusFormat()
+"""The layout that the file shows."""
+
+LAYOUT: dict[str, tuple[Any, Any]] = {
+    "column": (
+        Annotated[
+            int | None,
+            typer.Option(min=1, max=10_000, help="Of a corpus file: the column of its words."),
+        ],
+        None,
+    ),
+    "separator": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Between its columns: a sign, tab, blanks; none: each line is a word."
+            ),
+        ],
+        None,
+    ),
+    "count": (
+        Annotated[
+            int | None,
+            typer.Option(min=1, max=10_000, help="The column that says how often each occurs."),
+        ],
+        None,
+    ),
+    "drop_unusable": (
+        Annotated[
+            bool, typer.Option("--drop-unusable", help="Leave out lines that cannot be words.")
+        ],
+        False,
+    ),
+}
+"""What a verb is given as one `layout`, wherever it takes the path of a corpus."""
+
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     """A verb as Typer takes it: the common options become its first argument, a Session."""
     own = list(inspect.signature(function).parameters.values())[1:]
+    has_layout = any(parameter.name == "layout" for parameter in own)
+    own = [parameter for parameter in own if parameter.name != "layout"]
     common = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (kind, default) in COMMON.items()
+        for name, (kind, default) in ((LAYOUT if has_layout else {}) | COMMON).items()
     ]
 
     @functools.wraps(function)
     def called(**options: Any) -> None:
         given = {name: options.pop(name) for name in COMMON}
+        if has_layout:
+            options["layout"] = _layout(*(options.pop(name) for name in LAYOUT))
         try:
             with Session.of(**given) as session:
                 function(session, **options)
@@ -81,3 +123,11 @@ def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     called.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in (*own, *common)}
     return called
+
+
+def _layout(
+    column: int | None, separator: str | None, count: int | None, drop_unusable: bool
+) -> CorpusFormat:
+    if separator == "":
+        raise BadInput("--separator: is empty; give the sign between the columns, tab or blanks")
+    return CorpusFormat(column, separator, count, drop_unusable)

@@ -1,13 +1,16 @@
 """The rest of `run`: the study is made or resumed, and supervised until its budget is met."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from makemore_core.corpus import Corpus
+from makemore_core.corpus_format import CorpusFormat
 from search import creation, results, stores, study, study_file
-from search.cli.steps import answer_status, same_place, shown_progress
+from search.cli.steps import answer_status, same_place, shown_progress, told_notes
 from search.display import farewell
-from search.errors import BadInput, Interrupted, together
+from search.errors import BadInput, Interrupted, StorageUnusable, together
 from search.illustration.artifacts import Illustrator
 from search.job import Job
 from search.progress import Progress
@@ -61,6 +64,7 @@ def shaped(
     timeout: str | None,
     corpus: str | None,
     seed: int | None,
+    layout: CorpusFormat,
 ) -> StudySpec:
     """A study file with what the command line replaces.
 
@@ -81,17 +85,39 @@ def shaped(
     if corpus is not None and Path(corpus).is_file():
         corpus = str(Path(corpus).absolute())
     spec = spec.with_values("budget", trials=trials, timeout=timeout)
-    return spec.with_values("study", corpus=corpus, seed=seed)
+    return with_layout(spec.with_values("study", corpus=corpus, seed=seed), layout)
+
+
+def with_layout(spec: StudySpec, layout: CorpusFormat) -> StudySpec:
+    """The same study with what the command line says of its corpus file."""
+    return spec.with_values(
+        "study",
+        column=layout.column,
+        separator=layout.separator,
+        count=layout.count,
+        drop_unusable=layout.drop_unusable or None,
+    )
 
 
 def create_or_resume(
     session: Session, spec: StudySpec, artifacts: str | None
 ) -> tuple[Storage, StoredStudy]:
     """The study of a file, as far as it is not stored yet."""
-    words = study.load_corpus(spec, session.data_dir)
+    words = told_notes(session, _corpus(session, spec))
     checked = None if artifacts is None else stores.checked(artifacts)
     storage = session.create()
     return storage, creation.create_or_resume(storage, spec, words, session.data_dir, checked)
+
+
+def _corpus(session: Session, spec: StudySpec) -> Corpus:
+    """The words of a study file: those that its study keeps, where that exists and the file of the
+    corpus does not."""
+    with contextlib.suppress(StorageUnusable):  # there is none yet; or creating it says what it is
+        storage = session.open()
+        stored = study.find(storage, spec.study.name)
+        if stored is not None:
+            return study.present_corpus(storage, stored, spec, session.data_dir)
+    return study.load_corpus(spec, session.data_dir)
 
 
 def _supervise(

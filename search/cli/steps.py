@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from makemore_core.corpus_format import CorpusFormat
 from search.cli.options import COMMON
 from search.errors import BadInput, Interrupted
 from search.job import Job
@@ -14,9 +15,11 @@ from search.machine import usable_cpus
 from search.session import Session
 
 if TYPE_CHECKING:
+    from makemore_core.corpus import Corpus
     from search.progress import Progress
     from search.storage import Storage
     from search.study import StoredStudy
+    from search.study_file import StudySection
 
 
 def check_device(device: str) -> None:
@@ -30,6 +33,31 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"--device {device}: not to be had here ({reason})") from None
+
+
+def told_notes(session: Session, corpus: "Corpus") -> "Corpus":
+    """Says what a user should know about how the words were read; returns the corpus."""
+    for note in corpus.notes:
+        print(f"note: corpus {corpus.name}: {note}", file=sys.stderr)
+    return corpus
+
+
+def load_words(
+    session: Session, section: "StudySection", layout: CorpusFormat, name: str | None = None
+) -> "Corpus":
+    """The corpus of a CONFIG file, with what the command line says of it."""
+    from makemore_core import corpus as corpora
+
+    own = section.layout
+    merged = CorpusFormat(
+        layout.column or own.column,
+        layout.separator or own.separator,
+        layout.count or own.count,
+        layout.drop_unusable or own.drop_unusable,
+    )
+    place = session.data_dir.root
+    found = corpora.load(name or section.corpus, place, merged, dedupe=section.dedupe)
+    return told_notes(session, found)
 
 
 def worker_count(asked: int | None, threads: int) -> int:

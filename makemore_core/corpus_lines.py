@@ -1,0 +1,88 @@
+"""The lines of a corpus file, and the fields of a line."""
+
+import contextlib
+import csv
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+AS_IT_IS = "none"
+"""The separator of a file whose lines are words as they stand, whatever they look like."""
+
+SEPARATORS = {
+    "tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "colon": ":", "bar": "|",
+    "blank": " ", "blanks": " ", "space": " ", "spaces": " ",
+}  # fmt: skip
+"""Names of separators that are awkward to type; blanks are any run of them."""
+
+MAX_LOOKED_AT = 20_000
+"""Lines that are looked at to tell how a file is laid out."""
+
+MAX_LISTED = 100
+"""Lines that a message lists by their numbers."""
+
+MOST, NEARLY_ALL = 0.8, 0.9
+"""The share of the lines that must look alike before a file is taken for something else."""
+
+HEADERS = {"name", "names", "word", "words", "first name", "first_name", "firstname", "given name",
+           "given_name", "vorname", "term", "token", "text"}  # fmt: skip
+"""What stands above a column of words."""
+
+ELSEWHERE = "words-only.txt"
+"""The file that a suggested command writes."""
+
+
+class Line(NamedTuple):
+    """A line that is not blank."""
+
+    number: int
+    text: str
+
+
+def quoted(line: Line) -> str:
+    text = line.text.strip()
+    return f"line {line.number} {text[:60] + '…' * (len(text) > 60)!r}"
+
+
+def numbered(numbers: Sequence[int]) -> str:
+    """Lines by their numbers.
+
+    >>> numbered([3]), numbered([3, 8, 12])
+    ('line 3', 'lines 3, 8, 12')
+    """
+    numbers = list(dict.fromkeys(numbers))
+    if len(numbers) == 1:
+        return f"line {numbers[0]}"
+    listed = ", ".join(map(str, numbers[:MAX_LISTED]))
+    more = len(numbers) - MAX_LISTED
+    return f"lines {listed}" + f" and {more:,} more" * (more > 0)
+
+
+def split_fields(line: str, separator: str) -> list[str]:
+    """The columns of a line, without quotes and blanks around them.
+
+    >>> split_fields('"Mary", F, 7065', ",")
+    ['Mary', 'F', '7065']
+    """
+    if separator == " ":
+        return line.split()
+    fields = line.split(separator)
+    if '"' in line and len(separator) == 1 and separator != '"':
+        reader = csv.reader([line.strip("\n")], delimiter=separator, skipinitialspace=True)
+        with contextlib.suppress(csv.Error, StopIteration):  # quotes that are no quotes
+            fields = next(reader)
+    return [field.strip() for field in fields]
+
+
+def whole_number(field: str) -> int | None:
+    if re.fullmatch(r"[0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5}", field):
+        return int(field.replace(",", ""))
+    return None
+
+
+def is_number(field: str) -> bool:
+    return re.fullmatch(r"[-+]?\d[\d.,]*%?[.):]?", field) is not None
+
+
+def share(holds: Callable[[Any], object], values: Sequence[Any]) -> float:
+    return sum(1 for value in values if holds(value)) / len(values) if values else 0.0
