@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from search import tables
 from search.samplers import derive_seed
 from search.storage import Storage, patient
 from search.study import StoredStudy, by_uid
+
+KILLS_BEFORE_LAST = 3
+"""A configuration whose attempts were killed so often is tried after all others."""
 
 
 class Standing(Enum):
@@ -243,12 +246,7 @@ def _take(
 ) -> Claim:
     """Takes the first waiting slot, or makes the next."""
     slots, attempts = tables.slots, tables.attempts
-    waiting = connection.execute(
-        select(slots)
-        .where(slots.c.study_uid == study.uid, slots.c.state == "waiting")
-        .order_by(slots.c.ordinal)
-        .limit(1)
-    ).first()
+    waiting = _first_waiting(connection, study, now)
     ordinal = now.claimed_ever if waiting is None else waiting.ordinal
     lost = None if waiting is None else _attempt(connection, waiting.attempt_id)
     attempt_id = connection.execute(
@@ -268,7 +266,12 @@ def _take(
     if waiting is None:
         connection.execute(
             slots.insert().values(
-                study_uid=study.uid, ordinal=ordinal, losses=0, snapshots=[], **claimed
+                study_uid=study.uid,
+                ordinal=ordinal,
+                losses=0,
+                expirations=0,
+                snapshots=[],
+                **claimed,
             )
         )
     else:
@@ -279,6 +282,33 @@ def _take(
         )
     snapshots = [] if waiting is None else list(waiting.snapshots)
     return _claim(study, now, attempt_id, ordinal, lost, snapshots)
+
+
+def _first_waiting(connection: Connection, study: StoredStudy, now: Progress) -> Any | None:
+    """The slot to try again; None: a new one comes first.
+
+    One whose attempts were killed again and again, by whatever, waits until nothing else is left:
+    what kills the launcher as well is held against nobody, and must not hold up the others.
+    """
+    slots, attempts = tables.slots, tables.attempts
+    killed = (
+        select(func.count())
+        .where(
+            attempts.c.study_uid == slots.c.study_uid,
+            attempts.c.ordinal == slots.c.ordinal,
+            attempts.c.reason == "killed",
+        )
+        .scalar_subquery()
+    )
+    is_last = case((killed >= KILLS_BEFORE_LAST, 1), else_=0)
+    first = connection.execute(
+        select(slots, is_last.label("is_last"))
+        .where(slots.c.study_uid == study.uid, slots.c.state == "waiting")
+        .order_by(is_last, slots.c.ordinal)
+        .limit(1)
+    ).first()
+    is_new_left = now.finished + now.claimed + now.waiting < study.spec.budget.trials
+    return None if first is None or (first.is_last and is_new_left) else first
 
 
 def _as_claim(connection: Connection, study: StoredStudy, now: Progress, slot: Any) -> Claim:

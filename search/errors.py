@@ -9,7 +9,7 @@
       │    ├─ Drift             3  the study in the storage has another definition
       │    └─ StudyClosed       3  the test split has been opened: no further trials
       ├─ StorageLost            1  the database went away and did not come back
-      ├─ WorkersDying           1  every worker dies; going on would only eat the budget
+      ├─ WorkersDying           1  workers die again and again; going on would only eat the budget
       └─ Interrupted          130  the same command goes on where it stopped
 
     (The core's CorpusError, ConfigError and CheckpointError are bad input as well: status 2.)
@@ -91,7 +91,7 @@ class StorageLost(SearchError):
 
 
 class WorkersDying(SearchError):
-    """Workers die one after another without finishing a trial."""
+    """Workers die one after another without finishing a trial, or all at once time and again."""
 
 
 class Interrupted(SearchError):

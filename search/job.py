@@ -3,6 +3,19 @@
 import json
 from dataclasses import asdict, dataclass, field
 
+STORAGE_LOST = 75
+"""The exit status of a worker process whose storage was away for too long: no fault of its own."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start of a worker process: whoever made it sees the process end, and says how."""
+
+    id: str
+    host: str
+    """Of the launcher."""
+    pid: int
+
 
 @dataclass(frozen=True)
 class Job:
@@ -19,6 +32,8 @@ class Job:
     """Of the process that started it on this host: a worker ends when that has gone."""
     log: str | None = None
     """The file for what the worker has to say; None: wherever its standard error goes."""
+    launch: Launch | None = None
+    """None: nobody will see it end."""
     supervised: bool = False
     """Whether a supervisor replaces the worker: then it waits for a storage that is gone."""
 
@@ -27,7 +42,9 @@ class Job:
 
     @classmethod
     def from_json(cls, line: str) -> "Job":
-        return cls(**json.loads(line))
+        values = json.loads(line)
+        launch = values.pop("launch")
+        return cls(**values, launch=None if launch is None else Launch(**launch))
 
 
 def thread_limits(threads: int) -> dict[str, str]:

@@ -2,6 +2,11 @@
 
 An attempt's trial is made in one transaction, and both end in one; between them it reports. Whoever
 finds an attempt whose worker is gone ends it as lost.
+
+What ended the worker decides what the loss counts for. A death is held against the configuration
+only when the launcher saw it while it and the process that starts its workers lived on; others who
+find the dead worker leave it to the launcher for as long as that lives. A cause that others share
+is held against nobody.
 """
 
 import contextlib
@@ -12,21 +17,29 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
-from sqlalchemy import Connection, case, func, or_, select, update
+from sqlalchemy import Connection, and_, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.elements import ColumnElement
 
 from search import tables, trial_rows
 from search.budget import Standing, locked_flags
 from search.errors import NotFound, TrialLost
+from search.job import Launch
 from search.processes import HOST, is_dead
 from search.storage import Storage, patient
 from search.study import StoredStudy, by_uid
 from search.trial_rows import TrialKey
 
 MOST_LOSSES = 2
-"""A configuration is tried again once; interruptions aside."""
+"""A configuration is tried again once; interruptions and shared causes aside."""
+MAX_EXPIRATIONS = 4
+"""A lease also runs out where nobody could renew one, or where a whole host went away."""
 
 KILLED, INTERRUPTED, ERROR, KILLED_WORKERS = "killed", "interrupted", "error", "killed workers"
+LEASE_RAN_OUT = "lease ran out"
+
+SHARED, EXPIRED = "shared", "expired"
+"""What ended a worker, besides `killed`: something that others share, or its lease."""
 
 OPTUNA_STATES = {
     "complete": TrialState.COMPLETE,
@@ -35,15 +48,15 @@ OPTUNA_STATES = {
 }
 
 
-def register_worker(storage: Storage, study: StoredStudy) -> str:
+def register_worker(storage: Storage, study: StoredStudy, launch: Launch | None = None) -> str:
     """Adds this process as a worker of a study; its lease runs from now."""
     worker_id = secrets.token_hex(16)
-    _register(storage, study, worker_id)
+    _register(storage, study, worker_id, launch)
     return worker_id
 
 
 @patient
-def _register(storage: Storage, study: StoredStudy, worker_id: str) -> None:
+def _register(storage: Storage, study: StoredStudy, worker_id: str, launch: Launch | None) -> None:
     now = storage.now()
     # IntegrityError: done already, by a try whose answer was lost
     with contextlib.suppress(IntegrityError), storage.write() as connection:
@@ -55,6 +68,9 @@ def _register(storage: Storage, study: StoredStudy, worker_id: str) -> None:
                 pid=os.getpid(),
                 started_at=now,
                 seen_at=now,
+                launch_id=launch.id if launch else None,
+                launcher_host=launch.host if launch else None,
+                launcher_pid=launch.pid if launch else None,
             )
         )
 
@@ -76,15 +92,52 @@ def beat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
 
 
 @patient
-def end_worker(storage: Storage, worker_id: str) -> None:
-    """The worker leaves, or is known to be dead; what it still holds is lost."""
+def end_worker(storage: Storage, worker_id: str, cause: str | None = None) -> None:
+    """The worker leaves, or is known to be gone and why; what it still holds is lost."""
     workers = tables.workers
     with storage.write() as connection:
         connection.execute(
             update(workers)
-            .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
-            .values(ended_at=storage.now())
+            .where(workers.c.id == worker_id, workers.c.end_cause.is_(None))
+            .values(ended_at=_ended_by_now(storage), end_cause=cause)
         )
+
+
+@patient
+def end_launched(storage: Storage, launch_ids: Sequence[str], cause: str) -> None:
+    """A launcher's word on processes that have ended without leaving in good order.
+
+    Stints that such a process had ended in good order before are left as they are.
+    """
+    workers, slots = tables.workers, tables.slots
+    holders = select(slots.c.worker_id).where(slots.c.state == "claimed")
+    with storage.write() as connection:
+        connection.execute(
+            update(workers)
+            .where(
+                workers.c.launch_id.in_(launch_ids),
+                workers.c.end_cause.is_(None),
+                or_(workers.c.ended_at.is_(None), workers.c.id.in_(holders)),
+            )
+            .values(ended_at=_ended_by_now(storage), end_cause=cause)
+        )
+
+
+def _ended_by_now(storage: Storage) -> ColumnElement[float]:
+    return func.coalesce(tables.workers.c.ended_at, storage.now())
+
+
+@patient
+def expired_workers(storage: Storage, launch_ids: Sequence[str]) -> dict[str, str]:
+    """Of the workers that these processes were: those whose lease ran out, and which process."""
+    workers = tables.workers
+    with storage.read() as connection:
+        rows = connection.execute(
+            select(workers.c.id, workers.c.launch_id).where(
+                workers.c.launch_id.in_(launch_ids), workers.c.end_cause == EXPIRED
+            )
+        )
+        return {row.id: row.launch_id for row in rows}
 
 
 @patient
@@ -118,7 +171,7 @@ def make_trial(
         connection.execute(
             update(tables.attempts)
             .where(tables.attempts.c.id == attempt_id)
-            .values(trial=made.number, config=dict(config))
+            .values(trial=made.number, config=dict(config), inherited=len(losses))
         )
     return made
 
@@ -175,6 +228,8 @@ def finish(
 ) -> None:
     """Ends an attempt, its trial and its slot: the outcome and all that was measured.
 
+    A loss that is one too many for its configuration is recorded as an outcome: set aside.
+
     Args:
         trial_id: its trial; looked up when it is not known.
         losses: the last reports, by resource.
@@ -192,14 +247,20 @@ def finish(
             if (attempt.outcome, attempt.reason) == (outcome, reason):
                 return  # ended by a try whose answer was lost
             raise TrialLost(KILLED)
-        if outcome != "failed" and _is_closed(connection, study.uid):
+        closed = _is_closed(connection, study.uid)
+        if outcome != "failed" and closed:
             raise TrialLost(INTERRUPTED)
+        cause = _end_cause(connection, attempt) if reason == KILLED else None
+        reason_aside = _reason_to_set_aside(connection, attempt, cause)
+        if reason_aside is not None and not closed:
+            outcome, reason = "pruned", reason_aside
+            values |= {"outcome": outcome, "reason": reason}
         if attempt.trial is not None:
             trial_id = trial_id or _trial_id(connection, study, attempt.trial)
             trial_rows.report(storage, connection, trial_id, losses)
             value = values.get("dev_loss") if outcome != "failed" else None
             trial_rows.end(connection, trial_id, OPTUNA_STATES[outcome], value)
-        _settle_slot(connection, attempt, outcome, reason)
+        _settle_slot(connection, attempt, outcome, reason, cause)
         connection.execute(
             update(tables.attempts)
             .where(tables.attempts.c.id == attempt_id)
@@ -213,8 +274,7 @@ def recover(storage: Storage, study: StoredStudy) -> int:
     lost = _open_attempts_of_lost_workers(storage, study)
     for attempt in lost:
         trial_id, losses = _stored_trial(storage, study, attempt)
-        outcome, reason = _outcome_of_killed(storage, study, attempt)
-        values = {"outcome": outcome, "reason": reason, "dev_loss": min(losses, default=None)}
+        values = {"outcome": "failed", "reason": KILLED, "dev_loss": min(losses, default=None)}
         with contextlib.suppress(TrialLost):  # another process was first
             finish(storage, study, attempt.id, trial_id, {}, **values)
     return len(lost)
@@ -253,7 +313,7 @@ def finished_on(storage: Storage, study_uid: str, host: str | None) -> int:
         .where(
             attempts.c.study_uid == study_uid,
             attempts.c.outcome.in_(("complete", "pruned")),
-            attempts.c.reason.is_distinct_from(KILLED_WORKERS),
+            func.coalesce(attempts.c.reason, "").not_in((KILLED_WORKERS, LEASE_RAN_OUT)),
         )
     )
     if host is not None:
@@ -263,21 +323,29 @@ def finished_on(storage: Storage, study_uid: str, host: str | None) -> int:
 
 
 @patient
-def worker_ids_of(storage: Storage, pid: int) -> Sequence[str]:
-    """The workers that a process of this host is."""
-    workers = tables.workers
+def reports_on(storage: Storage, study_uid: str, host: str | None) -> int:
+    """Dev losses that workers of a host, or of any, reported; those that a retry took over from
+    the attempt before it do not count."""
+    a, w, s = tables.attempts, tables.workers, tables.studies
+    t, r = tables.optuna_trials, tables.optuna_intermediate_values
+    ours = [a.c.study_uid == study_uid, *([] if host is None else [w.c.host == host])]
+    reported = (
+        select(func.count())
+        .select_from(r)
+        .join(t, t.c.trial_id == r.c.trial_id)
+        .join(s, s.c.optuna_id == t.c.study_id)
+        .join(a, and_(a.c.study_uid == s.c.uid, a.c.trial == t.c.number))
+        .join(w, w.c.id == a.c.worker_id)
+        .where(*ours)
+    )
+    inherited = (
+        select(func.coalesce(func.sum(a.c.inherited), 0))
+        .join(w, w.c.id == a.c.worker_id)
+        .where(*ours)
+    )
     with storage.read() as connection:
-        return (
-            connection.execute(
-                select(workers.c.id).where(
-                    workers.c.pid == pid,
-                    workers.c.host == HOST,
-                    workers.c.ended_at.is_(None),
-                )
-            )
-            .scalars()
-            .all()
-        )
+        counted: int = connection.execute(reported).scalar_one()
+        return counted - int(connection.execute(inherited).scalar_one())
 
 
 def _locked_attempt(connection: Connection, attempt_id: int) -> Any | None:
@@ -294,11 +362,42 @@ def _is_closed(connection: Connection, study_uid: str) -> bool:
     return connection.execute(closed.with_for_update(read=True)).scalar() is not None
 
 
-def _settle_slot(connection: Connection, attempt: Any, outcome: str, reason: str | None) -> None:
+def _end_cause(connection: Connection, attempt: Any) -> str | None:
+    """What ended an attempt's worker, as far as anybody said."""
+    workers = tables.workers
+    return connection.execute(
+        select(workers.c.end_cause).where(workers.c.id == attempt.worker_id)
+    ).scalar()
+
+
+def _reason_to_set_aside(connection: Connection, attempt: Any, cause: str | None) -> str | None:
+    """Why an attempt that was lost is the last of its configuration; None: it is not.
+
+    A configuration that never became a trial cannot be an outcome; its slot is abandoned instead.
+    """
+    slots = tables.slots
+    if attempt.trial is None or cause not in (KILLED, EXPIRED):
+        return None
+    slot = connection.execute(
+        select(slots.c.losses, slots.c.expirations).where(
+            slots.c.study_uid == attempt.study_uid, slots.c.ordinal == attempt.ordinal
+        )
+    ).one()
+    if cause == KILLED:
+        return KILLED_WORKERS if slot.losses + 1 >= MOST_LOSSES else None
+    return LEASE_RAN_OUT if slot.expirations + 1 >= MAX_EXPIRATIONS else None
+
+
+def _settle_slot(
+    connection: Connection, attempt: Any, outcome: str, reason: str | None, cause: str | None
+) -> None:
     """finished; or waiting; or abandoned, once the configuration has been tried again already."""
     slots = tables.slots
-    losses = slots.c.losses + int(outcome == "failed" and reason != INTERRUPTED)
-    lost = case((losses >= MOST_LOSSES, "abandoned"), else_="waiting")
+    is_lost = outcome == "failed"
+    losses = slots.c.losses + int(is_lost and (reason == ERROR or cause == KILLED))
+    expirations = slots.c.expirations + int(is_lost and cause == EXPIRED)
+    is_last = or_(losses >= MOST_LOSSES, expirations >= MAX_EXPIRATIONS)
+    lost = case((is_last, "abandoned"), else_="waiting")
     connection.execute(
         update(slots)
         .where(
@@ -306,12 +405,20 @@ def _settle_slot(connection: Connection, attempt: Any, outcome: str, reason: str
             slots.c.ordinal == attempt.ordinal,
             slots.c.attempt_id == attempt.id,
         )
-        .values(worker_id=None, losses=losses, state=lost if outcome == "failed" else "finished")
+        .values(
+            worker_id=None,
+            losses=losses,
+            expirations=expirations,
+            state=lost if is_lost else "finished",
+        )
     )
 
 
 def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list[Any]:
-    """Attempts not ended, of workers that ended, lost their lease, or are dead on this host."""
+    """Attempts not ended, of workers that ended, lost their lease, or are dead on this host.
+
+    From then on such a worker's writes are refused.
+    """
     attempts, workers, slots = tables.attempts, tables.workers, tables.slots
     with storage.read() as connection:
         rows = connection.execute(
@@ -319,7 +426,11 @@ def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list
                 attempts,
                 workers.c.host,
                 workers.c.pid,
-                or_(workers.c.id.is_(None), workers.c.ended_at.is_not(None)).label("gone"),
+                workers.c.launch_id,
+                workers.c.launcher_host,
+                workers.c.launcher_pid,
+                or_(workers.c.id.is_(None), workers.c.end_cause.is_not(None)).label("gone"),
+                workers.c.ended_at.is_not(None).label("ended"),
                 (workers.c.seen_at < storage.now() - tables.LEASE_SECONDS).label("expired"),
             )
             .select_from(slots)
@@ -332,11 +443,19 @@ def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list
 
 
 def _is_lost(storage: Storage, row: Any, watchful: bool) -> bool:
-    """Ends a worker that is dead or lost its lease: from then on its writes are refused."""
-    if is_dead(row.host, row.pid):
-        end_worker(storage, row.worker_id)
+    """Ends a worker that is dead, or broke off, or lost its lease; not one whose launcher is to
+    say what ended it."""
+    if row.ended or is_dead(row.host, row.pid):
+        if _has_launcher(row) and not row.expired:
+            return False
+        end_worker(storage, row.worker_id, SHARED)
         return True
     return bool(row.expired) and watchful and _evict(storage, row.worker_id)
+
+
+def _has_launcher(row: Any) -> bool:
+    """Whether a worker's launcher lives, as far as is known here."""
+    return row.launch_id is not None and not is_dead(row.launcher_host, row.launcher_pid)
 
 
 def _evict(storage: Storage, worker_id: str) -> bool:
@@ -352,23 +471,9 @@ def _evict(storage: Storage, worker_id: str) -> bool:
                 workers.c.ended_at.is_(None),
                 workers.c.seen_at < storage.now() - tables.LEASE_SECONDS,
             )
-            .values(ended_at=storage.now())
+            .values(ended_at=storage.now(), end_cause=EXPIRED)
         )
     return bool(ended.rowcount)
-
-
-@patient
-def _outcome_of_killed(storage: Storage, study: StoredStudy, attempt: Any) -> tuple[str, str]:
-    slots = tables.slots
-    with storage.read() as connection:
-        losses = connection.execute(
-            select(slots.c.losses).where(
-                slots.c.study_uid == study.uid, slots.c.ordinal == attempt.ordinal
-            )
-        ).scalar_one()
-    if losses + 1 >= MOST_LOSSES and attempt.trial is not None:
-        return "pruned", KILLED_WORKERS
-    return "failed", KILLED
 
 
 @patient

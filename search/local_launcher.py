@@ -10,13 +10,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from search.errors import Interrupted
 from search.job import Job, thread_limits
 from search.paths import DataDir
 from search.processes import HOST, is_dead
 
 WAY = "fork" if sys.platform == "linux" else "spawn"
 """How a nursery starts a worker; see there."""
+STARTER_DIED = "the process that starts the workers died"
 POLL_SECONDS = 0.01
+IN_GOOD_ORDER = (0, Interrupted.exit_status)
+SETTLING_SECONDS = 0.3
 MOST_UNREAD = 65536
 
 
@@ -50,6 +54,7 @@ class Nursery:
         self._said = b""
         self._unborn: list[LocalWorker] = []
         self._ended: dict[int, int] = {}
+        self._deaths_heard: dict[LocalWorker, float] = {}
         self.pid = self._process.pid
 
     def start(self, job: Job, log: Path) -> "LocalWorker":
@@ -68,9 +73,18 @@ class Nursery:
         own = self._process.poll()
         self._listen()
         if worker.pid in self._ended:
-            return self._ended.pop(worker.pid)
+            is_settled = own is not None or self._is_settled(worker)
+            return self._ended.pop(worker.pid) if is_settled else None
         is_leaving = worker.pid is not None and not is_dead(HOST, worker.pid)
         return None if own is None or is_leaving else own or 1
+
+    def _is_settled(self, worker: "LocalWorker") -> bool:
+        """Whether it is clear what ended a worker: what takes this process as well may take a
+        moment to do so."""
+        if self._ended[worker.pid or 0] in IN_GOOD_ORDER:
+            return True
+        heard = self._deaths_heard.setdefault(worker, time.monotonic())
+        return time.monotonic() - heard >= SETTLING_SECONDS
 
     def _listen(self) -> None:
         self._said += _read(self._events)
@@ -113,7 +127,10 @@ class LocalWorker:
         self._status: int | None = None
         self._is_to_end = False
         self.pid: int | None = None
-        self.logged_in = str(log)
+
+    @property
+    def logged_in(self) -> str | None:
+        return str(self._log) if self._log.is_file() else None
 
     def begin(self, pid: int) -> None:
         """Called by the nursery, once the process is there."""
@@ -125,6 +142,9 @@ class LocalWorker:
         if self._status is None:
             self._status = self._nursery.status_of(self)
         return self._status
+
+    def shared_cause(self) -> str | None:
+        return None if self._nursery.is_alive() else STARTER_DIED
 
     def ask_to_end(self) -> None:
         """Before the process is there this ends the nursery, if that is still loading."""
@@ -148,9 +168,10 @@ class LocalWorker:
                 os.kill(self.pid or self._nursery.pid, number)
 
     def last_words(self) -> str:
-        """The last line of its log, or what was said before it had one."""
+        """The last line of its log, or what was said before it had one, or by what started it when
+        that died."""
         said = self._nursery.last_words()
-        if self._log.is_file():
+        if self._log.is_file() and (self._nursery.is_alive() or not said.strip()):
             said += self._log.read_text(errors="replace")
         lines = [line for line in said.splitlines() if line.strip()]
         return lines[-1][:160] if lines else "it wrote nothing"
@@ -160,7 +181,6 @@ class LocalLauncher:
     """Starts worker processes, each with a log of its own."""
 
     host: str | None = HOST
-    most_deaths_in_a_row = 5
 
     def __init__(self, data_dir: DataDir, workers: int, threads: int) -> None:
         """The nursery loads from here on, while the study is still being opened."""

@@ -166,6 +166,19 @@ def _name_of_zone() -> str:
     return f"{named} ({now:%Z, UTC%z})" if named else f"{now:%Z (UTC%z)}"
 
 
+def _causes_of_losses(connection: Connection) -> None:
+    """Version 8: what ended a worker, so that a fate that many share is held against none."""
+    for added in (
+        "makemore_workers ADD COLUMN launch_id VARCHAR(32)",
+        "makemore_workers ADD COLUMN launcher_host TEXT",
+        "makemore_workers ADD COLUMN launcher_pid INTEGER",
+        "makemore_workers ADD COLUMN end_cause VARCHAR(16)",
+        "makemore_attempts ADD COLUMN inherited INTEGER",
+        "makemore_slots ADD COLUMN expirations INTEGER DEFAULT 0 NOT NULL",
+    ):
+        connection.execute(text(f"ALTER TABLE {added}"))
+
+
 MIGRATIONS: Sequence[Migration] = (
     _corpora_and_artifacts,
     _ensembles,
@@ -173,6 +186,7 @@ MIGRATIONS: Sequence[Migration] = (
     _moved_studies,
     _services,
     times_in_utc,
+    _causes_of_losses,
 )
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 

@@ -10,13 +10,20 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import ray
-from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    RayError,
+    RayTaskError,
+    TaskCancelledError,
+)
 
 from search.errors import BadInput, Interrupted, SearchError
 from search.job import Job, thread_limits
@@ -27,7 +34,9 @@ log = logging.getLogger(__name__)
 PROBE_SECONDS = 5.0
 CONNECT_SECONDS = 30.0
 """For an address that answers, but not as Ray does."""
-FEWEST_DEATHS_IN_A_ROW = 5
+SETTLING_SECONDS = 5.0
+"""A cluster takes so long to notice that a node is gone; its workers may be missed sooner."""
+NODE_DIED = "a node of the cluster died"
 
 
 @dataclass(frozen=True)
@@ -67,23 +76,28 @@ class RayWorker:
         try:
             worker.run_until(job, ray.get_runtime_context().is_canceled)
         except SearchError as error:
-            return error.exit_status, str(error)
+            return worker.status_of(error), str(error)
         return 0, ""
+
+    def node(self) -> str:
+        """The node that it is on."""
+        return str(ray.get_runtime_context().get_node_id())
 
 
 class RemoteWorker:
     """One actor at work; see `supervisor.RunningWorker`."""
 
-    pid: int | None = None
-    logged_in = "Ray's logs"
+    logged_in: str | None = "Ray's logs"
 
     def __init__(self, actor: Any, job: Job) -> None:
         self._actor = actor  # Ray ends an actor once nobody holds it
+        self._node = actor.node.remote()
         self._call = actor.work.remote(job)
         self._words = ""
+        self._died_at: float | None = None
 
     def poll(self) -> int | None:
-        if not self._has_ended(0):
+        if not self._has_ended(0) or not self._is_settled():
             return None
         try:
             status, self._words = ray.get(self._call)
@@ -93,6 +107,29 @@ class RemoteWorker:
             self._words = _told(error)
             return 1
         return int(status)
+
+    def _is_settled(self) -> bool:
+        """Whether the cluster has had the time to notice that a node is gone."""
+        try:
+            ray.get(self._call)
+        except (ActorDiedError, ActorUnavailableError):
+            self._died_at = self._died_at or time.monotonic()
+            waited = time.monotonic() - self._died_at
+            return self.shared_cause() is not None or waited > SETTLING_SECONDS
+        except RayError:
+            return True
+        return True
+
+    def shared_cause(self) -> str | None:
+        """Its node died, with all that was on it."""
+        if self._died_at is None:
+            return None
+        try:
+            node = ray.get(self._node, timeout=0)
+        except RayError:
+            return None  # it died before it was anywhere
+        alive = {each["NodeID"] for each in ray.nodes() if each["Alive"]}
+        return None if node in alive else NODE_DIED
 
     def ask_to_end(self) -> None:
         ray.cancel(self._call)
@@ -118,8 +155,6 @@ class RayLauncher:
         """`workers` is how many there will be; None: as many as the cluster has room for."""
         room = _room(share)
         self.workers = workers or max(1, room)
-        # a node takes all its workers with it: no sign that every worker dies
-        self.most_deaths_in_a_row = max(FEWEST_DEATHS_IN_A_ROW, 2 * self.workers)
         self._new = ray.remote(RayWorker).options(num_cpus=share.cpus, num_gpus=share.gpus)
         if self.workers > room:
             log.warning("the cluster has room for %d of %d workers now", room, self.workers)

@@ -1,16 +1,24 @@
-"""Has workers started, watches them, replaces those that die, and ends them cleanly."""
+"""Has workers started, watches them, replaces those that die, and ends them cleanly.
+
+A worker that ends by itself, while its launcher and the process that started it live on, is one
+death, and is held against its configuration. What takes several workers at once is one event, and
+is held against nobody. Too many of either without any progress end the run.
+"""
 
 import logging
+import os
+import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from search import budget, ledger, study
+from search import budget, ledger, study, tables
 from search.errors import Interrupted, NotFound, StorageLost, WorkersDying
-from search.job import Job
+from search.job import STORAGE_LOST, Job, Launch
+from search.processes import HOST
 from search.storage import Storage, Trouble
 from search.study import StoredStudy
 
@@ -24,6 +32,14 @@ LINGER_SECONDS = 10.0
 RECOVERY_SECONDS = 2.0
 """Between two looks for workers, of any host, whose lease ran out."""
 SECONDS_BETWEEN_EQUAL_NOTICES = 20.0
+SPARE_DEATHS = 4
+"""Each worker may die once, and so many more, without a trial finished in between. More would set
+configurations aside one after another: a configuration does not outlive its second death."""
+MAX_SHARED_EVENTS = 3
+"""So often may the same cause take several workers at once with no report in between."""
+
+STORAGE_AWAY = "the storage was away for too long"
+NO_LEASE_RENEWED = "no worker could renew its lease"
 
 Watch = Callable[[], None]
 """Called now and then while the workers are at it; shows progress."""
@@ -40,6 +56,9 @@ class Work(Protocol):
 
     def finished(self, host: str | None) -> int:
         """How many trials the workers of a host, or of any, have finished so far."""
+
+    def reports(self, host: str | None) -> int:
+        """How many dev losses they have reported so far."""
 
     def is_open(self) -> bool:
         """Whether it is still wanted at all: not stopped, closed or deleted."""
@@ -67,6 +86,9 @@ class OneStudy:
 
     def finished(self, host: str | None) -> int:
         return ledger.finished_on(self._storage, self._study.uid, host)
+
+    def reports(self, host: str | None) -> int:
+        return ledger.reports_on(self._storage, self._study.uid, host)
 
     def is_open(self) -> bool:
         try:
@@ -101,6 +123,10 @@ class EveryStudy:
         studies = study.all_studies(self._storage)
         return sum(OneStudy(self._storage, each).finished(host) for each in studies)
 
+    def reports(self, host: str | None) -> int:
+        studies = study.all_studies(self._storage)
+        return sum(OneStudy(self._storage, each).reports(host) for each in studies)
+
     def is_open(self) -> bool:
         return True
 
@@ -115,15 +141,17 @@ class RunningWorker(Protocol):
     """One worker that was started, wherever it runs."""
 
     @property
-    def pid(self) -> int | None:
-        """Its process, if that is one of this host."""
-
-    @property
-    def logged_in(self) -> str:
-        """Where its log is, for people."""
+    def logged_in(self) -> str | None:
+        """Where its log is, for people; None: it wrote none."""
 
     def poll(self) -> int | None:
-        """Its exit status; None while it runs, negative if a signal ended it."""
+        """Its exit status; None while it runs, negative if a signal ended it.
+
+        One that died is not told before it is clear whether what started it lives on.
+        """
+
+    def shared_cause(self) -> str | None:
+        """What ended it and others with it; None: it ended while what started it lived on."""
 
     def ask_to_end(self) -> None:
         """Lets it record the trial under way as interrupted, and leave."""
@@ -142,14 +170,60 @@ class Launcher(Protocol):
     """How many there are to be."""
     host: str | None
     """Where they run; None: on many."""
-    most_deaths_in_a_row: int
-    """After so many, and no trial finished in between, one more would only eat the budget."""
 
     def start(self, job: Job) -> RunningWorker:
         """Starts one more worker."""
 
     def notices(self) -> list[str]:
         """What its workers said of the storage's troubles since it was last asked."""
+
+
+class SharedEvents:
+    """How often the same cause took several workers at once, since there was progress last."""
+
+    def __init__(self) -> None:
+        self._hit: set[RunningWorker] = set()
+        self._times = 0
+        self._progress: tuple[int, int] | None = None
+
+    def is_new(self, worker: RunningWorker, others: Sequence[RunningWorker]) -> bool:
+        """Whether a worker's end is more than the rest of an event that was counted.
+
+        Args:
+            others: the workers that were there with it, and which the same event may end later.
+        """
+        if worker in self._hit:
+            return False
+        self._hit = {worker, *others}
+        return True
+
+    def count(self, progress: tuple[int, int]) -> int:
+        """One more; returns how many there were without progress in between."""
+        self._times = self._times + 1 if progress == self._progress else 1
+        self._progress = progress
+        return self._times
+
+
+class Leases:
+    """Which leases of a launcher's workers ran out lately."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._known: set[str] = set()
+        self._lately: dict[str, float] = {}
+
+    def all_ran_out(self, launch_ids: Sequence[str]) -> bool:
+        """Whether those of all these processes did, since this was so last."""
+        now = time.monotonic()
+        for worker_id, launch_id in ledger.expired_workers(self._storage, launch_ids).items():
+            if worker_id not in self._known:
+                self._known.add(worker_id)
+                self._lately[launch_id] = now
+        recent = {i for i, at in self._lately.items() if now - at < tables.LEASE_SECONDS}
+        if not launch_ids or not recent.issuperset(launch_ids):
+            return False
+        self._lately.clear()
+        return True
 
 
 class Supervisor:
@@ -168,9 +242,12 @@ class Supervisor:
         self._storage, self._work, self._launcher = storage, work, launcher
         self._job = replace(job, study_uid=work.study_uid, name=work.name, supervised=True)
         self._watch, self._on_stop = watch, on_stop
-        self._workers: list[RunningWorker] = []
+        self._workers: dict[RunningWorker, str] = {}  # and under which id each was launched
+        self._max_deaths = 0
         self._deaths = 0
         self._finished_at_last_death = -1
+        self._events: dict[str, SharedEvents] = {}
+        self._leases = Leases(storage)
         self._stopping = False
         self._told: dict[str, float] = {}
 
@@ -184,12 +261,15 @@ class Supervisor:
 
         Raises:
             Interrupted: a signal, or `stop`; every running trial is recorded as interrupted.
-            WorkersDying: workers die one after another and no trial finishes.
+            WorkersDying: workers die one after another and no trial finishes, or all at once, three
+                times, and no trial reports.
         """
         before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._work.recover()
-            for _ in range(self._work.wanted(self._launcher.workers)):
+            wanted = self._work.wanted(self._launcher.workers)
+            self._max_deaths = wanted + SPARE_DEATHS
+            for _ in range(wanted):
                 self._start()
             self._supervise()
         finally:
@@ -207,7 +287,6 @@ class Supervisor:
             for worker in list(self._workers):
                 status = worker.poll()
                 if status is not None:
-                    self._workers.remove(worker)
                     self._note_end(worker, status)
                     self._replace()
             if time.monotonic() - ticked > TICK_SECONDS:
@@ -216,6 +295,7 @@ class Supervisor:
             if time.monotonic() - recovered > RECOVERY_SECONDS:
                 recovered = time.monotonic()
                 self._work.recover()
+                self._note_expirations()
                 if not self._work.is_over():
                     busy = time.monotonic()
 
@@ -229,28 +309,60 @@ class Supervisor:
 
     def _note_end(self, worker: RunningWorker, status: int) -> None:
         """A worker left: because it was done, was told to, or died."""
-        if status == Interrupted.exit_status:
+        others = [each for each in self._workers if each is not worker]
+        launch_id = self._workers.pop(worker)
+        cause = STORAGE_AWAY if status == STORAGE_LOST else worker.shared_cause()
+        if status == Interrupted.exit_status and cause is None:
             # `stop`, or the study was closed: the others leave as well. If not, somebody told this
             # one worker to end.
             self._stopping = self._stopping or not self._work.is_open()
         elif status != 0:
-            if worker.pid is not None:
-                for worker_id in ledger.worker_ids_of(self._storage, worker.pid):
-                    ledger.end_worker(self._storage, worker_id)
+            ledger.end_launched(
+                self._storage, [launch_id], ledger.SHARED if cause else ledger.KILLED
+            )
             self._work.recover()
-            self._count_death(worker, status)
+            if cause is None:
+                self._count_death(worker, status)
+            elif self._events_of(cause).is_new(worker, others):
+                self._count_event(cause, _what_ended(worker, status), worker.logged_in)
 
     def _count_death(self, worker: RunningWorker, status: int) -> None:
         finished = self._work.finished(self._launcher.host)
         self._deaths = self._deaths + 1 if finished == self._finished_at_last_death else 1
         self._finished_at_last_death = finished
         told = f"signal {-status}" if status < 0 else f"status {status}"
-        log.warning("a worker died (%s); see %s", told, worker.logged_in)
-        if self._deaths >= self._launcher.most_deaths_in_a_row:
+        if worker.logged_in is None:
+            log.warning("a worker died (%s): %s", told, worker.last_words())
+        else:
+            log.warning("a worker died (%s); see %s", told, worker.logged_in)
+        if self._deaths >= self._max_deaths:
             raise WorkersDying(
                 f"{self._work.name}: {self._deaths} workers died in a row without finishing a "
-                f"trial ({worker.last_words()}); see {worker.logged_in}"
+                f"trial ({worker.last_words()}){_see(worker.logged_in)}"
             )
+
+    def _count_event(self, cause: str, why: str, logged_in: str | None) -> None:
+        """One event, however many workers it took."""
+        times = self._events_of(cause).count(self._progress())
+        log.warning("%s (%s); what was under way is tried again", cause, why)
+        if times >= MAX_SHARED_EVENTS:
+            raise WorkersDying(
+                f"{self._work.name}: {cause}, {times} times with no report of a trial in between "
+                f"({why}){_see(logged_in)}"
+            )
+
+    def _note_expirations(self) -> None:
+        """Leases of all workers that ran out at about the same time: nobody could renew one."""
+        if self._leases.all_ran_out(list(self._workers.values())):
+            why = f"for {tables.LEASE_SECONDS:.0f} s"
+            self._count_event(NO_LEASE_RENEWED, why, next(iter(self._workers)).logged_in)
+
+    def _events_of(self, cause: str) -> "SharedEvents":
+        return self._events.setdefault(cause, SharedEvents())
+
+    def _progress(self) -> tuple[int, int]:
+        host = self._launcher.host
+        return self._work.reports(host), self._work.finished(host)
 
     def _replace(self) -> None:
         wanted = self._work.wanted(self._launcher.workers)
@@ -258,7 +370,9 @@ class Supervisor:
             self._start()
 
     def _start(self) -> None:
-        self._workers.append(self._launcher.start(self._job))
+        launch = Launch(secrets.token_hex(16), HOST, os.getpid())
+        worker = self._launcher.start(replace(self._job, launch=launch))
+        self._workers[worker] = launch.id
 
     def _end_all(self) -> None:
         """Asks the workers to end, then insists; what they could not record is recovered."""
@@ -269,8 +383,11 @@ class Supervisor:
         deadline = time.monotonic() + DRAIN_SECONDS
         for worker in self._workers:
             worker.end(max(0.1, deadline - time.monotonic()))
+        launch_ids = list(self._workers.values())
         self._workers.clear()
         if not isinstance(sys.exception(), StorageLost):
+            if launch_ids:
+                ledger.end_launched(self._storage, launch_ids, ledger.SHARED)
             self._work.recover()
 
     def _note(self, _number: int, _frame: Any) -> None:
@@ -278,3 +395,11 @@ class Supervisor:
             raise Interrupted("interrupted twice: not waiting for anything")
         self._stopping = True
         Trouble.leave_soon()
+
+
+def _what_ended(worker: RunningWorker, status: int) -> str:
+    return f"signal {-status}" if status < 0 else worker.last_words()
+
+
+def _see(logged_in: str | None) -> str:
+    return "" if logged_in is None else f"; see {logged_in}"

@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -85,6 +85,10 @@ workers = Table(
     Column("started_at", Float, nullable=False),
     Column("seen_at", Float, nullable=False),
     Column("ended_at", Float),
+    Column("launch_id", String(32)),  # of the process that it is one stint of; null: nobody's
+    Column("launcher_host", Text),  # who started that process, and sees it end
+    Column("launcher_pid", Integer),
+    Column("end_cause", String(16)),  # killed, shared, expired; null: it left by itself
     Index("makemore_workers_by_study", "study_uid"),
 )
 
@@ -126,6 +130,7 @@ attempts = Table(
     Column("curve", JSON),  # [[examples, dev_loss, train_seconds, train_loss], ...]
     Column("audited", Boolean),  # the pruner would have stopped it, had it not been audited
     Column("checkpoint_sha256", String(64)),
+    Column("inherited", Integer),  # reports of its trial that an attempt before it had made
     Index("makemore_attempts_by_trial", "study_uid", "trial"),
     Index("makemore_attempts_by_slot", "study_uid", "ordinal"),
     Index("makemore_attempts_by_loss", "study_uid", "outcome", "dev_loss", "trial"),
@@ -139,7 +144,8 @@ slots = Table(
     Column("state", String(16), nullable=False),  # claimed, waiting, finished, abandoned
     Column("worker_id", String(32)),
     Column("attempt_id", Integer),
-    Column("losses", Integer, nullable=False),  # attempts lost, interruptions aside
+    Column("losses", Integer, nullable=False),  # by an error, or by a death that was its own
+    Column("expirations", Integer, nullable=False, server_default="0"),  # by a lease that ran out
     Column("snapshots", JSON, nullable=False),  # of an unfinished trial, newest first
     Index("makemore_slots_by_state", "study_uid", "state"),
 )

@@ -21,8 +21,8 @@ from makemore_core.data import Data
 from makemore_core.warm_up import warm_up
 from search import budget, ledger, objective, study
 from search.budget import Claim, Standing
-from search.errors import Interrupted, SearchError
-from search.job import Job
+from search.errors import Interrupted, SearchError, StorageLost, StorageUnusable
+from search.job import STORAGE_LOST, Job
 from search.objective import Bench
 from search.paths import DataDir
 from search.quick_trials import QuickStorage
@@ -142,7 +142,7 @@ class Worker:
             study=stored,
             data_dir=self._data_dir,
             data=self._data_of(stored),
-            worker_id=ledger.register_worker(self._storage, stored),
+            worker_id=ledger.register_worker(self._storage, stored, self._job.launch),
             threads=self._job.threads,
             device=self._job.device,
             interrupted=self._interrupted,
@@ -223,8 +223,14 @@ def do(job: Job, notices: int) -> int:
         return error.exit_status
     except SearchError as error:
         log.exception("gave up: %s", error)
-        return error.exit_status
+        return status_of(error)
     return 0
+
+
+def status_of(error: SearchError) -> int:
+    """The exit status that tells a launcher what ended a worker."""
+    lost = isinstance(error, (StorageLost, StorageUnusable))
+    return STORAGE_LOST if lost else error.exit_status
 
 
 def _begin_log(log: str | None) -> None:

@@ -41,6 +41,13 @@ print([os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(4)])
 """
 """Imports once, then is four processes."""
 
+CAUSES = {
+    "makemore_workers": ("launch_id", "launcher_host", "launcher_pid", "end_cause"),
+    "makemore_attempts": ("inherited",),
+    "makemore_slots": ("expirations",),
+}
+"""What version 8 added to tables that were there."""
+
 
 @pytest.fixture
 def old(tmp_path: Path) -> Iterator[Engine]:
@@ -67,6 +74,9 @@ def made_old(url: str) -> Iterator[Engine]:
         connection.execute(text("DROP TABLE makemore_corpora"))
         for column in ("artifacts", "moved_to"):
             connection.execute(text(f"ALTER TABLE makemore_studies DROP COLUMN {column}"))
+        for table, columns in CAUSES.items():
+            for column in columns:
+                connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(update(tables.schema).values(version=1))
     yield engine
     engine.dispose()

@@ -1,5 +1,7 @@
 """The ledger: what becomes of an attempt, wherever its worker dies."""
 
+import os
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,6 +18,8 @@ from makemore_core.config import TrialConfig
 from search import budget, ledger, space, tables
 from search.budget import Claim
 from search.errors import TrialLost
+from search.job import Launch
+from search.processes import HOST
 from search.storage import open_storage
 from search.study import StoredStudy
 
@@ -42,9 +46,11 @@ DEAD_PID = 2**22 + 1
 class Life:
     """One worker's attempt at a slot, step by step, as far as it lives."""
 
-    def __init__(self, bed: Bed, stored: StoredStudy) -> None:
+    def __init__(self, bed: Bed, stored: StoredStudy, launcher: int | None = None) -> None:
+        """`launcher`: the process that has started the worker, if any has."""
         self.bed, self.stored, self.storage = bed, stored, bed.storage
-        self.worker = ledger.register_worker(bed.storage, stored)
+        self.launch = launcher and Launch(secrets.token_hex(16), HOST, launcher)
+        self.worker = ledger.register_worker(bed.storage, stored, self.launch or None)
         found = budget.claim(bed.storage, stored, self.worker, COLUMNS)
         assert isinstance(found, Claim), found
         self.claim = found
@@ -65,9 +71,22 @@ class Life:
 
     def die(self, pid: int) -> None:
         """As by kill -9: the process is gone, and nothing in the database says so."""
+        self._change_worker(pid=pid)
+
+    def die_seen(self, cause: str = ledger.KILLED) -> None:
+        """As by kill -9, and the launcher says what it was."""
+        assert self.launch
+        self.die(DEAD_PID)
+        ledger.end_launched(self.storage, [self.launch.id], cause)
+
+    def fall_silent(self) -> None:
+        """Nobody renews its lease any more."""
+        self._change_worker(seen_at=self.storage.now() - tables.LEASE_SECONDS - 1)
+
+    def _change_worker(self, **values: Any) -> None:
         workers = tables.workers
         with self.storage.write() as connection:
-            connection.execute(update(workers).where(workers.c.id == self.worker).values(pid=pid))
+            connection.execute(update(workers).where(workers.c.id == self.worker).values(values))
 
 
 STEPS: list[Callable[[Life], None]] = [
@@ -97,7 +116,7 @@ def test_death_at_any_step_loses_nothing(lived: int, bed: Bed) -> None:
     for _ in range(2):
         ledger.recover(bed.storage, stored)
         assert ("finished" if recorded else "waiting") == slot(bed).state
-        assert (0 if recorded else 1) == slot(bed).losses
+        assert 0 == slot(bed).losses
         states = [trial.state for trial in bed.trials(stored)]
         expected = [] if lived == 0 else ["complete"] if recorded else ["failed"]
         assert expected == states
@@ -147,7 +166,7 @@ def test_recovery_by_many_at_once_is_recovery_once(bed: Bed) -> None:
         thread.join()
     for storage in storages:
         storage.close()
-    assert ("waiting", 1) == (slot(bed).state, slot(bed).losses)
+    assert ("waiting", 0) == (slot(bed).state, slot(bed).losses)
     assert [("failed", "killed")] == [(t.state, t.reason) for t in bed.trials(stored)]
 
 
@@ -171,11 +190,11 @@ def test_a_configuration_that_kills_two_workers_is_pruned(bed: Bed) -> None:
     """The second kill is an outcome of the configuration: counted, never tried a third time."""
     stored = bed.create(budget={"trials": 1})
     for _ in range(2):
-        life = Life(bed, stored)
+        life = Life(bed, stored, os.getpid())
         assert 0 == life.claim.ordinal
         life.make_trial()
         life.report()
-        life.die(DEAD_PID)
+        life.die_seen()
         ledger.recover(bed.storage, stored)
     first, second = bed.trials(stored)
     assert ("failed", "killed") == (first.state, first.reason)
@@ -204,12 +223,146 @@ def test_interruptions_never_use_up_the_retry(bed: Bed) -> None:
         life = Life(bed, stored)
         life.make_trial()
         life.finish("failed", "interrupted")
-    life = Life(bed, stored)
+    life = Life(bed, stored, os.getpid())
     life.make_trial()
-    life.die(DEAD_PID)
+    life.die_seen()
     ledger.recover(bed.storage, stored)
     assert ("waiting", 1) == (slot(bed).state, slot(bed).losses)
     assert {"failed"} == {trial.state for trial in bed.trials(stored)}
+
+
+@pytest.mark.parametrize(
+    "launcher", [None, DEAD_PID, "shared"], ids=["none", "dead", "alive, but its starter died"]
+)
+def test_a_death_with_a_shared_cause_is_held_against_nobody(launcher: Any, bed: Bed) -> None:
+    """Whoever finds a worker dead together with its launcher or starter, or with nobody to see it
+    end: the configuration is tried again, however often that happens."""
+    stored = bed.create(budget={"trials": 1})
+    for _ in range(6):
+        life = Life(bed, stored, os.getpid() if launcher == "shared" else launcher)
+        assert 0 == life.claim.ordinal
+        life.make_trial()
+        life.report()
+        if launcher == "shared":
+            life.die_seen(ledger.SHARED)
+        else:
+            life.die(DEAD_PID)
+        assert 1 == ledger.recover(bed.storage, stored)
+        assert ("waiting", 0, 0) == _counts(bed)
+    assert {("failed", "killed")} == {(t.state, t.reason) for t in bed.trials(stored)}
+
+
+def test_a_dead_worker_is_left_to_its_launcher(bed: Bed) -> None:
+    """Only that knows whether the death was the worker's own: others wait for its word, for as
+    long as it lives and no longer than the lease."""
+    stored = bed.create()
+    life = Life(bed, stored, os.getpid())
+    life.make_trial()
+    life.die(DEAD_PID)
+    assert 0 == ledger.recover(bed.storage, stored)
+    life.fall_silent()
+    assert 1 == ledger.recover(bed.storage, stored)
+    assert ("waiting", 0, 0) == _counts(bed)
+
+
+def test_a_worker_that_broke_off_is_counted_as_one_that_was_killed(bed: Bed) -> None:
+    """An uncaught error ends a worker's stint in passing, its attempt under way: its launcher's
+    word counts then as well."""
+    stored = bed.create(budget={"trials": 1})
+    life = Life(bed, stored, os.getpid())
+    life.make_trial()
+    ledger.end_worker(bed.storage, life.worker)
+    assert 0 == ledger.recover(bed.storage, stored)
+    life.die_seen()
+    assert 1 == ledger.recover(bed.storage, stored)
+    assert ("waiting", 1, 0) == _counts(bed)
+
+
+def test_a_word_on_a_process_does_not_touch_what_it_had_done(bed: Bed) -> None:
+    """A stint that ended in good order stays one, however the process ended later."""
+    life = Life(bed, bed.create(), os.getpid())
+    life.make_trial()
+    life.finish()
+    ledger.end_worker(bed.storage, life.worker)
+    life.die_seen()
+    with bed.storage.read() as connection:
+        assert [None] == connection.execute(select(tables.workers.c.end_cause)).scalars().all()
+
+
+def test_a_lease_that_ran_out_counts_only_after_four_times(bed: Bed) -> None:
+    """Three are tried again, whoever records the loss; the fourth sets the configuration aside, as
+    an outcome with that reason. Neither uses up the retry after a kill, nor the other way round."""
+    stored = bed.create(budget={"trials": 1})
+    killed = Life(bed, stored, os.getpid())
+    killed.make_trial()
+    killed.die_seen()
+    ledger.recover(bed.storage, stored)
+    for times in range(1, ledger.MAX_EXPIRATIONS + 1):
+        assert ("waiting", 1, times - 1) == _counts(bed)
+        life = Life(bed, stored, os.getpid())
+        life.make_trial()
+        life.report()
+        life.fall_silent()
+        assert 1 == ledger.recover(bed.storage, stored)
+    assert "finished" == slot(bed).state
+    *lost, last = bed.trials(stored)
+    assert {("failed", "killed")} == {(trial.state, trial.reason) for trial in lost}
+    assert ("pruned", "lease ran out", 2.75) == (last.state, last.reason, last.dev_loss)
+
+
+def test_a_late_worker_records_its_lost_lease_itself(bed: Bed) -> None:
+    """Between the eviction and the recovery it may be the first to say so: it counts the same."""
+    stored = bed.create(budget={"trials": 1})
+    life = Life(bed, stored)
+    life.make_trial()
+    ledger.end_worker(bed.storage, life.worker, ledger.EXPIRED)
+    life.finish("failed", "killed")
+    assert ("waiting", 0, 1) == _counts(bed)
+
+
+def test_what_kills_everything_waits_until_nothing_else_is_left(bed: Bed) -> None:
+    """A configuration that takes even its launcher with it, again and again, is tried after the
+    others; it is neither lost nor in their way."""
+    stored = bed.create(budget={"trials": 3})
+    for _ in range(budget.KILLS_BEFORE_LAST):
+        life = Life(bed, stored)
+        assert 0 == life.claim.ordinal
+        life.make_trial()
+        life.die(DEAD_PID)
+        ledger.recover(bed.storage, stored)
+    others = [Life(bed, stored) for _ in range(2)]
+    assert [1, 2] == [each.claim.ordinal for each in others]
+    assert 0 == Life(bed, stored).claim.ordinal
+
+
+def test_only_what_is_new_counts_as_a_report(bed: Bed) -> None:
+    """A retry takes over what its snapshot has: that is no sign of progress."""
+    stored = bed.create()
+    life = Life(bed, stored)
+    life.make_trial()
+    life.report()
+    assert [1, 1, 0] == [_reports(bed, stored, host) for host in (None, HOST, "elsewhere")]
+    life.finish("failed", "interrupted")
+    assert 2 == _reports(bed, stored)
+    retry = Life(bed, stored)
+    names = space.distributions(stored.spec.search)
+    params = {name: CONFIG[name] for name in names}
+    taken_over = {444: 2.75}
+    retry.made = ledger.make_trial(
+        bed.storage, stored, retry.claim.attempt_id, CONFIG, params, names, taken_over
+    )
+    assert 2 == _reports(bed, stored)
+    ledger.report(bed.storage, retry.made.trial_id, {888: 2.5})
+    assert 3 == _reports(bed, stored)
+
+
+def _reports(bed: Bed, stored: StoredStudy, host: str | None = None) -> int:
+    return ledger.reports_on(bed.storage, stored.uid, host)
+
+
+def _counts(bed: Bed) -> tuple[str, int, int]:
+    found = slot(bed)
+    return found.state, found.losses, found.expirations
 
 
 def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Bed) -> None:
@@ -218,13 +371,7 @@ def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Bed) -> None:
     stored = bed.create(budget={"trials": 1})
     late = Life(bed, stored)
     late.make_trial()
-    workers = tables.workers
-    with bed.storage.write() as connection:
-        connection.execute(
-            update(workers)
-            .where(workers.c.id == late.worker)
-            .values(seen_at=bed.storage.now() - tables.LEASE_SECONDS - 1)
-        )
+    late.fall_silent()
     assert 1 == ledger.recover(bed.storage, stored)
     with pytest.raises(TrialLost):
         late.report()
@@ -260,12 +407,7 @@ def test_a_worker_on_another_host_is_given_its_lease(bed: Bed) -> None:
             update(workers).where(workers.c.id == life.worker).values(host="elsewhere", pid=1)
         )
     assert 0 == ledger.recover(bed.storage, stored)
-    with bed.storage.write() as connection:
-        connection.execute(
-            update(workers)
-            .where(workers.c.id == life.worker)
-            .values(seen_at=bed.storage.now() - tables.LEASE_SECONDS - 1)
-        )
+    life.fall_silent()
     assert 1 == ledger.recover(bed.storage, stored)
 
 

@@ -64,7 +64,7 @@ def test_what_kills_every_worker_is_told_by_its_last_words(
     environment = os.environ | {"PYTHONPATH": str(broken)}
     answer = ended(bed.start("run", bed.file(), "--workers", 2, env=environment))
     assert 1 == answer.status, answer.err
-    assert "workers died in a row" in answer.err
+    assert "the process that starts the workers died, 3 times" in answer.err
     assert "OSError: no such library" in answer.err
 
 
