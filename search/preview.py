@@ -32,6 +32,15 @@ class Preview:
     seconds_of_full_trial: float
     share_trained: float
     """Expected share of a full trial that the pruner lets the average trial run."""
+    seconds_of_all_trials: float
+    """What they would take without a timeout."""
+    ends_by: str
+    """What is estimated to come first: trials or timeout."""
+    expected_trials: int
+    """How many are finished then."""
+    timeout: float | None
+    target: float | None
+    """It may end the study sooner, at a time that nobody can tell beforehand."""
 
 
 def preview(spec: StudySpec, data: Data, workers: int, threads: int) -> Preview:
@@ -41,11 +50,22 @@ def preview(spec: StudySpec, data: Data, workers: int, threads: int) -> Preview:
         _seconds_of_full_trial(config, data, threads) for config in _probes(spec)
     )
     share = expected_share(spec)
-    seconds = full * share * spec.budget.trials / workers
-    if spec.budget.timeout is not None:
-        seconds = min(seconds, spec.budget.timeout)
-    described = {name: kind.described() for name, kind in spec.search.items()}
-    return Preview(spec.study.name, described, spec.budget.trials, seconds, full, share)
+    trials, timeout = spec.budget.trials, spec.budget.timeout
+    whole = full * share * trials / min(workers, trials)
+    seconds = whole if timeout is None else min(whole, timeout)
+    return Preview(
+        study=spec.study.name,
+        space={name: kind.described() for name, kind in spec.search.items()},
+        trials=trials,
+        estimated_seconds=seconds,
+        seconds_of_full_trial=full,
+        share_trained=share,
+        seconds_of_all_trials=whole,
+        ends_by="trials" if seconds == whole else "timeout",
+        expected_trials=trials if seconds == whole else int(trials * seconds / whole),
+        timeout=timeout,
+        target=spec.budget.target,
+    )
 
 
 def expected_share(spec: StudySpec) -> float:
@@ -60,7 +80,8 @@ def expected_share(spec: StudySpec) -> float:
         alive = [spec.pruner.reduction_factor**-level for level in range(len(spans))]
         trained = sum(span * left for span, left in zip(spans, alive, strict=True))
         shares.append(trained / spec.budget.evaluations)
-    return float(statistics.mean(shares))
+    share = float(statistics.mean(shares))
+    return share + spec.pruner.audit * (1 - share)  # audited trials run to their end
 
 
 def _probes(spec: StudySpec) -> list[TrialConfig]:

@@ -14,6 +14,7 @@ from makemore_core.splits import split
 from makemore_core.trainer import TrialResult
 from search.confirmation import Confirmation
 from search.display import ONE_SEED, told_config, told_seconds, told_seeds
+from search.ending import format_duration
 from search.final_test import TestResult
 from search.mixing import MixTable
 from search.preview import Preview
@@ -83,11 +84,35 @@ def preview(view: Preview) -> str:
     return "\n".join(
         [
             f"{view.study}: {view.trials} trials, about {told_seconds(view.estimated_seconds)}",
-            f"  a full trial takes {view.seconds_of_full_trial:.1f}s on this machine; pruning "
-            f"leaves {view.share_trained:.0%} of that to the average trial",
+            f"  {_first_end(view)}",
+            f"  a full trial takes {view.seconds_of_full_trial:.1f}s on this machine; "
+            f"{_share(view)}",
             *[f"  {name} = {value}" for name, value in view.space.items()],
         ]
     )
+
+
+def _share(view: Preview) -> str:
+    if view.share_trained == 1:
+        return "every trial is counted as a full one"
+    return f"pruning leaves {view.share_trained:.0%} of that to the average trial"
+
+
+def _first_end(view: Preview) -> str:
+    """Which part of the budget is estimated to be met first."""
+    whole = f"all {view.trials} trials would take about {told_seconds(view.seconds_of_all_trials)}"
+    if view.timeout is None:
+        first = f"{whole}; there is no timeout"
+    elif view.ends_by == "timeout":
+        first = (
+            f"its timeout of {format_duration(view.timeout)} is likely to come first, after about "
+            f"{view.expected_trials} trials: {whole}"
+        )
+    else:
+        first = f"{whole}, sooner than its timeout of {format_duration(view.timeout)}"
+    if view.target is None:
+        return first
+    return f"{first}; a dev loss at or below its target of {view.target} ends it before that"
 
 
 def training(result: TrialResult, dev_loss_ci95: Sequence[float]) -> str:
