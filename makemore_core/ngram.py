@@ -182,12 +182,71 @@ class NgramModel:
         for length, level in enumerate(self.levels):
             if length:
                 index = _find(level.contexts, index * base + contexts[:, -length])
-            seen = index >= 0
-            known = index[seen]
-            pair = _find(level.pairs, known * base + following[seen])
-            direct = np.where(pair >= 0, level.discounted[pair], 0.0)
-            probability[seen] = direct + level.left_over[known] * probability[seen]
+            probability = _refined(level, index, following, probability, base)
         return probability
+
+
+@dataclass(frozen=True)
+class OrderLoss:
+    """The dev losses of an n-gram, in nats per predicted character; no random part in them."""
+
+    order: int
+    dev_loss: float
+    dev_loss_unseen: float | None
+    """Over the dev words that are no train words; None if there are none."""
+
+
+def dev_losses(
+    train: CountedContexts,
+    dev: CountedContexts,
+    dev_unseen_count: NDArray[np.int64],
+    vocabulary: str,
+    highest: int,
+) -> list[OrderLoss]:
+    """How the n-grams of all orders up to one, fitted on train, do on dev; counted once for all.
+
+    Both have contexts of at least `highest - 1` characters. Orders that have no more to go by than
+    the one below, since no word is that long, are left out.
+    """
+    base, unseen = len(vocabulary), int(dev_unseen_count.sum())
+    grams = _count_grams(train, base, highest)
+    contexts = dev.contexts[dev.row_of_pair]  # (P, block)
+    following = dev.next_character.astype(np.int64)
+    probability = np.full(len(following), 1 / base)
+    index = np.zeros(len(following), np.int64)
+    found = []
+    for length, (gram, longer) in enumerate(zip(grams, [*grams[1:], None], strict=True)):
+        if length:
+            index = _find(gram.contexts, index * base + contexts[:, -length])
+        highest_level = _smooth(gram, gram.occurrences, base)
+        nats = -np.log(_refined(highest_level, index, following, probability, base))
+        found.append(
+            OrderLoss(
+                order=length + 1,
+                dev_loss=float(nats @ dev.count) / dev.examples,
+                dev_loss_unseen=float(nats @ dev_unseen_count) / unseen if unseen else None,
+            )
+        )
+        level = _smooth(gram, _adjusted(gram, longer), base)
+        probability = _refined(level, index, following, probability, base)
+    return found
+
+
+def _refined(
+    level: Level, index: Integers, following: Integers, probability: Floats, base: int
+) -> Floats:
+    """The probability of each row's next character, from that by a context one shorter. (N,)
+
+    Args:
+        index: (N,) of each row's context in the level; -1: never seen, its probability stays.
+    """
+    seen = index >= 0
+    known = index[seen]
+    pair = _find(level.pairs, known * base + following[seen])
+    direct = np.where(pair >= 0, level.discounted[pair], 0.0)
+    refined = probability.copy()
+    refined[seen] = direct + level.left_over[known] * probability[seen]
+    return refined
 
 
 def baseline(corpus: Corpus, split_seed: int, order: int = 2) -> Baseline:

@@ -1,19 +1,35 @@
-"""Losses to beat: the bigram of the study's own corpus, and the lecture's where it applies."""
+"""Losses to beat: count models of the study's own corpus, and the lecture's where it applies.
 
-from dataclasses import dataclass
+The count models are fitted once for each study: in a second or two, and kept as an attribute of the
+study, so that whoever shows a best can show them beside it.
+"""
+
+import threading
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from makemore_core import ngram
 from makemore_core.corpus import NAMES_SHA256, Corpus
+from makemore_core.data import Data
 from makemore_core.errors import CoreError, CorpusError
 from search import stored_corpora
 from search.errors import SearchError
 from search.paths import DataDir
-from search.storage import Storage
+from search.storage import Storage, patient
 from search.study import StoredStudy, kept_corpus
 
 LECTURE_DEV_LOSS = 2.17
 """The lecture's best, on its own split of its own corpus."""
 LECTURE_SPLIT_SEED = 42
+
+HIGHEST_ORDER = 8
+"""On names, more characters than six or seven tell a count model nothing."""
+MAX_COUNTED = 12_000_000
+"""Examples times the highest order: a larger corpus is counted up to a lower one, the bigram at
+least, so that this takes a few seconds and some hundred megabytes."""
+
+ATTRIBUTE = "makemore:baselines"
+"""Of a study in Optuna's tables, where its count models are kept."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +40,46 @@ class Baselines:
     bigram_unseen: float | None
     lecture: float | None
     why_no_bigram: str | None = None
+    ngram: float | None = None
+    """The interpolated Kneser-Ney n-gram whose order has the lowest dev loss."""
+    ngram_unseen: float | None = None
+    ngram_order: int | None = None
+
+    @property
+    def count_model(self) -> dict[str, Any] | None:
+        """The best count model, as it stands in JSON."""
+        if self.ngram is None:
+            return None
+        unseen = self.ngram_unseen
+        return {"order": self.ngram_order, "dev_loss": self.ngram, "dev_loss_unseen": unseen}
+
+    @property
+    def told_order(self) -> str:
+        """The best count model's name."""
+        return {1: "unigram", 2: "bigram"}.get(self.ngram_order or 0, f"{self.ngram_order}-gram")
+
+    @property
+    def named(self) -> list[tuple[str, float]]:
+        """The count models by name; the bigram once, where it is the best of them."""
+        known = [("bigram", self.bigram)]
+        if self.ngram_order != 2:
+            known.append((self.told_order, self.ngram))
+        return [(name, loss) for name, loss in known if loss is not None]
+
+
+def told_against(dev_loss: float, others: Baselines) -> str:
+    """How a dev loss stands to the best count model: `0.0123 behind the 6-gram, ...`, or nothing.
+
+    >>> told_against(2.0, Baselines(2.5, None, None, ngram=2.1, ngram_order=6))
+    '0.1000 ahead of the best count model (a 6-gram, dev loss 2.1000)'
+    """
+    if others.ngram is None:
+        return ""
+    model = f"the best count model (a {others.told_order}, dev loss {others.ngram:.4f})"
+    gap = round(others.ngram - dev_loss, 4)
+    if gap == 0:
+        return f"level with {model}"
+    return f"{abs(gap):.4f} {'ahead of' if gap > 0 else 'behind'} {model}"
 
 
 def lecture(study: StoredStudy) -> float | None:
@@ -33,13 +89,60 @@ def lecture(study: StoredStudy) -> float | None:
 
 
 def baselines(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Baselines:
-    """Fits the bigram on the study's training split: a fraction of a second for 30,000 words."""
-    try:
-        corpus = _corpus(storage, study, data_dir)
-    except (SearchError, CoreError) as error:
-        return Baselines(None, None, lecture(study), str(error))
-    view = ngram.baseline(corpus, study.spec.study.split_seed, order=2)
-    return Baselines(view.dev_loss, view.dev_loss_unseen, lecture(study))
+    """A study's losses to beat; fitted now if nobody has kept them yet."""
+    return kept_baselines(storage, study) or _fitted(storage, study, data_dir)
+
+
+@patient
+def kept_baselines(storage: Storage, study: StoredStudy) -> Baselines | None:
+    """As they were kept; None before that."""
+    kept = storage.optuna.get_study_system_attrs(study.optuna_id).get(ATTRIBUTE)
+    return Baselines(**kept) if isinstance(kept, dict) else None
+
+
+def keep_baselines(storage: Storage, study: StoredStudy, found: Baselines) -> None:
+    """Keeps what was fitted for whoever asks next."""
+    if found.why_no_bigram is None and kept_baselines(storage, study) != found:
+        storage.optuna.set_study_system_attr(study.optuna_id, ATTRIBUTE, asdict(found))
+
+
+_fitting = threading.Lock()
+_of_this_process: dict[tuple[str, int], Baselines] = {}
+"""By fingerprint and split: the live view and the study's note ask at the same time."""
+
+
+def _fitted(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Baselines:
+    split_seed = study.spec.study.split_seed
+    with _fitting:
+        found = _of_this_process.get((study.fingerprint, split_seed))
+        if found is None:
+            try:
+                corpus = _corpus(storage, study, data_dir)
+            except (SearchError, CoreError) as error:
+                return Baselines(None, None, lecture(study), str(error))
+            found = count_models(Data.of(corpus, split_seed))
+            _of_this_process[study.fingerprint, split_seed] = found
+    return replace(found, lecture=lecture(study))
+
+
+def count_models(data: Data) -> Baselines:
+    """The bigram, and the best of the interpolated Kneser-Ney n-grams, by their dev loss."""
+    examples = sum(len(word) + 1 for word in data.train_words)
+    highest = min(HIGHEST_ORDER, max(2, MAX_COUNTED // examples))
+    block = data.at_block_size(highest - 1)
+    orders = ngram.dev_losses(
+        block.train, block.dev, block.dev_unseen_count, data.vocabulary, highest
+    )
+    bigram = orders[min(1, len(orders) - 1)]
+    best = min(orders, key=lambda each: each.dev_loss)
+    return Baselines(
+        bigram=bigram.dev_loss,
+        bigram_unseen=bigram.dev_loss_unseen,
+        lecture=None,
+        ngram=best.dev_loss,
+        ngram_unseen=best.dev_loss_unseen,
+        ngram_order=best.order,
+    )
 
 
 def _corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:

@@ -7,7 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.baselines import Baselines
+from search.baselines import Baselines, told_against
 from search.ending import describe_end
 from search.history import WorkerView
 from search.processes import HOST
@@ -108,8 +108,16 @@ def counts(view: StatusView) -> dict[str, int]:
 
 def told_baselines(others: Baselines) -> str:
     """The losses to beat, as far as they are known."""
-    known = (("bigram", others.bigram), ("the lecture's", others.lecture))
+    known = [*others.named, ("the lecture's", others.lecture)]
     return "".join(f" · {name} {loss:.4g}" for name, loss in known if loss is not None)
+
+
+def told_against_counts(view: StatusView, others: Baselines | None) -> list[str]:
+    """A line on how the best trial stands to the best count model, as far as both are known."""
+    if view.best is None or others is None:
+        return []
+    against = told_against(view.best.dev_loss, others)
+    return [f"the best trial is {against}"] if against else []
 
 
 def one_line(view: StatusView, *, starting: bool = False) -> str:
@@ -150,6 +158,35 @@ def _standing(view: StatusView) -> str:
     return f", {told}" if told else ""
 
 
+REMEDIES = {
+    "out of memory": "fewer workers, smaller networks or batches in [search], or a machine with "
+    "more memory",
+    "over its memory limit": "a higher memory in [limits], or smaller networks or batches in "
+    "[search]",
+    "diverged": "lower learning rates in [search]",
+    "over its time limit": "more seconds in [limits], or smaller networks or fewer examples",
+}
+"""What helps against ends that a larger budget changes nothing about."""
+AS_ASKED = ("over its memory limit", "over its time limit")
+"""Ends that the study file has asked for."""
+
+
+def told_barren(view: StatusView) -> str | None:
+    """That every trial ended in a way that leaves no result, and what helps; None: not so."""
+    ended = {reason: count for reason, count in view.pruned_for.items() if reason in REMEDIES}
+    finished = view.budget["finished"]
+    if view.best is not None or not ended or sum(ended.values()) < finished:
+        return None
+    counts = ", ".join(f"{count} {reason}" for reason, count in ended.items())
+    remedy = REMEDIES[next(iter(ended))]
+    return f"study {view.study}: no trial is complete; pruned: {counts}; what helps: {remedy}"
+
+
+def failed(view: StatusView) -> bool:
+    """Whether a study is at its end without a result, and not by limits of its file."""
+    return told_barren(view) is not None and any(r not in AS_ASKED for r in view.pruned_for)
+
+
 def told_audit(view: StatusView) -> str:
     """How often a pruned trial would have beaten what pruning let through."""
     audit = view.audit
@@ -169,11 +206,12 @@ def farewell(
 ) -> str:
     """The end of a run: the best configuration, where to look, and what to do next."""
     if view.best is None:
-        return f"{view.study}: no trial was complete; a larger budget may help"
+        return told_barren(view) or f"{view.study}: no trial was complete; a larger budget may help"
     best, program = view.best, "makemore-search"
     lines = [
         f"best dev loss {best.dev_loss:.4f} (trial {best.trial}, {ONE_SEED}"
         f"{told_baselines(others)})",
+        *told_against_counts(view, others),
         *[f"  {name} = {value}" for name, value in best.config.items() if value is not None],
         f"see   {program} dashboard{options}, then "
         f"http://127.0.0.1:8080/dashboard/studies/{study.optuna_id}",

@@ -95,6 +95,8 @@ class StatusView:
     set_aside: int  # configurations that two errors ended
     workers: int  # at work on it now
     served: bool  # whether somebody works on whatever open study there is
+    pruned_for: Mapping[str, int]
+    """How many trials were pruned for each reason."""
 
 
 @patient
@@ -126,6 +128,7 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
         set_aside=now.abandoned,
         workers=workers,
         served=served,
+        pruned_for=_pruned_for(storage, study),
     )
 
 
@@ -283,6 +286,19 @@ def _counts(connection: Connection, study: StoredStudy) -> dict[str, int]:
         state: found.get(state, 0)
         for state in ("complete", "pruned", "failed", "running", "waiting")
     }
+
+
+def _pruned_for(storage: Storage, study: StoredStudy) -> dict[str, int]:
+    a = tables.attempts
+    query = (
+        select(a.c.reason, func.count())
+        .where(a.c.study_uid == study.uid, a.c.outcome == "pruned", a.c.reason.is_not(None))
+        .group_by(a.c.reason)
+        .order_by(func.count().desc(), a.c.reason)
+    )
+    with storage.read() as connection:
+        counts: dict[str, int] = dict(connection.execute(query).all())
+    return counts
 
 
 def _audit(storage: Storage, study: StoredStudy) -> AuditView:

@@ -12,6 +12,7 @@ from makemore_core.ngram import Baseline
 from makemore_core.printable import printable
 from makemore_core.splits import split
 from makemore_core.trainer import TrialResult
+from search.baselines import Baselines, told_against
 from search.confirmation import Confirmation
 from search.display import ONE_SEED, told_config, told_seconds, told_seeds
 from search.ending import format_duration
@@ -63,13 +64,15 @@ def _state(view: TrialView) -> str:
     return "interrupted" if (view.state, view.reason) == ("failed", "interrupted") else view.state
 
 
-def best(view: BestView) -> str:
-    """The best trial with its configuration."""
+def best(view: BestView, others: Baselines) -> str:
+    """The best trial with its configuration, and how it stands to the best count model."""
+    against = told_against(view.dev_loss, others)
     return "\n".join(
         [
             f"{view.study}: trial {view.trial}, dev loss {view.dev_loss:.4f} "
             f"({_unseen(view.dev_loss_unseen)}; {ONE_SEED}), "
             f"{view.parameters:,} parameters",
+            *[against] * bool(against),
             *[f"  {name} = {value}" for name, value in view.config.items()],
         ]
     )

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from search import results, study
+from search.baselines import baselines, kept_baselines
 from search.cli.options import AnyStudyName, StudyName
-from search.cli.steps import answer_status, file_of, shown_progress
+from search.cli.steps import answer_status, file_of, shown_progress, status_document
 from search.display import one_line
 from search.errors import BadInput
 from search.progress import LEAVES
@@ -26,12 +27,14 @@ def status(
     """How a study stands; without STUDY a list of all."""
     storage = session.open()
     if name is None:
-        views = [
-            results.status(storage, study.resolve(storage, each))
-            for each in results.all_names(storage)
-        ]
+        every = [study.resolve(storage, each) for each in results.all_names(storage)]
+        views = [results.status(storage, each) for each in every]
         text = "\n".join(one_line(view) for view in views) or "no studies yet"
-        session.answer([asdict(view) for view in views], text)
+        documents = [
+            status_document(view, kept_baselines(storage, each))
+            for view, each in zip(views, every, strict=True)
+        ]
+        session.answer(documents, text)
         return
     stored = study.resolve(storage, name)
     if watch:
@@ -67,8 +70,11 @@ def best(
     storage = session.open()
     stored = study.resolve(storage, name)
     view = results.require_best(storage, stored)
-    text = study.config_file(stored, view.config) if toml else show.best(view)
-    session.answer(asdict(view), text)
+    if toml and not session.json:
+        session.answer({}, study.config_file(stored, view.config))
+        return
+    others = baselines(storage, stored, session.data_dir)
+    session.answer(asdict(view) | {"count_model": others.count_model}, show.best(view, others))
 
 
 def report(

@@ -9,8 +9,8 @@ from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
 from search import creation, results, stores, study, study_file
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
-from search.display import farewell
-from search.errors import BadInput, Interrupted, StorageUnusable, together
+from search.display import failed, farewell, told_barren
+from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
 from search.illustration.artifacts import Illustrator
 from search.job import Job
 from search.progress import Progress
@@ -50,11 +50,15 @@ def tell(session: Session, course: Course, file: Path, given: Mapping[str, str])
 
     Raises:
         Interrupted: it was; the same command goes on.
+        SearchError: every trial diverged or found no memory.
     """
     storage, stored = course.storage, course.stored
     if not course.is_done:
         raise _interrupted(session, storage, stored)
     answer_status(session, storage, stored, str(file), given)
+    view = results.status(storage, stored)
+    if failed(view):
+        raise SearchError(str(told_barren(view)))
     _say_what_next(session, storage, stored, course.shown)
 
 

@@ -16,7 +16,9 @@ from search.session import Session
 
 if TYPE_CHECKING:
     from makemore_core.corpus import Corpus
+    from search.baselines import Baselines
     from search.progress import Progress
+    from search.results import StatusView
     from search.storage import Storage
     from search.study import StoredStudy
     from search.study_file import StudySection
@@ -108,17 +110,21 @@ def answer_status(
         file, given: as of `ending.describe_way_on`.
     """
     from search import results, study
-    from search.display import one_line, told_audit
+    from search.baselines import kept_baselines
+    from search.display import one_line, told_against_counts, told_audit, told_barren
     from search.ending import describe_end, describe_way_on
 
     view = results.status(storage, study.by_uid(storage, stored.uid))
+    others = kept_baselines(storage, stored)
+    barren = told_barren(view)  # which more trials would not change
     lines = [
         one_line(view),
+        *told_against_counts(view, others),
         told_audit(view) if view.audit is not None or view.trials["pruned"] else None,
         describe_end(view),
-        describe_way_on(view, same_place(session), file, given),
+        barren or describe_way_on(view, same_place(session), file, given),
     ]
-    session.answer(asdict(view), "\n".join(line for line in lines if line))
+    session.answer(status_document(view, others), "\n".join(line for line in lines if line))
 
 
 def same_place(session: Session) -> str:
@@ -133,6 +139,11 @@ def same_place(session: Session) -> str:
 def file_of(argument: str) -> str | None:
     """A STUDY argument, if it is the path of a study file."""
     return argument if argument.endswith(".toml") and Path(argument).is_file() else None
+
+
+def status_document(view: "StatusView", others: "Baselines | None") -> dict[str, Any]:
+    """A study's status as JSON, with the best count model as far as it is known."""
+    return asdict(view) | {"count_model": None if others is None else others.count_model}
 
 
 def shown_progress(

@@ -14,14 +14,17 @@ import contextlib
 import io
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
 from search import history
+from search.baselines import baselines
 from search.errors import Interrupted
 from search.history import AttemptView
 from search.illustration import pictures, plain_model
@@ -64,11 +67,15 @@ class Illustrator:
         self._best = float("inf")
         self._looked = float("-inf")
         self._gave_up = False
+        self._counting: threading.Thread | None = None
 
     def update(self) -> None:
         """Looks for new best trials every few seconds; never raises."""
         if not self._gave_up and time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
             if self._looked == float("-inf"):
+                self._count()
+            elif self._counting is not None and not self._counting.is_alive():
+                self._counting = None
                 self._try(self._write_note)
             self._looked = time.monotonic()
             self._try(self._draw)
@@ -77,6 +84,13 @@ class Illustrator:
         """The last look, the pictures of trials that are more than a record, and the note."""
         self._try(lambda: self._draw(also))
         self._try(self._write_note)
+
+    def _count(self) -> None:
+        """Has the count models fitted that the note names: of a large corpus that takes seconds,
+        which whoever looks after workers does not have."""
+        fit = partial(baselines, self._storage, self._study, self._data_dir)
+        self._counting = threading.Thread(target=self._try, args=(fit,), daemon=True)
+        self._counting.start()
 
     def _write_note(self) -> None:
         write_note(self._storage, self._study, self._data_dir)
@@ -88,7 +102,7 @@ class Illustrator:
         for trial in also:
             illustrate(self._storage, self._study, self._data_dir, trial)
 
-    def _try(self, step: Callable[[], None]) -> None:
+    def _try(self, step: Callable[[], object]) -> None:
         try:
             step()
         except Interrupted:  # nobody waits for pictures

@@ -13,7 +13,7 @@ from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
 from search import confirm, history, results
-from search.baselines import Baselines, baselines
+from search.baselines import Baselines, baselines, keep_baselines, told_against
 from search.confirm import Candidate
 from search.history import OpeningView
 from search.paths import DataDir
@@ -33,7 +33,9 @@ def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     own, _ = history.openings(storage, study)
     confirmed = confirm.candidates(storage, study)
     best = results.best(storage, study)
-    body = note(study, baselines(storage, study, data_dir), best, confirmed, own)
+    others = baselines(storage, study, data_dir)
+    keep_baselines(storage, study, others)
+    body = note(study, others, best, confirmed, own)
     attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
     if attributes.get(METRIC_NAMES) != METRIC:
         storage.optuna.set_study_system_attr(study.optuna_id, METRIC_NAMES, METRIC)
@@ -97,12 +99,14 @@ def _losses(others: Baselines, best: BestView | None) -> list[str]:
             best and best.dev_loss,
         ),
         ("the lecture's best", others.lecture),
-        ("bigram (Kneser-Ney, exact)", others.bigram),
+        *((f"{name} (Kneser-Ney, exact)", loss) for name, loss in others.named),
     ]
+    against = "" if best is None else told_against(best.dev_loss, others)
     return [
         "| | dev loss |",
         "|---|---|",
         *[f"| {name} | {loss:.4f} |" for name, loss in rows if loss is not None],
+        *["", f"The best trial is {against}."] * bool(against),
     ]
 
 

@@ -127,7 +127,7 @@ def focus(
     if not losses:
         return 1.0, 4.0
     ordered = sorted(losses)
-    wanted = (others.bigram, others.lecture) if others else ()
+    wanted = (*(loss for _, loss in others.named), others.lecture) if others else ()
     known = [loss for loss in wanted if loss is not None]
     low = min([ordered[0], *known])
     high = max([ordered[int(share * (len(ordered) - 1))], *known, low * 1.02])

@@ -45,7 +45,7 @@ def history(attempts: Sequence[AttemptView], work: WorkingTime, others: Baseline
     data = [trace for axis, rows, xs in panels for trace in _history_panel(axis, rows, xs)]
     low, high = focus([a.dev_loss for a in finished if a.dev_loss], others)
     lines = [
-        *_level(others.bigram, "bigram", (low, high)),
+        *(each for name, loss in others.named for each in _level(loss, name, (low, high))),
         *_level(others.lecture, "the lecture's best", (low, high)),
     ]
     layout = {

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from search.baselines import told_against
 from search.display import counts, told_audit, told_seconds, told_seeds
 from search.ending import describe_end
 from search.reporting.html import listing, paragraph, plot, section, table, text, tiles
@@ -28,7 +29,11 @@ def lead(facts: Facts) -> str:
     if facts.others.bigram is not None:
         gap = facts.others.bigram - best.dev_loss
         gain = f", {abs(gap):.4f} {'below' if gap >= 0 else 'above'} the bigram"
-    return f"{about}: its best dev loss is {best.dev_loss:.4f} nats per character{gain} (one seed)."
+    against = told_against(best.dev_loss, facts.others)
+    return (
+        f"{about}: its best dev loss is {best.dev_loss:.4f} nats per character{gain} (one seed)."
+        + f" It is {against}." * bool(against)
+    )
 
 
 def headline(facts: Facts) -> str:
@@ -46,10 +51,10 @@ def headline(facts: Facts) -> str:
         spread = told_seeds(first.dev_loss_mean_ci95)
         remark = f"trial {first.trial}, mean of {first.seeds} fresh seeds; {spread}"
         rows.append(("confirmed", f"{first.dev_loss_mean:.4f}", remark))
-    if others.bigram is not None:
-        rows.append(
-            ("bigram", f"{others.bigram:.4f}", "Kneser-Ney, same split; counts have no noise")
-        )
+    rows += [
+        (name, f"{loss:.4f}", "Kneser-Ney, same split; counts have no noise")
+        for name, loss in others.named
+    ]
     if others.lecture is not None:
         rows.append(
             (

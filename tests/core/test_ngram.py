@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from makemore_core.contexts import count_contexts
 from makemore_core.corpus import CORPORA_VARIABLE, Corpus, load
+from makemore_core.data import Data
 from makemore_core.errors import ConfigError, CorpusError
-from makemore_core.ngram import baseline, discounts, fit, unsmoothed_loss
+from makemore_core.ngram import baseline, dev_losses, discounts, fit, unsmoothed_loss
 from makemore_core.splits import shuffled, split
 
 ALPHABET = ".abcd"
@@ -63,6 +64,26 @@ def reference(
 
     history = f".{context}"[-(order - 1) :] if order > 1 else ""
     return [probability(history, x) for x in vocabulary]
+
+
+@given(words=WORDS, other=WORDS, highest=ORDERS)
+def test_all_orders_at_once_are_as_each_alone(
+    words: list[str], other: list[str], highest: int
+) -> None:
+    """The dev loss of each order is its own model's, on all dev words and on the unseen ones."""
+    data = Data(ALPHABET, tuple(words), tuple(other)).at_block_size(max(1, highest - 1))
+    found = dev_losses(data.train, data.dev, data.dev_unseen_count, ALPHABET, highest)
+    unseen = [word for word in other if word not in words]
+    assert list(range(1, len(found) + 1)) == [each.order for each in found]
+    for each in found:
+        model = fit(words, ALPHABET, each.order)
+        assert model.loss(other) == pytest.approx(each.dev_loss)
+        if unseen:
+            assert model.loss(unseen) == pytest.approx(each.dev_loss_unseen)
+        else:
+            assert each.dev_loss_unseen is None
+    if len(found) < highest:  # no word is that long
+        assert fit(words, ALPHABET, highest).loss(other) == pytest.approx(found[-1].dev_loss)
 
 
 def test_trigram_worked_by_hand() -> None:

@@ -182,6 +182,7 @@ def test_the_timeout_that_is_told_is_larger(trials: int, finished: int, elapsed:
         set_aside=0,
         workers=0,
         served=False,
+        pruned_for={},
     )
     assert elapsed < parse_duration(enough_time(view))
 

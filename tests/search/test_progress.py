@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 
 import pytest
 from bed import Bed
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from search import results, study
 from search.baselines import Baselines, lecture
-from search.display import display, farewell, told_baselines
+from search.display import display, failed, farewell, told_baselines
 from search.history import WorkerView
 from search.processes import HOST
 from search.progress import LEAVES, STOPS, Progress
@@ -131,6 +132,28 @@ def test_the_end_says_what_to_do_next(finished: Bed) -> None:
     text = farewell(view, tiny(finished), Baselines(2.5, None, None), verbs, " --data-dir d")
     for words in ("bigram 2.5", "learning_rate =", "dashboard --data-dir d", "confirm tiny"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("pruned_for", "expected", "fails"),
+    [
+        ({"out of memory": 12}, "pruned: 12 out of memory; what helps: fewer workers", True),
+        ({"diverged": 8, "out of memory": 4}, "8 diverged, 4 out of memory; what helps: low", True),
+        ({"over its memory limit": 12}, "what helps: a higher memory in [limits]", False),
+        ({"over its time limit": 12}, "what helps: more seconds in [limits]", False),
+        ({"pruner": 3, "diverged": 4}, "a larger budget may help", False),
+        ({}, "a larger budget may help", False),
+    ],
+)
+def test_an_end_without_a_result_says_why(
+    finished: Bed, pruned_for: dict[str, int], expected: str, fails: bool
+) -> None:
+    """A larger budget is advised only where it can help; a run fails unless its file's own limits
+    ended every trial."""
+    view = results.status(finished.storage, tiny(finished))
+    view = replace(view, best=None, pruned_for=pruned_for)
+    assert expected in farewell(view, tiny(finished), Baselines(None, None, None), [], "")
+    assert fails == failed(view)
 
 
 def test_the_lectures_loss_applies_to_its_own_split_only(finished: Bed) -> None:

@@ -195,3 +195,20 @@ def test_a_run_on_two_workers(bed: Bed) -> None:
     assert 2 == len(rows(bed, select(tables.attempts.c.worker_id).distinct()))
     logs = [path for path in (bed.data_dir.root / "logs").iterdir() if path.stat().st_size]
     assert 2 == len(logs)
+
+
+def test_a_run_without_a_result_says_why_and_what_helps(bed: Bed) -> None:
+    """Every trial diverged, which a larger budget does not change: one line, exit 1; the status is
+    answered all the same."""
+    wild = {"optimizer": "sgd", "learning_rate": 1e6, "schedule": "constant", "warmup": 0.0}
+    file = bed.file(
+        search=wild | {"initialisation": "lecture"}, pruner={"kind": "none"}, budget={"trials": 2}
+    )
+    answer = ended(bed.start("run", file, "--workers", 1, "--quiet", "--json"))
+    assert 1 == answer.status
+    assert {"diverged": 2} == answer.json["pruned_for"]
+    expected = "no trial is complete; pruned: 2 diverged; what helps: lower"
+    assert expected in answer.complaint
+    told = bed.cli("status", "tiny").out
+    assert expected in told
+    assert "--trials" not in told
