@@ -4,7 +4,6 @@ Tables are reflected on both sides, so that a table or a column which a later ve
 word here. Besides `storage.py` this is the only place that knows a database's dialect.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -31,7 +30,7 @@ from sqlalchemy.sql import ColumnElement
 
 from search import tables
 from search.errors import SearchError
-from search.storage import create_storage
+from search.storage import new_database_in_memory
 
 BATCH = 5_000
 """Rows that are in memory at once."""
@@ -44,17 +43,13 @@ def names_of_tables() -> list[str]:
     database holds already describes its schema, and is left out; so is who serves it, which says
     nothing of another one.
     """
-    with tempfile.TemporaryDirectory() as place:
-        storage = create_storage(f"sqlite:///{place}/new.db")
+    with new_database_in_memory() as engine, engine.connect() as connection:
         metadata = MetaData()
-        metadata.reflect(storage.engine)
+        metadata.reflect(connection)
         found = [table.name for table in metadata.sorted_tables]
         names = [name for name in found if name != tables.services.name]
-        with storage.read() as connection:
-            counted = Tables(connection, names)
-            empty = [name for name in names if not counted.count(name)]
-        storage.close()
-    return empty
+        counted = Tables(connection, names)
+        return [name for name in names if not counted.count(name)]
 
 
 class Tables:

@@ -1,6 +1,5 @@
 """A database URL to an engine and Optuna's storage. The only place that knows a dialect."""
 
-import contextlib
 import errno
 import functools
 import logging
@@ -25,6 +24,7 @@ from sqlalchemy import (
     Engine,
     Float,
     NullPool,
+    StaticPool,
     cast,
     create_engine,
     event,
@@ -48,7 +48,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.sql import ColumnElement
 
-from search import migrations, tables
+from search import migrations, sqlite_files, tables
 from search.errors import Interrupted, StorageLost, StorageUnusable
 from search.processes import Lookout
 
@@ -209,6 +209,8 @@ def open_storage(raw_url: str, *, wait: bool = False, writing: bool = False) -> 
         raise StorageUnusable(f"storage {told}: {what}; `run STUDY.toml` creates one")
     with _domain_errors(told):
         if writing:
+            if path is not None:
+                sqlite_files.refuse_unlockable(path.parent, told)
             _refuse_unwritable(url, path, told)
         return patient(_open)(url, told) if wait else _open(url, told)
 
@@ -216,7 +218,7 @@ def open_storage(raw_url: str, *, wait: bool = False, writing: bool = False) -> 
 def create_storage(raw_url: str) -> Storage:
     """Opens a database to work on, making it first if it is not there: whole or not at all.
 
-    A SQLite file is built beside its place and linked into it, so that of several processes that
+    A SQLite file is built beside its place and then put there, so that of several processes that
     create it at once exactly one wins and none ever sees half a schema. One that is there is
     checked: a damaged one, or one that cannot be written, is refused and left as it is.
     """
@@ -224,9 +226,10 @@ def create_storage(raw_url: str) -> Storage:
     path = sqlite_path(url)
     told = told_url(url)
     with _domain_errors(told):
-        if path is not None and not path.exists():
-            _create_file(url, path)
+        if path is not None and not (path.exists() and path.stat().st_size):
+            _create_file(url, path, told)
         elif path is not None:
+            sqlite_files.refuse_unlockable(path.parent, told)
             _refuse_damaged(url, told)
         if not _has_our_tables(url):
             _refuse_somebody_elses(url, path, told)
@@ -244,13 +247,13 @@ def sqlite_path(url: URL) -> Path | None:
     return Path(url.database)
 
 
-def _create_file(url: URL, path: Path) -> None:
+def _create_file(url: URL, path: Path, told: str) -> None:
+    sqlite_files.refuse_unlockable(path.parent.absolute(), told)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         _create_tables(url.set(database=str(temporary)))
-        with contextlib.suppress(FileExistsError):  # another process was first: as good
-            os.link(temporary, path)
+        sqlite_files.put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -262,12 +265,27 @@ def _create_tables(url: URL) -> None:
         if url.get_backend_name() == "postgresql":  # held until this connection is closed
             connection.execute(text("SELECT pg_advisory_lock(7215533)"))
         rdb = _rdb_storage(url, create=True)
-        with rdb.engine.begin() as transaction:
-            tables.metadata.create_all(transaction)
-            if transaction.execute(select(tables.schema)).first() is None:
-                transaction.execute(
-                    tables.schema.insert().values(id=1, version=tables.SCHEMA_VERSION)
-                )
+        _add_our_tables(rdb.engine)
+        rdb.remove_session()
+        rdb.engine.dispose()
+
+
+def _add_our_tables(engine: Engine) -> None:
+    with engine.begin() as transaction:
+        tables.metadata.create_all(transaction)
+        if transaction.execute(select(tables.schema)).first() is None:
+            transaction.execute(tables.schema.insert().values(id=1, version=tables.SCHEMA_VERSION))
+
+
+@contextmanager
+def new_database_in_memory() -> Iterator[Engine]:
+    """One without studies, to look at its schema."""
+    options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    rdb = RDBStorage("sqlite://", engine_kwargs=options)
+    try:
+        _add_our_tables(rdb.engine)
+        yield rdb.engine
+    finally:
         rdb.remove_session()
         rdb.engine.dispose()
 
@@ -342,8 +360,9 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     """A rollback journal that survives a power cut. No WAL: before SQLite 3.51.3 it can corrupt.
 
     A database that another program holds open in WAL mode cannot leave it: it is used as it is.
+    Temporary tables stay in memory: not every machine has a directory for them.
     """
-    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+    for pragma in ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
         connection.execute(f"PRAGMA {pragma}").close()
     try:
         connection.execute("PRAGMA journal_mode = DELETE").close()

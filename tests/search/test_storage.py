@@ -1,6 +1,9 @@
 """Storage: made whole or not at all, refused in one line, opened by many at once."""
 
 import contextlib
+import errno
+import fcntl
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ from bed import Bed, ended, run_python, tree
 from sqlalchemy import inspect, select, update
 from sqlalchemy.sql.expression import TableClause
 
-from search import tables
+from search import sqlite_files, tables
 from search.errors import StorageUnusable
 from search.storage import create_storage, open_storage, parse_url, told_url
 
@@ -28,6 +31,14 @@ for _ in range(8):
 print([os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(8)])
 """
 """Imports once, then is eight processes."""
+LINKLESS = """
+import os
+
+def refused(*_):
+    raise OSError(1, "Operation not permitted")
+
+os.link = refused
+"""
 
 
 def url_of(path: Path) -> str:
@@ -58,6 +69,59 @@ def test_eight_processes_create_one_database_at_once(tmp_path: Path) -> None:
     answer = ended(run_python(CREATORS, url_of(path)))
     assert f"{[0] * 8}\n" == answer.out, answer.err
     assert {"new", "new/studies.db"} == tree(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV])
+def test_no_hard_links_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whatever a file system says of a link, a database is made as elsewhere; the first stays."""
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    linked, path = tmp_path / "linked" / "studies.db", tmp_path / "new" / "studies.db"
+    create_storage(url_of(linked)).close()
+    monkeypatch.setattr(os, "link", refused)
+    create_storage(url_of(path)).close()
+    assert {"studies.db"} == tree(path.parent)
+    assert dump(linked) == dump(path)
+    sqlite_files.put_in_place(linked, path)
+    assert dump(linked) == dump(path)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_without_links_one_of_many_creates(tmp_path: Path, is_there: bool) -> None:
+    """Also into an empty file, such as one that `touch` made, or that a killed process left."""
+    path = tmp_path / "studies.db"
+    if is_there:
+        path.touch()
+    done = ended(run_python(LINKLESS + CREATORS, url_of(path)))
+    assert str([0] * 8) == done.out.strip(), done.err
+    assert {"studies.db"} == tree(tmp_path)
+
+
+def dump(path: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return sorted(connection.iterdump())
+
+
+def test_where_files_cannot_be_locked_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, where SQLite itself would wait for a lock that nobody holds; nothing is left."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    create_storage(url_of(tmp_path / "there" / "studies.db")).close()
+    before = tree(tmp_path / "there")
+    monkeypatch.setattr(fcntl, "lockf", unsupported)
+    for name in ("new", "there"):
+        with pytest.raises(StorageUnusable, match=r"cannot be locked \(No locks available\)"):
+            create_storage(url_of(tmp_path / name / "studies.db"))
+    assert before == tree(tmp_path / "there")
+    assert not (tmp_path / "new").exists()
 
 
 def test_opening_creates_nothing(tmp_path: Path) -> None:
