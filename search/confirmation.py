@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from makemore_core.data import Data
 from makemore_core.evaluate import word_losses
-from search import confirm, ensemble
-from search.confirm import Candidate
+from search import confirm, confirmations, ensemble
+from search.confirmations import Candidate
 from search.errors import BadInput
 from search.intervals import bootstrap
 from search.paths import DataDir
@@ -73,7 +73,7 @@ def run(
                 f"{announced:.0f}s in all"
             )
             confirm.train_all(storage, study, data_dir, pool, jobs, partial(_tell, tell))
-    found = confirm.candidates(storage, study)
+    found = confirmations.candidates(storage, study)
     nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in found}
     rows = [_row(each, nats, found[0].trial, data) for each in found]
     optimism = confirm.optimism(storage, study, found)
@@ -120,19 +120,17 @@ def _most_members(study: StoredStudy, asked: int | None) -> int:
 def _ensemble(
     storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data, most: int
 ) -> dict[str, Any]:
-    """Chooses an ensemble; if the study file says so, it is what `test` will open."""
+    """Chooses and records an ensemble; if the study file says so, it is what `test` will open."""
     chosen = ensemble.choose(storage, study, data_dir, data, most)
-    wins = study.spec.confirm.ensemble > 0
-    if wins:
-        ensemble.record(storage, study, chosen)
-    return asdict(chosen) | {"winner": wins}
+    ensemble.record(storage, study, chosen, most)
+    return asdict(chosen) | {"winner": study.spec.confirm.ensemble > 0}
 
 
 def _word_nats(
     storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data, trial: int
 ) -> NDArray[np.float64]:
     """Nats of each dev word, the mean over a configuration's confirmed models. (W,)"""
-    models = [each for each in confirm.trained(storage, study) if each.trial == trial]
+    models = [each for each in confirmations.models(storage, study) if each.trial == trial]
     total = np.zeros(len(data.dev_words))
     for each in models:
         path = data_dir.confirmed(study.uid, *each.key)

@@ -13,6 +13,7 @@ from search.history import WorkerView
 from search.processes import HOST
 from search.results import StatusView
 from search.study import StoredStudy
+from search.winner import describe_best, remarks_on
 
 
 def display(
@@ -61,9 +62,10 @@ def _bar(view: StatusView) -> Table:
 def _best(view: StatusView) -> list[Text]:
     if view.best is None:
         return [_line(("no complete trial yet", "dim"))]
-    best = f"best {view.best.dev_loss:.4f}"
-    trial = f"  trial {view.best.trial}  {told_config(view.best.config)}"
-    return [_line((best, "bold green"), (trial, ""))]
+    return [
+        _line((describe_best(view.best), "bold green"), (f"  {told_config(view.best.config)}", "")),
+        *[_line((remark, "yellow")) for remark in remarks_on(view.best)],
+    ]
 
 
 def _workers(workers: Sequence[WorkerView], examples: int) -> Table:
@@ -113,21 +115,17 @@ def told_baselines(others: Baselines) -> str:
 
 
 def told_against_counts(view: StatusView, others: Baselines | None) -> list[str]:
-    """A line on how the best trial stands to the best count model, as far as both are known."""
+    """A line on how the winner stands to the best count model, as far as both are known."""
     if view.best is None or others is None:
         return []
-    against = told_against(view.best.dev_loss, others)
-    return [f"the best trial is {against}"] if against else []
+    against = told_against(view.best.loss, others)
+    return [f"the winner is {against}"] if against else []
 
 
 def one_line(view: StatusView, *, starting: bool = False) -> str:
     """A study's counts, best and time in one line; `starting`: workers are on their way."""
     told = ", ".join(f"{count} {state}" for state, count in counts(view).items() if count)
-    best = (
-        f"best {view.best.dev_loss:.4f} (trial {view.best.trial}, one seed)"
-        if view.best
-        else "no best yet"
-    )
+    best = describe_best(view.best) if view.best else "no best yet"
     left = "" if not view.eta_seconds else f", {told_left(view)}"
     return (
         f"{view.study}: {view.budget['finished']}/{view.budget['trials']} trials "
@@ -209,19 +207,15 @@ def farewell(
         return told_barren(view) or f"{view.study}: no trial was complete; a larger budget may help"
     best, program = view.best, "makemore-search"
     lines = [
-        f"best dev loss {best.dev_loss:.4f} (trial {best.trial}, {ONE_SEED}"
-        f"{told_baselines(others)})",
+        f"{describe_best(best)}{told_baselines(others)}",
         *told_against_counts(view, others),
+        *remarks_on(best),
         *[f"  {name} = {value}" for name, value in best.config.items() if value is not None],
         f"see   {program} dashboard{options}, then "
         f"http://127.0.0.1:8080/dashboard/studies/{study.optuna_id}",
         *[f"next  {program} {verb} {view.study}{options}{PURPOSE[verb]}" for verb in verbs],
     ]
     return "\n".join(lines)
-
-
-ONE_SEED = "one seed; `confirm` gives its spread"
-"""Of a dev loss that a search found."""
 
 
 def told_seeds(ci95: Sequence[float] | None) -> str:

@@ -1,8 +1,9 @@
 """A handful of stored models whose averaged probabilities do best on dev, chosen greedily.
 
 Caruana et al. 2004: start from the best model, then add whichever improves the average most, a
-model again if need be, until none does. Where the study file names an ensemble as the winner, the
-choice is recorded, and `test` opens the test split for exactly these models.
+model again if need be, until none does. The choice is recorded. Where the study file names an
+ensemble as the winner, `test` opens the test split for exactly these models; elsewhere it is only
+shown.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from sqlalchemy import delete, select
 
 from makemore_core.data import Data
 from makemore_core.errors import CheckpointError
-from search import confirm, results, tables
+from search import confirm, confirmations, results, tables
 from search.errors import NotFound
 from search.intervals import bootstrap
 from search.paths import DataDir
@@ -125,8 +126,8 @@ def crossed_nats(
 
 
 @patient
-def record(storage: Storage, study: StoredStudy, chosen: Ensemble) -> None:
-    """Records an ensemble as its study's winner.
+def record(storage: Storage, study: StoredStudy, chosen: Ensemble, most: int) -> None:
+    """Records an ensemble of at most `most` models: the winner of a study whose file names one.
 
     Raises:
         StudyClosed: the test split has been opened meanwhile, so the winner is settled.
@@ -142,7 +143,7 @@ def record(storage: Storage, study: StoredStudy, chosen: Ensemble) -> None:
         connection.execute(
             e.insert().values(
                 study_uid=study.uid,
-                most=study.spec.confirm.ensemble,
+                most=most,
                 members=[asdict(member) for member in chosen.members],
                 dev_loss=chosen.dev_loss,
                 chosen_at=storage.now(),
@@ -192,7 +193,7 @@ def _stored(storage: Storage, study: StoredStudy) -> list[Member]:
     """The confirmed models, and those of the best trials that were kept."""
     confirmed = [
         Member(each.trial, each.seed_index, each.seed, each.checkpoint_sha256)
-        for each in confirm.trained(storage, study)
+        for each in confirmations.models(storage, study)
     ]
     best = [
         results.recorded_attempt(storage, study, each.trial)

@@ -44,7 +44,7 @@ class TestResult:
     """What the test split said, once. Losses in nats per predicted character.
 
     Of a configuration it is the mean loss of its models; of an ensemble the loss of its averaged
-    probabilities, and `trial` is that of the first chosen.
+    probabilities, and `trial` is the best single configuration, as in `best`.
     """
 
     study: str

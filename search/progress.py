@@ -17,7 +17,7 @@ from search import history, results
 from search.baselines import Baselines, baselines
 from search.display import display, one_line, told_config, told_seconds
 from search.paths import DataDir
-from search.results import StatusView
+from search.results import BestView, StatusView
 from search.storage import Storage
 from search.study import StoredStudy
 
@@ -101,7 +101,7 @@ class Progress:
 
     def _look(self, last: bool) -> None:
         view = results.status(self._storage, self._study)
-        if view.best and view.best.dev_loss < self._best:
+        if view.best and min(_searched_losses(view.best)) < self._best:
             self._tell_records(view.elapsed_seconds)
         if not self._is_live:
             self._tell_counts(view, last)
@@ -134,3 +134,8 @@ class Progress:
 
     def _fit_baselines(self, data_dir: DataDir) -> None:
         self.others = baselines(self._storage, self._study, data_dir)
+
+
+def _searched_losses(best: BestView) -> list[float]:
+    """Of a confirmed winner and what is not confirmed: one of them is the lowest of the search."""
+    return [best.dev_loss, *([best.unconfirmed.dev_loss] if best.unconfirmed else [])]

@@ -11,8 +11,9 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
-from search import tables
+from search import confirmations, tables
 from search.budget import Progress, budget_met, progress
+from search.confirmations import Candidate
 from search.errors import NotFound
 from search.intervals import proportion
 from search.ledger import INTERRUPTED
@@ -45,16 +46,61 @@ class TrialView:
 
 
 @dataclass(frozen=True)
-class BestView:
-    """The best complete trial."""
+class SearchedView:
+    """A complete trial, as the search found it: one seed."""
 
-    study: str
     trial: int
     dev_loss: float
     dev_loss_unseen: float | None
     config: Mapping[str, Any]
     parameters: int
     checkpoint_sha256: str | None
+
+
+@dataclass(frozen=True)
+class EnsembleView:
+    """An ensemble that the study file names as the winner, or that `confirm` was asked for."""
+
+    wins: bool  # the study file names one as the winner
+    at_most: int
+    models: int | None  # None: not chosen yet
+    dev_loss: float | None  # of the averaged probabilities; dev chose them, so it is too good
+
+
+@dataclass(frozen=True)
+class UnconfirmedView:
+    """A trial that no `confirm` has retrained."""
+
+    trial: int
+    dev_loss: float
+
+
+@dataclass(frozen=True)
+class BestView:
+    """The winner: of `confirm` if there was one, else the complete trial with the lowest dev loss.
+
+    It is a single configuration also where the study file names an ensemble as what `test` opens.
+    """
+
+    study: str
+    trial: int
+    confirmed: bool
+    dev_loss: float  # as searched, of one seed: the lowest of many, so too good
+    dev_loss_unseen: float | None  # likewise
+    dev_loss_mean: float | None  # over fresh seeds; None: not confirmed
+    dev_loss_mean_ci95: tuple[float, float] | None
+    seeds: int  # fresh ones
+    config: Mapping[str, Any]
+    parameters: int
+    checkpoint_sha256: str | None  # of the model that stands for it
+    seed_index: int | None  # confirmed: that model is the one of this fresh seed, the first
+    unconfirmed: UnconfirmedView | None  # not retrained, with a lower searched dev loss
+    ensemble: EnsembleView | None
+
+    @property
+    def loss(self) -> float:
+        """The number to go by: as confirmed, or else as searched."""
+        return self.dev_loss if self.dev_loss_mean is None else self.dev_loss_mean
 
 
 @dataclass(frozen=True)
@@ -173,9 +219,56 @@ def trials(storage: Storage, study: StoredStudy) -> list[TrialView]:
 
 
 def best(storage: Storage, study: StoredStudy) -> BestView | None:
-    """The complete trial with the lowest dev loss; of equals, the first."""
-    found = best_trials(storage, study, 1)
-    return found[0] if found else None
+    """The winner, the same wherever one is told; None where no trial is complete yet."""
+    confirmed = confirmations.candidates(storage, study)
+    searched = best_trials(storage, study, len(confirmed) + 1)
+    if not searched:
+        return None
+    if not confirmed:
+        return _best(storage, study, searched[0], None, None)
+    known = {each.trial for each in confirmed}
+    own = _searched(recorded_attempt(storage, study, confirmed[0].trial))
+    better = (each for each in searched if each.trial not in known and each.dev_loss < own.dev_loss)
+    return _best(storage, study, own, confirmed[0], next(better, None))
+
+
+def _best(
+    storage: Storage,
+    study: StoredStudy,
+    own: SearchedView,
+    confirmed: Candidate | None,
+    better: SearchedView | None,
+) -> BestView:
+    models = confirmations.models(storage, study) if confirmed else []
+    first = next((each for each in models if each.trial == own.trial), None)
+    return BestView(
+        study=study.name,
+        trial=own.trial,
+        confirmed=confirmed is not None,
+        dev_loss=own.dev_loss,
+        dev_loss_unseen=own.dev_loss_unseen,
+        dev_loss_mean=confirmed.dev_loss_mean if confirmed else None,
+        dev_loss_mean_ci95=confirmed.dev_loss_mean_ci95 if confirmed else None,
+        seeds=confirmed.seeds if confirmed else 0,
+        config=own.config,
+        parameters=own.parameters,
+        checkpoint_sha256=first.checkpoint_sha256 if first else own.checkpoint_sha256,
+        seed_index=first.seed_index if first else None,
+        unconfirmed=UnconfirmedView(better.trial, better.dev_loss) if better else None,
+        ensemble=_ensemble(storage, study),
+    )
+
+
+@patient
+def _ensemble(storage: Storage, study: StoredStudy) -> EnsembleView | None:
+    """What `confirm` chose, unless the study file names an ensemble of another number."""
+    e, named = tables.ensembles, study.spec.confirm.ensemble
+    query = select(e.c.most, e.c.members, e.c.dev_loss).where(e.c.study_uid == study.uid)
+    with storage.read() as connection:
+        row = connection.execute(query).first()
+    if row is None or named not in (0, row.most):
+        return EnsembleView(True, named, None, None) if named else None
+    return EnsembleView(named > 0, row.most, len(row.members), row.dev_loss)
 
 
 def require_best(storage: Storage, study: StoredStudy) -> BestView:
@@ -187,8 +280,8 @@ def require_best(storage: Storage, study: StoredStudy) -> BestView:
 
 
 @patient
-def best_trials(storage: Storage, study: StoredStudy, count: int) -> list[BestView]:
-    """The best complete trials, best first."""
+def best_trials(storage: Storage, study: StoredStudy, count: int) -> list[SearchedView]:
+    """The complete trials with the lowest searched dev losses, best first; of equals, the first."""
     a = tables.attempts
     query = (
         select(a)
@@ -197,19 +290,18 @@ def best_trials(storage: Storage, study: StoredStudy, count: int) -> list[BestVi
         .limit(count)
     )
     with storage.read() as connection:
-        rows = connection.execute(query).all()
-    return [
-        BestView(
-            study=study.name,
-            trial=row.trial,
-            dev_loss=row.dev_loss,
-            dev_loss_unseen=row.dev_loss_unseen,
-            config=row.config,
-            parameters=row.parameters,
-            checkpoint_sha256=row.checkpoint_sha256,
-        )
-        for row in rows
-    ]
+        return [_searched(row) for row in connection.execute(query)]
+
+
+def _searched(row: Any) -> SearchedView:
+    return SearchedView(
+        trial=row.trial,
+        dev_loss=row.dev_loss,
+        dev_loss_unseen=row.dev_loss_unseen,
+        config=row.config,
+        parameters=row.parameters,
+        checkpoint_sha256=row.checkpoint_sha256,
+    )
 
 
 @patient
@@ -228,18 +320,22 @@ def unfinished_slots(storage: Storage, study: StoredStudy) -> set[int]:
 
 @patient
 def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]:
-    """Trials whose checkpoints stay: the best, those under way, and what a test opened or, once an
-    ensemble has been chosen, will open."""
+    """Trials whose checkpoints stay: the best, those under way, everything confirmed, and what a
+    test opened or, once an ensemble has been chosen, will open."""
     a, o, e, s = tables.attempts, tables.openings, tables.ensembles, tables.slots
+    c = tables.confirmations
     with storage.read() as connection:
         under_way = connection.execute(
             select(a.c.trial)
             .join_from(s, a, a.c.id == s.c.attempt_id)
             .where(s.c.study_uid == study.uid, s.c.state == "claimed")
         ).scalars()
-        opened = connection.execute(select(o.c.trial).where(o.c.study_uid == study.uid)).scalars()
+        opened, retrained = (
+            connection.execute(select(each.c.trial).where(each.c.study_uid == study.uid)).scalars()
+            for each in (o, c)
+        )
         chosen = connection.execute(select(e.c.members).where(e.c.study_uid == study.uid)).scalar()
-        keep = {trial for trial in (*under_way, *opened) if trial is not None}
+        keep = {trial for trial in (*under_way, *opened, *retrained) if trial is not None}
         keep |= {member["trial"] for member in chosen or ()}
     return keep | {each.trial for each in best_trials(storage, study, count)}
 

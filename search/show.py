@@ -14,14 +14,14 @@ from makemore_core.splits import split
 from makemore_core.trainer import TrialResult
 from search.baselines import Baselines, told_against
 from search.confirmation import Confirmation
-from search.display import ONE_SEED, told_config, told_seconds, told_seeds
+from search.display import told_config, told_seconds, told_seeds
 from search.ending import format_duration
 from search.final_test import TestResult
 from search.mixing import MixTable
 from search.preview import Preview
 from search.replay import Replay
 from search.results import BestView, TrialView
-from search.winner import told_winner
+from search.winner import describe_best, describe_model, remarks_on, told_winner
 
 MOST_SYMBOLS = 300
 
@@ -65,17 +65,21 @@ def _state(view: TrialView) -> str:
 
 
 def best(view: BestView, others: Baselines) -> str:
-    """The best trial with its configuration, and how it stands to the best count model."""
-    against = told_against(view.dev_loss, others)
-    return "\n".join(
-        [
-            f"{view.study}: trial {view.trial}, dev loss {view.dev_loss:.4f} "
-            f"({_unseen(view.dev_loss_unseen)}; {ONE_SEED}), "
-            f"{view.parameters:,} parameters",
-            *[against] * bool(against),
-            *[f"  {name} = {value}" for name, value in view.config.items()],
+    """The winner with its configuration, and how it stands to the best count model."""
+    searched = "" if view.confirmed else "; `confirm` retrains it on fresh seeds"
+    against = told_against(view.loss, others)
+    lines = [
+        f"{view.study}: {describe_best(view)}, {view.parameters:,} parameters",
+        *[f"  {against}"] * bool(against),
+        f"  as searched: dev loss {view.dev_loss:.4f} ({_unseen(view.dev_loss_unseen)}{searched})",
+    ]
+    if view.confirmed:
+        lines += [
+            f"  confirmed: {told_seeds(view.dev_loss_mean_ci95)}",
+            f"  its model, for `sample`: {describe_model(view)}",
         ]
-    )
+    lines += [f"  {remark}" for remark in remarks_on(view)]
+    return "\n".join([*lines, *[f"  {name} = {value}" for name, value in view.config.items()]])
 
 
 def _unseen(loss: float | None) -> str:
@@ -302,7 +306,10 @@ def _ensemble(view: Mapping[str, Any]) -> list[str]:
         f"over words {_span(view['dev_loss_ci95'])}), too good: dev chose it",
         f"  each half of the dev words by the other half's choice: {view['crossed_dev_loss']:.4f} "
         f"({_span(view['crossed_dev_loss_ci95'])})",
-        *["the study file names it the winner: `test` opens the split for it"] * view["winner"],
+        "  the study file names it the winner: `test` opens the split for it"
+        if view["winner"]
+        else "  `test` does not use it: the study file names no ensemble as the winner ([confirm] "
+        "ensemble)",
     ]
 
 

@@ -1,13 +1,14 @@
-"""What the test split will be opened for: settled by the search, by `confirm`, or by the file."""
+"""A study's winner: its models, what the test split is opened for, and how it is told."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import confirm, ensemble, results
+from search import confirmations, ensemble, results
 from search.errors import NotFound
 from search.paths import DataDir
+from search.results import BestView, EnsembleView
 from search.storage import Storage
 from search.study import StoredStudy
 
@@ -16,8 +17,8 @@ from search.study import StoredStudy
 class Winner:
     """What the test split is opened for: a configuration and its models, or an ensemble."""
 
-    trial: int  # of an ensemble: its first model's
-    config: dict[str, Any]
+    trial: int  # as `best`, also where an ensemble is opened
+    config: dict[str, Any]  # likewise
     dev_loss: float  # the mean over the models; of an ensemble: of the averaged probabilities
     models: list[dict[str, Any]]  # {seed, checkpoint_sha256, file}; of an ensemble: trial, share
 
@@ -32,31 +33,50 @@ def told_winner(trial: int, models: Sequence[Mapping[str, Any]]) -> str:
 
 
 def winner(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner:
-    """The ensemble, if the study file says so; else the winner of `confirm`, with all its models;
-    without a confirmation the best trial.
+    """The winner with all its models; or the ensemble, if the study file says so.
 
     Raises:
         NotFound: the study has no complete trial, or no ensemble where it wants one.
     """
+    best = results.require_best(storage, study)
     if study.spec.confirm.ensemble:
-        return _ensemble(storage, study, data_dir)
-    confirmed = confirm.candidates(storage, study)
-    if not confirmed:
-        best = results.require_best(storage, study)
+        dev_loss, models = _ensemble(storage, study, data_dir)
+    elif best.dev_loss_mean is None:
         seed = results.recorded_attempt(storage, study, best.trial).training_seed
         path = data_dir.checkpoint(study.uid, best.trial)
-        models = [_model(seed, best.checkpoint_sha256, path)]
-        return Winner(best.trial, dict(best.config), best.dev_loss, models)
-    first = confirmed[0]
-    models = [
+        dev_loss, models = best.dev_loss, [_model(seed, best.checkpoint_sha256, path)]
+    else:
+        dev_loss, models = best.dev_loss_mean, _retrained(storage, study, data_dir, best.trial)
+    return Winner(best.trial, dict(best.config), dev_loss, models)
+
+
+def model_file(study: StoredStudy, data_dir: DataDir, best: BestView) -> Path:
+    """Where the model with the winner's `checkpoint_sha256` lies: what `sample` draws from."""
+    if best.seed_index is None:
+        return data_dir.checkpoint(study.uid, best.trial)
+    return data_dir.confirmed(study.uid, best.trial, best.seed_index)
+
+
+def describe_model(best: BestView) -> str:
+    """Which model `checkpoint_sha256` is of."""
+    if best.seed_index is None:
+        return f"trial {best.trial}, as searched (not confirmed)"
+    return f"trial {best.trial}, confirmed: retrained on fresh seed {best.seed_index + 1}"
+
+
+def _retrained(
+    storage: Storage, study: StoredStudy, data_dir: DataDir, trial: int
+) -> list[dict[str, Any]]:
+    return [
         _model(each.seed, each.checkpoint_sha256, data_dir.confirmed(study.uid, *each.key))
-        for each in confirm.trained(storage, study)
-        if each.trial == first.trial
+        for each in confirmations.models(storage, study)
+        if each.trial == trial
     ]
-    return Winner(first.trial, first.config, first.dev_loss_mean, models)
 
 
-def _ensemble(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner:
+def _ensemble(
+    storage: Storage, study: StoredStudy, data_dir: DataDir
+) -> tuple[float, list[dict[str, Any]]]:
     chosen = ensemble.recorded(storage, study)
     if chosen is None:
         raise NotFound(
@@ -69,10 +89,52 @@ def _ensemble(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner
         | {"trial": each.trial, "share": each.share}
         for each in chosen.members
     ]
-    first = chosen.members[0].trial
-    config = dict(results.recorded_attempt(storage, study, first).config)
-    return Winner(first, config, chosen.dev_loss, models)
+    return chosen.dev_loss, models
 
 
 def _model(seed: int, sha256: str | None, path: Path) -> dict[str, Any]:
     return {"seed": seed, "checkpoint_sha256": sha256, "file": path.name}
+
+
+def describe_best(best: BestView) -> str:
+    """A study's winner with its loss: as the search found it, or also as confirmed.
+
+    Every display of the winner begins with these words.
+    """
+    if best.dev_loss_mean is None:
+        return f"best {best.dev_loss:.4f} (trial {best.trial}, one seed, not confirmed)"
+    seeds = "one fresh seed" if best.seeds == 1 else f"mean of {best.seeds} fresh seeds"
+    return (
+        f"best {best.dev_loss_mean:.4f} (trial {best.trial}, confirmed: {seeds}; "
+        f"{best.dev_loss:.4f} as searched)"
+    )
+
+
+def remarks_on(best: BestView) -> list[str]:
+    """What else is to be known of a winner: a better trial since, or an ensemble."""
+    remarks = []
+    if best.unconfirmed is not None:
+        remarks.append(
+            f"trial {best.unconfirmed.trial} has a lower searched loss "
+            f"({best.unconfirmed.dev_loss:.4f}) and is not confirmed; `confirm` again to compare"
+        )
+    if best.ensemble is not None:
+        remarks.append(describe_ensemble(best.ensemble))
+    return remarks
+
+
+def describe_ensemble(chosen: EnsembleView) -> str:
+    """An ensemble, and whether `test` opens the split for it."""
+    if chosen.models is None or chosen.dev_loss is None:
+        return (
+            f"the study file names an ensemble of at most {chosen.at_most} models as the winner; "
+            "`confirm` has chosen none yet"
+        )
+    about = f"an ensemble of {chosen.models} models has dev loss {chosen.dev_loss:.4f} (too good: "
+    about += "dev chose it)"
+    if chosen.wins:
+        return f"{about}; the study file names it the winner, and `test` opens the split for it"
+    return (
+        f"{about}; `test` does not use it, as the study file names none: `ensemble = "
+        f"{chosen.at_most}` under [confirm] would"
+    )

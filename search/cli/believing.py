@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search import study
+from search import results, study
 from search.cli.options import StudyName, Threads, Workers, Yes
 from search.cli.steps import ask, worker_count
 from search.session import Session
@@ -55,6 +55,9 @@ def test(
         study.refuse_moved(stored)
         storage = session.open(writing=True)
         won = winner.winner(storage, stored, session.data_dir)
+        chosen = results.require_best(storage, stored).ensemble
+        if chosen is not None and not chosen.wins and not session.quiet:
+            session.console.print(winner.describe_ensemble(chosen), highlight=False, markup=False)
         ask(
             yes,
             f"This opens the test split for study {stored.name}, once and for good, with "

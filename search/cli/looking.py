@@ -64,7 +64,7 @@ def best(
     name: StudyName,
     toml: Annotated[bool, typer.Option("--toml", help="As the file that `train` takes.")] = False,
 ) -> None:
-    """The best complete trial of a study."""
+    """The winner of a study: of `confirm` if there was one, else the best complete trial."""
     from search import show
 
     storage = session.open()

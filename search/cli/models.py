@@ -87,7 +87,7 @@ def sample(
     ] = None,
     layout: CorpusFormat = AS_FILE,
 ) -> None:
-    """New words from a study's best model, or from a saved one."""
+    """New words from the model of a study's winner, or from a saved one."""
     from makemore_core import sampling
 
     if (name is None) == (checkpoint is None):
@@ -119,10 +119,14 @@ def _saved(
 
 
 def _best_of(session: Session, name: str, new: bool) -> "tuple[Model, tuple[str, ...]]":
-    """A study's best model; and the words of its corpus, where they are to be left out."""
+    """The winner's model; and the words of its corpus, where they are to be left out."""
+    from search import winner
+
     storage = session.open()
     stored = study.resolve(storage, name)
-    winner = results.require_best(storage, stored)
-    path = session.data_dir.checkpoint(stored.uid, winner.trial)
-    model = study.load_model(stored, path, winner.checkpoint_sha256)
+    best = results.require_best(storage, stored)
+    path = winner.model_file(stored, session.data_dir, best)
+    model = study.load_model(stored, path, best.checkpoint_sha256)
+    if not session.quiet:
+        session.console.print(f"words of {winner.describe_model(best)}", highlight=False)
     return model, study.kept_corpus(storage, stored, session.data_dir).words if new else ()

@@ -12,15 +12,15 @@ from optuna import Study
 from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
-from search import confirm, history, results
+from search import confirmations, history, results
 from search.baselines import Baselines, baselines, keep_baselines, told_against
-from search.confirm import Candidate
+from search.confirmations import Candidate
 from search.history import OpeningView
 from search.paths import DataDir
 from search.results import BestView
 from search.storage import Storage, patient
 from search.study import StoredStudy
-from search.winner import told_winner
+from search.winner import describe_best, remarks_on, told_winner
 
 MOST_CONFIRMED = 5
 METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
@@ -31,7 +31,7 @@ METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
 def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     """Writes the note, unless it already says so."""
     own, _ = history.openings(storage, study)
-    confirmed = confirm.candidates(storage, study)
+    confirmed = confirmations.candidates(storage, study)
     best = results.best(storage, study)
     others = baselines(storage, study, data_dir)
     keep_baselines(storage, study, others)
@@ -65,6 +65,8 @@ def note(
             f"- budget: {spec.budget.trials} trials of {spec.budget.examples:,} examples; "
             f"sampler {spec.sampler.kind}, pruner {spec.pruner.kind}, seed {spec.study.seed}",
             "",
+            *_winner(best),
+            "",
             *_losses(others, best),
             "",
             *_confirmation(confirmed),
@@ -72,6 +74,15 @@ def note(
             f"**Test split**: {told_opening(opening)}",
         ]
     )
+
+
+def _winner(best: BestView | None) -> list[str]:
+    if best is None:
+        return ["**Winner**: none yet; no trial is complete."]
+    return [
+        f"**Winner**: trial {best.trial}, {describe_best(best)}.",
+        *[f"\n{remark[0].upper()}{remark[1:]}." for remark in remarks_on(best)],
+    ]
 
 
 def _confirmation(confirmed: Sequence[Candidate]) -> list[str]:
@@ -93,15 +104,14 @@ def _confirmation(confirmed: Sequence[Candidate]) -> list[str]:
 
 
 def _losses(others: Baselines, best: BestView | None) -> list[str]:
+    name = "" if best is None else f"trial {best.trial}"
     rows = [
-        (
-            f"best trial, number {best.trial} (one seed)" if best else "best trial",
-            best and best.dev_loss,
-        ),
+        (f"the winner, {name}, confirmed on fresh seeds", best and best.dev_loss_mean),
+        (f"the winner, {name}, as searched (one seed)", best and best.dev_loss),
         ("the lecture's best", others.lecture),
         *((f"{name} (Kneser-Ney, exact)", loss) for name, loss in others.named),
     ]
-    against = "" if best is None else told_against(best.dev_loss, others)
+    against = "" if best is None else told_against(best.loss, others)
     return [
         "| | dev loss |",
         "|---|---|",

@@ -8,16 +8,15 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from makemore_core.errors import CheckpointError
-from search import confirm, ensemble, history, results, space
+from search import confirmations, history, results, space, winner
 from search.baselines import Baselines, baselines
-from search.confirm import Candidate
-from search.ensemble import Recorded
+from search.confirmations import Candidate
 from search.history import AttemptView, OpeningView, WorkingTime
 from search.illustration import plain_model
 from search.illustration.plain_model import PlainModel
 from search.paths import DataDir
 from search.reporting.plot_pieces import thin
-from search.results import StatusView
+from search.results import BestView, StatusView
 from search.storage import Storage
 from search.study import StoredStudy, shelf_of
 
@@ -36,7 +35,6 @@ class Facts:
     work: WorkingTime
     others: Baselines
     confirmed: Sequence[Candidate]
-    ensemble: Recorded | None
     winner: AttemptView | None
     model: PlainModel | None
     why_no_model: str
@@ -52,11 +50,11 @@ class Facts:
 def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
     """Reads a study; of this machine only its corpus and the winner's checkpoint are needed."""
     attempts = history.attempts(storage, study)
-    confirmed = confirm.candidates(storage, study)
+    confirmed = confirmations.candidates(storage, study)
     status = results.status(storage, study)
-    number = confirmed[0].trial if confirmed else status.best.trial if status.best else None
-    winner = next((a for a in attempts if a.trial == number), None)
-    model, why = _model(storage, study, data_dir, winner, bool(confirmed))
+    best = status.best
+    won = next((a for a in attempts if best is not None and a.trial == best.trial), None)
+    model, why = _model(study, data_dir, best)
     opening, before = history.openings(storage, study)
     return Facts(
         study=study,
@@ -65,8 +63,7 @@ def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
         work=history.working_time(storage, study),
         others=baselines(storage, study, data_dir),
         confirmed=confirmed,
-        ensemble=ensemble.recorded(storage, study),
-        winner=winner,
+        winner=won,
         model=model,
         why_no_model=why,
         opening=opening,
@@ -75,29 +72,20 @@ def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
 
 
 def _model(
-    storage: Storage,
-    study: StoredStudy,
-    data_dir: DataDir,
-    winner: AttemptView | None,
-    confirmed: bool,
+    study: StoredStudy, data_dir: DataDir, best: BestView | None
 ) -> tuple[PlainModel | None, str]:
     """The winner's model, its hash checked, or why there is none to show."""
-    if winner is None:
+    if best is None:
         return None, "no trial is complete yet"
-    files = [(data_dir.checkpoint(study.uid, winner.trial), winner.checkpoint_sha256)]
-    if confirmed:
-        first = next(each for each in confirm.trained(storage, study) if each.trial == winner.trial)
-        files.append((data_dir.confirmed(study.uid, *first.key), first.checkpoint_sha256))
-    why = f"no checkpoint of trial {winner.trial} was kept"
-    for path, sha256 in files:
-        if sha256 is not None:
-            try:
-                return shelf_of(study, data_dir).load(plain_model.load, path, sha256), ""
-            except CheckpointError as error:
-                why = str(error)
-                if not path.is_file():
-                    why = f"the checkpoint of trial {winner.trial} is not on this machine"
-    return None, why
+    if best.checkpoint_sha256 is None:
+        return None, f"no checkpoint of trial {best.trial} was kept"
+    path = winner.model_file(study, data_dir, best)
+    try:
+        return shelf_of(study, data_dir).load(plain_model.load, path, best.checkpoint_sha256), ""
+    except CheckpointError as error:
+        if not path.is_file():
+            return None, f"the checkpoint of trial {best.trial} is not on this machine"
+        return None, str(error)
 
 
 def importances(facts: Facts) -> dict[str, float]:

@@ -10,7 +10,8 @@ from search.reporting.html import listing, paragraph, plot, section, table, text
 from search.reporting.plots import MOST_CURVES
 from search.reporting.plots_space import MOST_LINES
 from search.reporting.report_facts import Facts
-from search.results import StatusView
+from search.results import BestView, StatusView
+from search.winner import remarks_on
 
 TOP = 10
 
@@ -27,13 +28,18 @@ def lead(facts: Facts) -> str:
         return f"{about}. No trial is complete yet."
     gain = ""
     if facts.others.bigram is not None:
-        gap = facts.others.bigram - best.dev_loss
+        gap = facts.others.bigram - best.loss
         gain = f", {abs(gap):.4f} {'below' if gap >= 0 else 'above'} the bigram"
-    against = told_against(best.dev_loss, facts.others)
+    against = told_against(best.loss, facts.others)
+    seeds = f"confirmed, {_seeds(best)}" if best.confirmed else "one seed, not confirmed"
     return (
-        f"{about}: its best dev loss is {best.dev_loss:.4f} nats per character{gain} (one seed)."
-        + f" It is {against}." * bool(against)
+        f"{about}: its winner, trial {best.trial}, has a dev loss of {best.loss:.4f} nats per "
+        f"character{gain} ({seeds})." + f" It is {against}." * bool(against)
     )
+
+
+def _seeds(best: BestView) -> str:
+    return "one fresh seed" if best.seeds == 1 else f"mean of {best.seeds} fresh seeds"
 
 
 def headline(facts: Facts) -> str:
@@ -43,14 +49,14 @@ def headline(facts: Facts) -> str:
     if best is not None:
         unseen = best.dev_loss_unseen
         differs = unseen is not None and unseen != best.dev_loss
-        remark = f"trial {best.trial}, one seed"
+        if best.confirmed:
+            spread = told_seeds(best.dev_loss_mean_ci95)
+            remark = f"the winner, trial {best.trial}, {_seeds(best)}; {spread}"
+            rows.append(("confirmed dev loss", f"{best.loss:.4f}", remark))
+        remark = f"trial {best.trial}, one seed{'' if best.confirmed else ', not confirmed'}"
         remark += f"; {unseen:.4f} on words not in train" if differs else ""
-        rows.append(("best dev loss", f"{best.dev_loss:.4f}", remark))
-    if facts.confirmed:
-        first = facts.confirmed[0]
-        spread = told_seeds(first.dev_loss_mean_ci95)
-        remark = f"trial {first.trial}, mean of {first.seeds} fresh seeds; {spread}"
-        rows.append(("confirmed", f"{first.dev_loss_mean:.4f}", remark))
+        name = "as searched" if best.confirmed else "best dev loss"
+        rows.append((name, f"{best.dev_loss:.4f}", remark))
     rows += [
         (name, f"{loss:.4f}", "Kneser-Ney, same split; counts have no noise")
         for name, loss in others.named
@@ -74,7 +80,9 @@ def headline(facts: Facts) -> str:
     rows.append(("test split", "opened" if tested else "sealed", "see below"))
     why = facts.others.why_no_bigram
     missing = paragraph(f"No bigram to compare with: {text(why)}.", "notice") if why else ""
-    return tiles(rows) + missing
+    remarks = remarks_on(best) if best is not None else []
+    notices = [paragraph(f"Note: {text(remark)}.", "notice") for remark in remarks]
+    return "".join([tiles(rows), missing, *notices])
 
 
 def told_standing(status: StatusView) -> str:
@@ -171,6 +179,16 @@ def _top(facts: Facts) -> str:
     return table("The best complete trials, one seed each", header, rows, best=0)
 
 
+def _chosen(facts: Facts) -> str:
+    """Why it is the winner, and which of its models is shown."""
+    if not facts.confirmed:
+        return "the lowest dev loss of the search, not confirmed"
+    return (
+        "the winner of the confirmation. These and the curve are of the search; the letters and "
+        "the words are of the model retrained on the first fresh seed"
+    )
+
+
 def winner(facts: Facts) -> str:
     """The winning configuration, its curve, its embedding and its words."""
     won = facts.winner
@@ -200,7 +218,7 @@ def winner(facts: Facts) -> str:
         paragraph(
             f"{won.parameters or 0:,} parameters; trained on {won.examples or 0:,} examples in "
             f"{told_seconds(won.seconds or 0)}; "
-            f"{'the winner of the confirmation' if facts.confirmed else 'the best dev loss'}."
+            f"{_chosen(facts)}."
         ),
         plot(
             "winner-curve",

@@ -8,7 +8,7 @@ from search.display import told_seeds
 from search.history import OpeningView
 from search.reporting.html import block, paragraph, plot, section, table, text, tiles
 from search.reporting.report_facts import Facts
-from search.winner import told_winner
+from search.winner import describe_ensemble, told_winner
 
 
 def confirmation(facts: Facts) -> str:
@@ -49,19 +49,16 @@ def confirmation(facts: Facts) -> str:
             "Each candidate's mean over fresh seeds, and the loss that the search found.",
         ),
         table("Candidates, the winner first", header, rows, best=0),
-        paragraph(_ensemble(facts)) if facts.study.spec.confirm.ensemble else "",
+        *_ensemble(facts),
     )
 
 
-def _ensemble(facts: Facts) -> str:
-    """Of a study whose file names an ensemble as its winner."""
-    named = "The study file names an ensemble as the winner, for which the test split is opened"
-    if facts.ensemble is None:
-        return f"{named}; <code>confirm</code> has chosen none yet."
-    return (
-        f"{named}: the averaged probabilities of {len(facts.ensemble.members)} models, dev loss "
-        f"{facts.ensemble.dev_loss:.4f}. Dev chose it, so that is too good, and has no interval."
-    )
+def _ensemble(facts: Facts) -> list[str]:
+    """An ensemble that was chosen or is wanted, and whether it is the winner."""
+    best = facts.status.best
+    if best is None or best.ensemble is None:
+        return []
+    return [paragraph(f"Ensemble: {text(describe_ensemble(best.ensemble))}.")]
 
 
 def test_split(facts: Facts) -> str:
@@ -101,7 +98,7 @@ def _when(seconds: float) -> str:
 
 def reproduce(facts: Facts, definition: str, config: str) -> str:
     """Versions, seeds, fingerprints and commands."""
-    study, won = facts.study, facts.winner
+    study, won, best = facts.study, facts.winner, facts.status.best
     name = text(study.name)
     rows: list[tuple[str, Any]] = [
         ("study", study.name),
@@ -110,11 +107,12 @@ def reproduce(facts: Facts, definition: str, config: str) -> str:
         ("study seed, split seed", f"{study.spec.study.seed}, {study.spec.study.split_seed}"),
         *((f"version of {key}", told) for key, told in _versions(facts).items()),
     ]
-    if won is not None:
+    if won is not None and best is not None:
+        model = "first fresh seed's" if best.confirmed else "searched"
         rows += [
-            ("winner's training seed", str(won.training_seed)),
-            ("winner's threads, device", f"{won.threads}, {won.device}"),
-            ("winner's checkpoint (SHA-256)", won.checkpoint_sha256),
+            ("winner's training seed, as searched", str(won.training_seed)),
+            ("winner's threads, device, as searched", f"{won.threads}, {won.device}"),
+            (f"winner's {model} checkpoint (SHA-256)", best.checkpoint_sha256),
         ]
     commands = [f"makemore-search run {study.name}.toml"]
     if won is not None:

@@ -12,12 +12,15 @@ from bed import Bed, some_words
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from optuna.samplers import RandomSampler
+from optuna_dashboard import get_note
 from sqlalchemy import select
 
 from makemore_core import checkpoint
 from makemore_core.evaluate import example_nats
 from search import study, tables
 from search.ensemble import averaged_nats, crossed_nats, greedy
+from search.results import trials_to_keep
 
 LIKELIHOODS = arrays.arrays(np.float64, (4, 30), elements=st.floats(0.01, 1.0))
 NewDatabase = Callable[[str | None], str | None]
@@ -48,26 +51,45 @@ def named(_named: Bed, _new_database: NewDatabase, tmp_path: Path) -> Iterator[B
 
 
 def test_without_a_word_in_the_file_nothing_changes(finished: Bed) -> None:
-    """`--ensemble` shows one; the winner stays the configuration, and nothing is recorded."""
+    """`--ensemble` chooses one, which the report, the note and `best` tell; the winner stays the
+    configuration, and `test` says that it does not use the ensemble."""
     view = finished.json("confirm", "tiny", "--top", 1, "--seeds", 1, "--ensemble", 3)
     assert view["ensemble"]["winner"] is False
     assert {"members", "dev_loss", "dev_loss_unseen"} <= view["ensemble"].keys()
     assert 1 <= len(view["ensemble"]["members"]) <= 3
     assert all(MEMBER == member.keys() for member in view["ensemble"]["members"])
-    assert [] == recorded(finished)
-    assert finished.json("test", "tiny", "--yes")["ensemble"] is False
+    finished.json("report", "tiny", "-o", finished.root / "page.html")
+    stored = study.resolve(finished.storage, "tiny")
+    note = get_note(finished.storage.optuna_study("tiny", RandomSampler()))
+    told = finished.cli("best", "tiny").out, note, (finished.root / "page.html").read_text()
+    models, loss = len(view["ensemble"]["members"]), view["ensemble"]["dev_loss"]
+    for text in told:
+        assert f"nsemble of {models} models has dev loss {loss:.4f}" in text
+    expected = {"wins": False, "at_most": 3, "models": models, "dev_loss": loss}
+    assert expected == finished.json("best", "tiny")["ensemble"]
+    answer = finished.cli("test", "tiny", "--yes", "--json")
+    assert answer.json["ensemble"] is False
+    assert "`test` does not use it" in answer.err
+    assert {m["trial"] for m in view["ensemble"]["members"]} <= trials_to_keep(
+        finished.storage, stored, 0
+    )
 
 
 def test_the_file_names_the_ensemble_the_winner(named: Bed) -> None:
-    """`test` opens the split for exactly the models that `confirm` chose; once."""
+    """`test` opens the split for exactly the models that `confirm` chose; once. `best`, which is of
+    a single configuration, says so."""
     (row,) = recorded(named)
+    best = named.json("best", "tiny")
+    assert (True, len(row.members)) == (best["ensemble"]["wins"], best["ensemble"]["models"])
+    assert "names it the winner" in named.cli("best", "tiny").out
     found = named.json("test", "tiny", "--yes")
     assert found["ensemble"] is True
     assert row.dev_loss == found["dev_loss"]
+    assert best["trial"] == found["trial"]
     chosen = [(m["trial"], m["checkpoint_sha256"], m["share"]) for m in row.members]
     told = [(m["trial"], m["checkpoint_sha256"], m["share"]) for m in found["per_model"]]
     assert chosen == told
-    assert found["test_loss"] == named.json("test", "tiny", "--yes")["test_loss"]
+    assert found["test_loss"] == named.json("test", "tiny")["test_loss"]
     assert "an ensemble of" in named.cli("test", "tiny").out
     named.json("report", "tiny", "-o", named.root / "page.html")
     assert "for an ensemble of" in (named.root / "page.html").read_text()
@@ -135,8 +157,6 @@ def test_a_tampered_member_opens_nothing(named: Bed) -> None:
 
 def test_the_chosen_models_are_kept(named: Bed) -> None:
     """However many better trials come later."""
-    from search.results import trials_to_keep
-
     (row,) = recorded(named)
     stored = study.resolve(named.storage, "tiny")
     assert {m["trial"] for m in row.members} <= trials_to_keep(named.storage, stored, 0)
