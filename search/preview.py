@@ -13,6 +13,7 @@ from makemore_core.data import Data
 from makemore_core.trainer import train
 from makemore_core.warm_up import warm_up
 from search import space
+from search.memory import MemoryNeed
 from search.pruning import Pruner
 from search.samplers import sampler_for
 from search.study_file import StudySpec
@@ -41,9 +42,12 @@ class Preview:
     timeout: float | None
     target: float | None
     """It may end the study sooner, at a time that nobody can tell beforehand."""
+    memory: MemoryNeed | None = None
 
 
-def preview(spec: StudySpec, data: Data, workers: int, threads: int) -> Preview:
+def preview(
+    spec: StudySpec, data: Data, workers: int, threads: int, memory: MemoryNeed | None = None
+) -> Preview:
     """Times a few steps of configurations drawn from the space, and extrapolates."""
     warm_up()
     full = statistics.mean(
@@ -65,6 +69,7 @@ def preview(spec: StudySpec, data: Data, workers: int, threads: int) -> Preview:
         expected_trials=trials if seconds == whole else int(trials * seconds / whole),
         timeout=timeout,
         target=spec.budget.target,
+        memory=memory,
     )
 
 

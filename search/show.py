@@ -17,6 +17,7 @@ from search.confirmation import Confirmation
 from search.display import told_config, told_seconds, told_seeds
 from search.ending import format_duration
 from search.final_test import TestResult
+from search.memory import MemoryNeed, format_bytes
 from search.mixing import MixTable
 from search.preview import Preview
 from search.replay import Replay
@@ -94,6 +95,7 @@ def preview(view: Preview) -> str:
             f"  {_first_end(view)}",
             f"  a full trial takes {view.seconds_of_full_trial:.1f}s on this machine; "
             f"{_share(view)}",
+            *[f"  {line}" for line in _memory(view.memory)],
             *[f"  {name} = {value}" for name, value in view.space.items()],
         ]
     )
@@ -103,6 +105,24 @@ def _share(view: Preview) -> str:
     if view.share_trained == 1:
         return "every trial is counted as a full one"
     return f"pruning leaves {view.share_trained:.0%} of that to the average trial"
+
+
+def _memory(need: MemoryNeed | None) -> list[str]:
+    """What the workers take at most, and what there is."""
+    if need is None:
+        return []
+    told = (
+        f"memory: up to {format_bytes(need.worker)} a worker ({format_bytes(need.program)} for the "
+        f"program, {format_bytes(need.corpus)} for the corpus, "
+        f"{format_bytes(need.largest_network)} for the largest network)"
+    )
+    if need.workers > 1:
+        told += f", {format_bytes(need.all_workers)} for {need.workers} workers"
+    if need.available is not None:
+        told += f"; {format_bytes(need.available)} can be had"
+    if need.is_short:
+        told += "; trials of the largest networks may end `out of memory`"
+    return [told]
 
 
 def _first_end(view: Preview) -> str:

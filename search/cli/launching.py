@@ -66,7 +66,8 @@ def run(
             cluster = ray_launcher(session, ray, workers, threads, device, *share)
             launcher = stack.enter_context(cluster)
         job = new_job(session, threads, device)
-        course = running.run(session, spec, artifacts, launcher, job)
+        workers_here = worker_count(workers, threads) if ray is None else None
+        course = running.run(session, spec, artifacts, launcher, job, workers_here)
     options = {
         "--workers": workers,
         "--threads": None if threads == 1 else threads,
@@ -149,13 +150,15 @@ def preview(
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
     from makemore_core.data import Data
-    from search import auto_range, show, study
+    from search import auto_range, memory, show, study
     from search import preview as costs
     from search.cli import running
 
     spec = running.shaped(file, trials, timeout, corpus, seed, layout)
     words = told_notes(session, study.load_corpus(spec, session.data_dir))
+    count = worker_count(workers, threads)
+    need = memory.refuse_too_large(spec, words, count)
     spec = auto_range.resolved(spec.of_corpus(words), words)
     data = Data.of(words, spec.study.split_seed)
-    view = costs.preview(spec, data, worker_count(workers, threads), threads)
-    session.answer(asdict(view), show.preview(view))
+    view = costs.preview(spec, data, count, threads, need)
+    session.answer(asdict(view) | {"memory": need.as_document()}, show.preview(view))

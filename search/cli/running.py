@@ -7,7 +7,7 @@ from pathlib import Path
 
 from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
-from search import creation, results, stores, study, study_file
+from search import creation, memory, results, stores, study, study_file
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
 from search.display import failed, farewell, told_barren
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
@@ -33,10 +33,19 @@ class Course:
 
 
 def run(
-    session: Session, spec: StudySpec, artifacts: str | None, launcher: Launcher, job: Job
+    session: Session,
+    spec: StudySpec,
+    artifacts: str | None,
+    launcher: Launcher,
+    job: Job,
+    workers_here: int | None,
 ) -> Course:
-    """Creates a study, or goes on with it, until its budget is met."""
-    storage, stored = create_or_resume(session, spec, artifacts)
+    """Creates a study, or goes on with it, until its budget is met.
+
+    Args:
+        workers_here: how many are to share this machine's memory; None: they are elsewhere.
+    """
+    storage, stored = create_or_resume(session, spec, artifacts, workers_here)
     shown = shown_progress(session, storage, stored)
     is_done = _supervise(session, storage, stored, launcher, job, shown)
     return Course(storage, stored, shown, is_done)
@@ -104,10 +113,13 @@ def with_layout(spec: StudySpec, layout: CorpusFormat) -> StudySpec:
 
 
 def create_or_resume(
-    session: Session, spec: StudySpec, artifacts: str | None
+    session: Session, spec: StudySpec, artifacts: str | None, workers_here: int | None = None
 ) -> tuple[Storage, StoredStudy]:
-    """The study of a file, as far as it is not stored yet."""
+    """The study of a file, as far as it is not stored yet; refused if its words are too many for
+    the workers that are to be here."""
     words = told_notes(session, _corpus(session, spec))
+    if workers_here is not None:
+        memory.refuse_too_large(spec, words, workers_here)
     checked = None if artifacts is None else stores.checked(artifacts)
     storage = session.create()
     return storage, creation.create_or_resume(storage, spec, words, session.data_dir, checked)

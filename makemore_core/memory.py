@@ -1,0 +1,68 @@
+"""How much memory a training takes: estimates from sizes, made before anything is counted.
+
+The factors are fitted to what processes held at their peak (tests/benchmarks/LOG.md, 2026-11-26);
+they are meant to be right within a third.
+"""
+
+from collections.abc import Sequence
+
+from makemore_core.config import TrialConfig
+from makemore_core.data import MAX_KEPT_BYTES, MAX_WRITTEN_OUT
+from makemore_core.evaluate import CHUNK
+from makemore_core.layout import MOST_TABLE, Layout
+
+PROGRAM_BYTES = 400 << 20
+"""Of a process before it reads any words: Python, torch, numba, Optuna and the kernels."""
+
+DISTINCT = 0.5
+"""Contexts of which there is one, and their pairs, for each example: half of them in names and in
+word lists at longer contexts, fewer at short ones."""
+
+
+def words_bytes(words: Sequence[str]) -> int:
+    """What the words themselves take, held once and listed twice."""
+    return sum(map(len, words)) * 4 + len(words) * 80
+
+
+def contexts_bytes(words: Sequence[str], symbols: int, block_size: int) -> int:
+    """What the contexts of one block size take while they are counted, which is their most."""
+    examples, reach = _examples(words), _reach(words, block_size)
+    kept = DISTINCT * examples * (4 * block_size + 40)
+    transient = examples * (50 + reach * (2 if symbols <= 256 else 5))
+    return int(max(kept, transient))
+
+
+def smoothing_bytes(words: Sequence[str], symbols: int, block_size: int) -> int:
+    """What smoothing adds to that: an n-gram, and its expectation if it is written out."""
+    distinct = DISTINCT * _examples(words)
+    levels = 25 * distinct * (_reach(words, block_size) + 1)
+    written_out = distinct * symbols
+    return int(levels + (24 * written_out if written_out <= MAX_WRITTEN_OUT else 0))
+
+
+def other_blocks_bytes(words: Sequence[str], block_sizes: int, largest: int) -> int:
+    """What the contexts of further block sizes take that are kept beside the one in use."""
+    each = DISTINCT * _examples(words) * (4 * largest + 40)
+    return int(min((block_sizes - 1) * each, MAX_KEPT_BYTES))
+
+
+def network_bytes(config: TrialConfig, words: Sequence[str], symbols: int) -> int:
+    """What a network takes while it is trained and evaluated, its batches included."""
+    layout = Layout(config, symbols)
+    rows = min(config.batch_size, int(DISTINCT * _examples(words)) + 1)
+    copies = 7 if config.optimizer == "adamw" else 5  # gradient, moments, best, evaluated, packed
+    table = config.block_size * symbols * layout.width
+    tables = 0 if table > MOST_TABLE else table * (3 if rows > symbols else 1)
+    features = config.block_size * config.embedding_size
+    buffers = 2 * rows * (layout.hidden + layout.output + features)
+    targets = 2 * rows * symbols if config.smoothing else 0
+    evaluated = CHUNK * (3 * symbols + layout.width + features)
+    return 4 * (copies * layout.size + tables + buffers + targets + evaluated)
+
+
+def _examples(words: Sequence[str]) -> int:
+    return sum(map(len, words)) + len(words)
+
+
+def _reach(words: Sequence[str], block_size: int) -> int:
+    return min(block_size, max(map(len, words)))
