@@ -7,7 +7,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from makemore_core.printable import printable
 from search.baselines import Baselines, told_against
+from search.commands import command
 from search.ending import describe_end
 from search.history import WorkerView
 from search.processes import HOST
@@ -45,7 +47,7 @@ def display(
 def _line(*parts: tuple[str, str]) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     for words, style in parts:
-        line.append(words, style)
+        line.append(printable(words), style)
     return line
 
 
@@ -73,7 +75,7 @@ def _workers(workers: Sequence[WorkerView], examples: int) -> Table:
     for _ in range(5):
         grid.add_column(no_wrap=True)
     for number, worker in enumerate(workers, start=1):
-        place = "" if worker.host == HOST else f" on {worker.host}"
+        place = "" if worker.host == HOST else f" on {printable(worker.host)}"
         if worker.trial is None:
             grid.add_row(f"worker {number}{place}", Text("between trials", "dim"))
             continue
@@ -205,17 +207,22 @@ def farewell(
     """The end of a run: the best configuration, where to look, and what to do next."""
     if view.best is None:
         return told_barren(view) or f"{view.study}: no trial was complete; a larger budget may help"
-    best, program = view.best, "makemore-search"
+    best = view.best
     lines = [
         f"{describe_best(best)}{told_baselines(others)}",
         *told_against_counts(view, others),
         *remarks_on(best),
         *[f"  {name} = {value}" for name, value in best.config.items() if value is not None],
-        f"see   {program} dashboard{options}, then "
+        f"see   {command('dashboard', place=options)}, then "
         f"http://127.0.0.1:8080/dashboard/studies/{study.optuna_id}",
-        *[f"next  {program} {verb} {view.study}{options}{PURPOSE[verb]}" for verb in verbs],
+        *[f"next  {_next(verb, view.study, options)}" for verb in verbs],
     ]
     return "\n".join(lines)
+
+
+def _next(verb: str, study: str, place: str) -> str:
+    options = ["--toml"] if verb == "best" else []
+    return f"{command(verb, study, options=options, place=place)}   {PURPOSE[verb]}"
 
 
 def told_seeds(ci95: Sequence[float] | None) -> str:
@@ -226,10 +233,10 @@ def told_seeds(ci95: Sequence[float] | None) -> str:
 
 
 PURPOSE = {
-    "report": "   one page with every figure",
-    "best": " --toml   the file that `train` takes",
-    "confirm": "   retrains the best on fresh seeds",
-    "test": "   opens the test split, once",
+    "report": "one page with every figure",
+    "best": "the file that `train` takes",
+    "confirm": "retrains the best on fresh seeds",
+    "test": "opens the test split, once",
 }
 
 

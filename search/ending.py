@@ -1,23 +1,12 @@
 """What ended the work on a study, what is left of it, and how to go on: in words."""
 
 import math
-import shlex
 from collections.abc import Mapping
 
+from search.commands import NO_FILE, command
 from search.results import StatusView
 
 CLOSED = "; closed by the opening of its test split"
-NO_FILE = "STUDY.toml"
-"""Stands for the study's file, where a verb was given the study's name only."""
-
-
-def command(verb: str, *arguments: str, place: str = "") -> str:
-    """A command as a shell takes it; `place`: the options that lead to the same storage."""
-    return f"makemore-search {' '.join([verb, *map(_quoted, arguments)])}{place}"
-
-
-def _quoted(argument: str) -> str:
-    return argument if argument == NO_FILE else shlex.quote(argument)
 
 
 def describe_end(view: StatusView) -> str | None:
@@ -68,7 +57,7 @@ def describe_way_on(
     def run(**changed: str) -> str:
         options = {**(given or {}), **{f"--{name}": value for name, value in changed.items()}}
         words = [word for pair in options.items() for word in pair]
-        return command("run", file or NO_FILE, *words, place=place)
+        return command("run", file or NO_FILE, options=words, place=place)
 
     if view.state == "closed":
         return "to search on, give the study another name"

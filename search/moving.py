@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DatabaseError
 
 from search import copying, ledger, study
+from search.commands import verb_and_arguments
 from search.copying import Tables
 from search.errors import BadInput, Refused, StorageLost
 from search.storage import Storage, create_storage, open_storage, told_error
@@ -66,7 +67,7 @@ def refuse_unmovable(source: Storage) -> None:
         if study.has_workers(source, each):
             raise Refused(
                 f"study {each.name}: workers are running, and its trials would be counted twice; "
-                f"`stop {each.name}` first"
+                f"`{verb_and_arguments('stop', each.name)}` first"
             )
 
 

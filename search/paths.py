@@ -1,8 +1,10 @@
 """Every file name under the data directory, in one place."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class DataDir:
 
     @property
     def default_storage(self) -> str:
-        return f"sqlite:///{self.database}"
+        """A URL: what is more than a letter there has to be escaped."""
+        return f"sqlite:///{quote(str(self.database))}"
 
     def corpus(self, fingerprint: str) -> Path:
         """The words a study was created with, whatever becomes of the user's file."""
@@ -40,8 +43,26 @@ class DataDir:
         return self.root / "artifacts"
 
     def log(self, study_name: str, worker: str) -> Path:
-        """Of one worker process; its name is safe for any file system."""
-        return self.root / "logs" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', study_name)}-{worker}.log"
+        """Of one worker process."""
+        return self.root / "logs" / f"{file_name(study_name)}-{worker}.log"
+
+
+def file_name(text: str) -> str:
+    """A name for a file about something, safe for any file system, and another one for any other
+    text: where it is not the text itself, it ends in a hash of it.
+
+    >>> file_name("adam-2"), file_name("adam [lr]"), file_name("名前")
+    ('adam-2', 'adam-lr-048205c6', '7ec26292')
+    """
+    if re.fullmatch(r"[a-z0-9_][a-z0-9_.-]{0,79}", text) and not _MEANS_A_DEVICE.match(text):
+        return text
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", text)[:40].strip("-")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{readable}-{digest}" if readable else digest
+
+
+_MEANS_A_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+"""To Windows, whatever stands behind the dot."""
 
 
 def trial_of(name: str) -> int | None:

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
 from search import confirmations, tables
 from search.budget import Progress, budget_met, progress
+from search.commands import verb_and_arguments
 from search.confirmations import Candidate
 from search.errors import NotFound
 from search.intervals import proportion
@@ -362,7 +363,8 @@ def recorded_attempt(storage: Storage, study: StoredStudy, trial: int) -> Any:
         ).first()
     if row is None:
         raise NotFound(
-            f"study {study.name}: has no trial {trial}; `trials {study.name}` lists them"
+            f"study {study.name}: has no trial {trial}; "
+            f"`{verb_and_arguments('trials', study.name)}` lists them"
         )
     return row
 

@@ -10,11 +10,39 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from rich.console import Console
 
-from search.errors import SearchError
+from makemore_core.printable import printable
+from search.errors import BadInput, SearchError
 from search.paths import DataDir
 
 if TYPE_CHECKING:
     from search.storage import Storage
+
+
+class _Plain(Console):
+    """Shows text from outside as it is: none of it is markup, and nothing in it moves the cursor.
+
+    A name may hold brackets or colons, which rich takes for styles and emoji.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*[_lines(o) if isinstance(o, str) else o for o in objects], **options)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _data_dir(asked: Path) -> Path:
+    """A data directory as whoever named it means it; shells leave a `~` after `=` as it is."""
+    if not asked.parts:
+        raise BadInput("--data-dir: is empty; give a directory")
+    try:
+        str(asked).encode()
+        return asked.expanduser()
+    except UnicodeEncodeError:
+        raise BadInput(f"--data-dir {asked}: its name is not UTF-8; give another") from None
+    except RuntimeError as error:
+        raise BadInput(f"--data-dir {asked}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -33,7 +61,7 @@ class Session:
     def of(
         cls, data_dir: Path, storage: str | None, json: bool, quiet: bool, debug: bool
     ) -> "Session":
-        place = DataDir(data_dir)
+        place = DataDir(_data_dir(data_dir))
         return cls(place, storage or place.default_storage, json, quiet, debug)
 
     def open(self, *, writing: bool = False) -> "Storage":
@@ -64,7 +92,7 @@ class Session:
     @property
     def console(self) -> Console:
         """Where people are told of progress: standard error."""
-        return Console(stderr=True, highlight=False, soft_wrap=True)
+        return _Plain(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def answer(self, document: Mapping[str, Any] | list[Any], text: str) -> None:
         """The result on standard output: as one JSON document, or for people.

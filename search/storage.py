@@ -181,7 +181,21 @@ def parse_url(raw: str) -> URL:
         raise StorageUnusable(
             f"storage: {url.get_backend_name()} is not supported; use SQLite or PostgreSQL"
         )
+    _refuse_unknown_options(raw, url)
     return url
+
+
+def _refuse_unknown_options(raw: str, url: URL) -> None:
+    """In the URL of a file, where a question mark of its path would begin them unnoticed."""
+    if url.get_backend_name() != "sqlite":
+        return
+    words = [word for word in raw.partition("?")[2].split("&") if word]
+    unknown = [word for word in words if word.partition("=")[0] != "timeout"]
+    if unknown:
+        raise StorageUnusable(
+            f"storage {told_url(url)}: no such option: {unknown[0]}; give sqlite:///PATH, and in "
+            "PATH write %3F for a question mark"
+        )
 
 
 def told_url(url: URL) -> str:

@@ -14,6 +14,7 @@ from makemore_core.corpus_format import CorpusFormat
 from makemore_core.corpus_lines import AS_IT_IS
 from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
 from search import stored_corpora, stores, tables, toml
+from search.commands import verb_and_arguments
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.paths import DataDir
 from search.processes import is_dead
@@ -279,7 +280,10 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
     The checkpoints of one that was moved are those of the study that goes on elsewhere: they stay.
     """
     if has_workers(storage, study):
-        raise BadInput(f"study {study.name}: workers are running; `stop {study.name}` first")
+        raise BadInput(
+            f"study {study.name}: workers are running; "
+            f"`{verb_and_arguments('stop', study.name)}` first"
+        )
     optuna.delete_study(study_name=study.name, storage=storage.optuna)
     with storage.write() as connection:
         for child in CHILDREN:

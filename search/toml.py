@@ -19,4 +19,5 @@ def table(name: str, values: Mapping[str, Any]) -> str:
 
 def _value(value: bool | int | float | str) -> str:
     # JSON's strings, numbers and booleans are TOML's; a float always keeps its point or exponent.
-    return json.dumps(value, ensure_ascii=False)
+    # Of what TOML does not take as it is, JSON escapes all but one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

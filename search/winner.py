@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from search import confirmations, ensemble, results
+from search.commands import verb_and_arguments
 from search.errors import NotFound
 from search.paths import DataDir
 from search.results import BestView, EnsembleView
@@ -82,7 +83,7 @@ def _ensemble(
         raise NotFound(
             f"study {study.name}: its file names an ensemble of at most "
             f"{study.spec.confirm.ensemble} models as the winner, and none is chosen yet; "
-            f"`confirm {study.name}` first"
+            f"`{verb_and_arguments('confirm', study.name)}` first"
         )
     models = [
         _model(each.seed, each.checkpoint_sha256, each.path(study, data_dir))

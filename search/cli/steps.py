@@ -1,5 +1,6 @@
 """What several verbs do on their way; light to import, as `launching` is."""
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -131,9 +132,12 @@ def same_place(session: Session) -> str:
     """The options that lead another command to the same place; a URL may hold a password."""
     root = session.data_dir.root
     told = "" if root == COMMON["data_dir"][1] else f" --data-dir {shlex.quote(str(root))}"
-    return told + (
-        "" if session.storage_url == session.data_dir.default_storage else " --storage …"
-    )
+    if session.storage_url == session.data_dir.default_storage:
+        return told
+    if session.storage_url == os.environ.get("MAKEMORE_SEARCH_STORAGE"):
+        return told  # where the next command will find it as well
+    url = session.storage_url
+    return f"{told} --storage {shlex.quote(url) if url.startswith('sqlite:') else '…'}"
 
 
 def file_of(argument: str) -> str | None:

@@ -5,6 +5,7 @@ short and is written only when it changes: at the end of a run, and once the tes
 opened.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from optuna import Study
 from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
+from makemore_core.printable import printable
 from search import confirmations, history, results
 from search.baselines import Baselines, baselines, keep_baselines, told_against
 from search.confirmations import Candidate
@@ -55,12 +57,12 @@ def note(
     spec = study.spec
     return "\n".join(
         [
-            f"## {study.name}",
+            f"## {markdown(study.name)}",
             "",
             "Searches the hyperparameters of the network of Bengio et al. 2003 "
             "(makemore's MLP). Losses are nats per character on the dev split; lower is better.",
             "",
-            f"- corpus **{study.corpus_name}**, fingerprint `{study.fingerprint}`, "
+            f"- corpus **{markdown(study.corpus_name)}**, fingerprint `{study.fingerprint}`, "
             f"split seed {spec.study.split_seed}",
             f"- budget: {spec.budget.trials} trials of {spec.budget.examples:,} examples; "
             f"sampler {spec.sampler.kind}, pruner {spec.pruner.kind}, seed {spec.study.seed}",
@@ -118,6 +120,15 @@ def _losses(others: Baselines, best: BestView | None) -> list[str]:
         *[f"| {name} | {loss:.4f} |" for name, loss in rows if loss is not None],
         *["", f"The best trial is {against}."] * bool(against),
     ]
+
+
+def markdown(text: str) -> str:
+    r"""Words as they are: no part of them is markup, a link or a formula.
+
+    >>> print(markdown("adam [lr] <b>"))
+    adam \[lr\] \<b\>
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(text))
 
 
 def told_opening(opening: OpeningView | None) -> str:

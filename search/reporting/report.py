@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from html import escape
@@ -14,7 +13,7 @@ from typing import Any
 
 from search import toml
 from search.errors import BadInput
-from search.paths import DataDir
+from search.paths import DataDir, file_name
 from search.reporting import plots, plots_space
 from search.reporting import report_sections as sections
 from search.reporting import report_verdict as verdict
@@ -40,7 +39,7 @@ def report(storage: Storage, study: StoredStudy, data_dir: DataDir, path: Path |
     Raises:
         BadInput: the file cannot be written.
     """
-    target = (path or Path(f"{_safe(study.name)}-report.html")).absolute()
+    target = (path or Path(f"{file_name(study.name)}-report.html")).absolute()
     whole = page(gather(storage, study, data_dir))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -143,10 +142,6 @@ def _inline(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 def _piece(name: str) -> str:

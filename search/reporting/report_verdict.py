@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from search.commands import command
 from search.display import told_seeds
 from search.history import OpeningView
 from search.reporting.html import block, paragraph, plot, section, table, text, tiles
@@ -19,7 +20,7 @@ def confirmation(facts: Facts) -> str:
             "Confirmation",
             paragraph(
                 "Not confirmed yet. The best of many noisy losses is too good to be true; "
-                f"<code>makemore-search confirm {text(facts.study.name)}</code> trains the best "
+                f"<code>{text(command('confirm', facts.study.name))}</code> trains the best "
                 "configurations again on fresh seeds and says by how much.",
                 "notice",
             ),
@@ -74,7 +75,7 @@ def test_split(facts: Facts) -> str:
         state = "is still sealed" if opening is None else "was opened but not yet evaluated"
         told = (
             f"The test split {state}. It is looked at once, for the winner, by "
-            f"<code>makemore-search test {text(facts.study.name)}</code>; that closes the study."
+            f"<code>{text(command('test', facts.study.name))}</code>; that closes the study."
         )
         return section("test", "The test split", paragraph(told, "notice sealed"), warning)
     return section("test", "The test split", _tested(opening, opening.result), warning)
@@ -114,10 +115,10 @@ def reproduce(facts: Facts, definition: str, config: str) -> str:
             ("winner's threads, device, as searched", f"{won.threads}, {won.device}"),
             (f"winner's {model} checkpoint (SHA-256)", best.checkpoint_sha256),
         ]
-    commands = [f"makemore-search run {study.name}.toml"]
+    commands = [command("run", f"{study.name}.toml")]
     if won is not None:
         commands += [
-            f"makemore-search replay {study.name} {won.trial}    # from its storage: bit for bit",
+            f"{command('replay', study.name, str(won.trial))}    # from its storage: bit for bit",
             f"makemore-search train winner.toml --seed {won.training_seed} --threads {won.threads}",
         ]
     return section(
