@@ -26,10 +26,8 @@ def verb_and_arguments(
     verb: str, *arguments: str, options: Sequence[str] = (), place: str = ""
 ) -> str:
     """The same without the program's name, for a line that has no room for it."""
-    names, given = (
-        [*map(_quoted, arguments)],
-        [*map(_quoted, options), *[place.strip()] * bool(place)],
-    )
+    names = [*map(_quoted, arguments)]
+    given = [*map(_quoted, options), *([place.strip()] if place else [])]
     if any(argument.startswith("-") for argument in arguments):
         return " ".join([verb, *given, "--", *names])
     return " ".join([verb, *names, *given])
