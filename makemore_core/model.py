@@ -65,6 +65,15 @@ def shapes(config: TrialConfig, symbols: int) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def parameters_of(config: TrialConfig, symbols: int) -> int:
+    """How many numbers a model of this configuration holds.
+
+    >>> parameters_of(TrialConfig(embedding_size=2, hidden_width=100, block_size=3), 27)
+    3481
+    """
+    return sum(math.prod(shape) for shape in shapes(config, symbols).values())
+
+
 def initialise(config: TrialConfig, vocabulary: str, generator: torch.Generator) -> Model:
     """A fresh model on the CPU, float32.
 

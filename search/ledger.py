@@ -259,13 +259,25 @@ def finish(
             trial_id = trial_id or _trial_id(connection, study, attempt.trial)
             trial_rows.report(storage, connection, trial_id, losses)
             value = values.get("dev_loss") if outcome != "failed" else None
-            trial_rows.end(connection, trial_id, OPTUNA_STATES[outcome], value)
+            attributes = _attributes(attempt, values)
+            state = OPTUNA_STATES[outcome]
+            trial_rows.end(storage, connection, trial_id, state, value, attributes)
         _settle_slot(connection, attempt, outcome, reason, cause)
         connection.execute(
             update(tables.attempts)
             .where(tables.attempts.c.id == attempt_id)
             .values(ended_at=storage.now(), **values)
         )
+
+
+SHOWN = ("reason", "retry_of", "seconds", "examples", "parameters", "dev_loss_unseen")
+"""What a trial's user attributes say, which Optuna's dashboard shows as columns."""
+
+
+def _attributes(attempt: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's user attributes, as far as there is something to say."""
+    known = {"retry_of": attempt.retry_of, **values}
+    return {name: known[name] for name in SHOWN if known.get(name) is not None}
 
 
 @patient

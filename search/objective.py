@@ -14,6 +14,7 @@ from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
 from makemore_core.data import Data
 from makemore_core.errors import Diverged
+from makemore_core.model import parameters_of
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
 from search import budget, ledger, retention, space
@@ -283,6 +284,7 @@ def _measured(made: Attempt) -> dict[str, Any]:
         "dev_loss_unseen": best.dev_loss_unseen if best else None,
         "seconds": made.curve[-1].seconds if made.curve else None,
         "examples": made.curve[-1].examples if made.curve else 0,
+        "parameters": parameters_of(made.config, len(made.bench.data.vocabulary)),
         "curve": [[e.examples, e.dev_loss, e.seconds, e.train_loss] for e in made.curve],
         "audited": made.audited,
     }
@@ -296,7 +298,6 @@ def _completed(made: Attempt, result: TrialResult) -> dict[str, Any]:
         "train_loss": result.train_loss,
         "seconds": result.train_seconds,
         "examples": result.examples,
-        "parameters": result.parameters,
         "checkpoint_sha256": _keep_checkpoint(made, result),
     }
 

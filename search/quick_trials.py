@@ -29,6 +29,8 @@ Identified = tuple[int, FrozenTrial]
 """A trial, and Optuna's id of it."""
 
 MOST_CURVES = 400
+MARKS = WINNER, CONFIRMED, SEEDS = ("winner", "confirmed_dev_loss", "confirmed_seeds")
+"""User attributes that are set and moved after a trial's end; see `illustration.marks`."""
 
 NOT_FINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
 
@@ -116,6 +118,34 @@ def _documents(
     return found
 
 
+def read_marks(connection: Connection, study_id: int) -> dict[int, dict[str, Any]]:
+    """The attributes of a study's trials that change after their end, by the trial's id."""
+    attributes = tables.optuna_user_attributes
+    query = (
+        select(attributes.c.trial_id, attributes.c.key, attributes.c.value_json)
+        .join_from(attributes, TRIALS, attributes.c.trial_id == TRIALS.c.trial_id)
+        .where(attributes.c.key.in_(MARKS), TRIALS.c.study_id == study_id)
+    )
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    for trial_id, key, value in connection.execute(query):
+        found[trial_id][key] = json.loads(value)
+    return found
+
+
+def _marked(trials: list[Identified], marks: dict[int, dict[str, Any]]) -> list[Identified]:
+    """Trials that were read before, with their marks of now."""
+    found = []
+    for trial_id, trial in trials:
+        then = {key: value for key, value in trial.user_attrs.items() if key in MARKS}
+        now = marks.get(trial_id, {})
+        if then != now:
+            rest = {key: value for key, value in trial.user_attrs.items() if key not in MARKS}
+            trial = copy.copy(trial)
+            trial.user_attrs = rest | now
+        found.append((trial_id, trial))
+    return found
+
+
 def _passed_on(name: str) -> Any:
     def call(self: "QuickStorage", *args: Any, **kwargs: Any) -> Any:
         return getattr(self.inner, name)(*args, **kwargs)
@@ -124,10 +154,16 @@ def _passed_on(name: str) -> Any:
 
 
 class QuickStorage(BaseStorage):
-    """Optuna's storage, with trials read in bulk; those that have ended are kept."""
+    """Optuna's storage, with trials read in bulk; those that have ended are kept.
 
-    def __init__(self, storage: Storage) -> None:
+    Args:
+        marks: whether the attributes that may change after a trial's end are read again each time;
+            samplers do without.
+    """
+
+    def __init__(self, storage: Storage, *, marks: bool = False) -> None:
         self.inner = storage.optuna
+        self._marks = marks
         self._storage = storage
         self._kept: dict[int, list[Identified]] = defaultdict(list)
         self._lock = threading.Lock()
@@ -155,6 +191,8 @@ class QuickStorage(BaseStorage):
             if before and not _is_there(connection, study_id, before[-1]):
                 before = []  # it was deleted, and another one has got its number
             first_id = before[-1][0] + 1 if before else 0
+            if before and self._marks:
+                before = _marked(before, read_marks(connection, study_id))
             return before, read_trials(connection, study_id, first_id)
 
     def is_large(self, study_id: int) -> bool:

@@ -6,14 +6,15 @@ end together. A test holds each row against the one that Optuna writes.
 """
 
 import functools
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import TrialState
-from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 
@@ -98,17 +99,56 @@ def _report(dialect: str) -> Executable:
     ).execution_options(preserve_rowcount=True)  # which psycopg would have forgotten of an insert
 
 
-def end(connection: Connection, trial_id: int, state: TrialState, value: float | None) -> None:
-    """Ends a trial that is still running, with its value if it has one."""
+def end(
+    storage: Storage,
+    connection: Connection,
+    trial_id: int,
+    state: TrialState,
+    value: float | None,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Ends a trial that is still running, with its value if it has one, and user attributes."""
     trials = tables.optuna_trials
     ended = connection.execute(
         update(trials)
         .where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING)
         .values(state=state, datetime_complete=utc_now())
     )
-    if ended.rowcount and value is not None:
+    if not ended.rowcount:
+        return
+    if value is not None:
         connection.execute(
             insert(tables.optuna_values).values(
                 trial_id=trial_id, objective=0, value=value, value_type="FINITE"
             )
         )
+    set_attributes(storage, connection, trial_id, attributes)
+
+
+def set_attributes(
+    storage: Storage, connection: Connection, trial_id: int, attributes: Mapping[str, Any]
+) -> None:
+    """Adds user attributes to a trial, or replaces them, whether it has ended or not."""
+    rows = [{"id": trial_id, "name": k, "json": json.dumps(v)} for k, v in attributes.items()]
+    if rows:
+        connection.execute(_set_attribute(storage.engine.dialect.name), rows)
+
+
+@functools.cache
+def _set_attribute(dialect: str) -> Executable:
+    """One user attribute of a trial; built once."""
+    upsert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    statement = upsert(tables.optuna_user_attributes).values(
+        trial_id=bindparam("id"), key=bindparam("name"), value_json=bindparam("json")
+    )
+    return statement.on_conflict_do_update(
+        index_elements=["trial_id", "key"], set_={"value_json": statement.excluded.value_json}
+    )
+
+
+def drop_attributes(connection: Connection, trial_id: int, names: Collection[str]) -> None:
+    """Removes user attributes of a trial, where it has them."""
+    attributes = tables.optuna_user_attributes
+    connection.execute(
+        delete(attributes).where(attributes.c.trial_id == trial_id, attributes.c.key.in_(names))
+    )

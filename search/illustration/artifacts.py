@@ -28,6 +28,7 @@ from search.baselines import baselines
 from search.errors import Interrupted
 from search.history import AttemptView
 from search.illustration import pictures, plain_model
+from search.illustration.marks import write_marks
 from search.illustration.note import write_note
 from search.paths import DataDir
 from search.results import status
@@ -93,10 +94,14 @@ class Illustrator:
         self._counting.start()
 
     def _write_note(self) -> None:
+        write_marks(self._storage, self._study)
         write_note(self._storage, self._study, self._data_dir)
 
     def _draw(self, also: Iterable[int] = ()) -> None:
-        for record in history.records(self._storage, self._study, self._best):
+        records = history.records(self._storage, self._study, self._best)
+        if records:
+            write_marks(self._storage, self._study)
+        for record in records:
             illustrate(self._storage, self._study, self._data_dir, record.trial)
             self._best = record.dev_loss
         for trial in also:

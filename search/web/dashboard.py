@@ -97,7 +97,7 @@ def application(storage: Storage, data_dir: DataDir, access: Access) -> Applicat
     if not access.writable:
         storage.refuse_writes()
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
-    quick = QuickStorage(storage)
+    quick = QuickStorage(storage, marks=True)
     board: Application = wsgi(quick, artifact_store=Pictures(data_dir.artifacts()))
     board = without_migration(inert(without_curves(board, quick.is_large)))
     if access.writable:

@@ -43,6 +43,10 @@ DEAD_PID = 2**22 + 1
 """A number that no process has: Linux counts up to 2**22."""
 
 
+MEASURED = {"seconds": 1.5, "examples": 888, "parameters": 3481, "dev_loss_unseen": 2.625}
+"""What an attempt measures, beside its loss."""
+
+
 class Life:
     """One worker's attempt at a slot, step by step, as far as it lives."""
 
@@ -66,7 +70,7 @@ class Life:
         ledger.report(self.storage, self.made.trial_id, {444: 2.75})
 
     def finish(self, outcome: str = "complete", reason: str | None = None) -> None:
-        values = {"outcome": outcome, "reason": reason, "dev_loss": 2.5}
+        values = {"outcome": outcome, "reason": reason, "dev_loss": 2.5, **MEASURED}
         ledger.finish(self.storage, self.stored, self.claim.attempt_id, None, {888: 2.5}, **values)
 
     def die(self, pid: int) -> None:
@@ -442,7 +446,7 @@ def test_rows_are_those_that_optuna_writes(bed: Bed, zone: str) -> None:
     began = datetime.now(UTC).replace(tzinfo=None)
     life.make_trial()
     life.report()
-    life.finish()
+    life.finish(reason="patience")
     storage = bed.storage.optuna
     template = create_trial(params={n: CONFIG[n] for n in names}, distributions=names, value=2.5)
     template.state = TrialState.RUNNING
@@ -450,6 +454,8 @@ def test_rows_are_those_that_optuna_writes(bed: Bed, zone: str) -> None:
     theirs = storage.create_new_trial(life.stored.optuna_id, template)
     for resource, loss in ((444, 2.75), (888, 2.5)):
         storage.set_trial_intermediate_value(theirs, resource, loss)
+    for name, value in {"reason": "patience", **MEASURED}.items():
+        storage.set_trial_user_attr(theirs, name, value)
     storage.set_trial_state_values(theirs, TrialState.COMPLETE, [2.5])
     took = datetime.now(UTC).replace(tzinfo=None) - began
     known = inspect(bed.storage.engine)

@@ -7,17 +7,22 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import optuna
 import pytest
 from bed import Bed
 from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note
 from rich.console import Console
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from search import confirmations, results, retention, study, tables
 from search.baselines import Baselines
 from search.display import display, farewell
+from search.illustration.artifacts import Illustrator
+from search.illustration.marks import write_marks
 from search.illustration.note import write_note
+from search.quick_trials import QuickStorage
 from search.results import SearchedView
 from search.study import StoredStudy
 
@@ -157,3 +162,69 @@ def test_candidates_are_ranked_alike_for_all(finished: Bed) -> None:
     ranked = confirmations.candidates(finished.storage, tiny(finished))
     assert [other.trial, one.trial] == [each.trial for each in ranked]
     assert other.trial == finished.json("best", "tiny")["trial"]
+
+
+# In Optuna's dashboard
+
+
+def stored_trials(bed: Bed) -> list[FrozenTrial]:
+    """As anybody reads them with Optuna."""
+    return optuna.load_study(study_name="tiny", storage=bed.url).trials
+
+
+def test_ended_trials_say_what_they_were(finished: Bed) -> None:
+    """Each trial that has ended has its reason, cost and size as user attributes, as the database's
+    own tables have them; they are columns of Optuna's dashboard and of `trials_dataframe`."""
+    uid, a = tiny(finished).uid, tables.attempts
+    with finished.storage.read() as connection:
+        rows = {row.trial: row for row in connection.execute(select(a).where(a.c.study_uid == uid))}
+    names = ("reason", "seconds", "examples", "parameters", "dev_loss_unseen", "retry_of")
+    for trial in stored_trials(finished):
+        row = rows[trial.number]
+        expected = {name: getattr(row, name) for name in names if getattr(row, name) is not None}
+        assert expected == trial.user_attrs
+        assert {"seconds", "examples", "parameters"} <= trial.user_attrs.keys()
+    assert "pruner" in {trial.user_attrs.get("reason") for trial in stored_trials(finished)}
+
+
+def marks(trials: Sequence[FrozenTrial]) -> dict[int, tuple[str | None, float | None, int | None]]:
+    """(winner, confirmed mean, seeds) of the trials that have any of them."""
+    found = {
+        trial.number: (
+            trial.user_attrs.get("winner"),
+            trial.user_attrs.get("confirmed_dev_loss"),
+            trial.user_attrs.get("confirmed_seeds"),
+        )
+        for trial in trials
+    }
+    return {number: each for number, each in found.items() if any(each)}
+
+
+def test_the_mark_moves_with_the_winner(finished: Bed) -> None:
+    """One trial is marked as the winner, confirmed or not; a dashboard that has read the trials
+    before sees what Optuna reads. A test score is never among what it shows."""
+    first, second, *_ = (each.trial for each in searched(finished))
+    stored, quick = tiny(finished), QuickStorage(finished.storage, marks=True)
+
+    def shown() -> dict[int, tuple[str | None, float | None, int | None]]:
+        Illustrator(finished.storage, stored, finished.data_dir).finish()
+        trials = quick.get_all_trials(stored.optuna_id)
+        assert stored_trials(finished) == trials
+        return marks(trials)
+
+    assert {} == marks(quick.get_all_trials(stored.optuna_id))
+    assert {first: ("not confirmed", None, None)} == shown()
+    confirm(finished, {second: [2.75, 2.25]})
+    assert {second: ("confirmed", 2.5, 2)} == shown() == shown()
+    confirm(finished, {first: [2.0]})
+    assert {first: ("confirmed", 2.0, 1), second: (None, 2.5, 2)} == shown()
+    loss = repr(finished.json("test", "tiny", "--yes")["test_loss"])[:8]
+    assert {first: ("confirmed", 2.0, 1), second: (None, 2.5, 2)} == shown()
+    assert loss not in repr([trial.user_attrs for trial in stored_trials(finished)])
+
+
+def test_marks_that_stand_are_not_written_again(finished: Bed) -> None:
+    """Publishing is a look where nothing has changed: a database that takes no writes will do."""
+    write_marks(finished.storage, tiny(finished))
+    finished.storage.refuse_writes()
+    write_marks(finished.storage, tiny(finished))

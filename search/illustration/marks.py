@@ -1,0 +1,42 @@
+"""The winner's mark, and the confirmed means: user attributes of trials that have ended.
+
+Optuna's dashboard shows them as columns, as it does those that a trial gets at its end. They are
+written when they change, by whoever draws pictures. A test score is never among them.
+"""
+
+from typing import Any
+
+from search import confirmations, history, results, trial_rows
+from search.quick_trials import CONFIRMED, MARKS, SEEDS, WINNER, read_marks
+from search.storage import Storage, patient
+from search.study import StoredStudy
+
+
+@patient
+def write_marks(storage: Storage, study: StoredStudy) -> None:
+    """Gives confirmed trials their mean and the winner its mark, and takes them from others."""
+    wanted = _wanted(storage, study)
+    with storage.read() as connection:
+        present = read_marks(connection, study.optuna_id)
+    if present == wanted:
+        return
+    with storage.write() as connection:
+        for trial_id in wanted.keys() | present.keys():
+            own = wanted.get(trial_id, {})
+            gone = [name for name in MARKS if name not in own]
+            trial_rows.drop_attributes(connection, trial_id, gone)
+            trial_rows.set_attributes(storage, connection, trial_id, own)
+
+
+def _wanted(storage: Storage, study: StoredStudy) -> dict[int, dict[str, Any]]:
+    """The marks as they should be, by Optuna's id of the trial."""
+    by_number: dict[int, dict[str, Any]] = {
+        each.trial: {CONFIRMED: each.dev_loss_mean, SEEDS: each.seeds}
+        for each in confirmations.candidates(storage, study)
+    }
+    best = results.best(storage, study)
+    if best is not None:
+        mark = "confirmed" if best.confirmed else "not confirmed"
+        by_number.setdefault(best.trial, {})[WINNER] = mark
+    ids = {number: history.optuna_trial_id(storage, study, number) for number in by_number}
+    return {found: by_number[number] for number, found in ids.items() if found is not None}
