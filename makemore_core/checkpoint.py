@@ -6,6 +6,7 @@ file gets it checked before a byte is parsed.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,8 @@ from makemore_core.errors import CheckpointError, ConfigError
 from makemore_core.model import Model, shapes
 from makemore_core.snapshot import Snapshot
 
+UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EISDIR)
+"""What file systems say that cannot sync a file, or a directory."""
 FORMAT = "makemore-search 1"
 """The metadata's one key; the number changes when older files can no longer be read."""
 
@@ -83,18 +86,35 @@ def _write(path: Path, tensors: dict[str, Tensor], document: dict[str, Any]) -> 
         with temporary.open("wb") as file:
             file.write(payload)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync_directory(path.parent)
+    return hashlib.sha256(payload).hexdigest()
+
+
+def _sync(file: int) -> None:
+    """Has a file written to the disk, as far as its file system knows how to."""
     try:
-        os.fsync(directory)
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def _sync_directory(path: Path) -> None:
+    """So that the name of a file is on the disk as well; some file systems open no directory."""
+    try:
+        directory = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        _sync(directory)
     finally:
         os.close(directory)
-    return hashlib.sha256(payload).hexdigest()
 
 
 def _read(

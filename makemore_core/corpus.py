@@ -226,8 +226,13 @@ def save(corpus: Corpus, path: Path) -> None:
     """Writes the words, whole or not at all; reading them back gives the same fingerprint."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("\n".join(corpus.words), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text("\n".join(corpus.words), encoding="utf-8")
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _first_names() -> tuple[str, ...]:

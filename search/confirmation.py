@@ -17,7 +17,7 @@ from search.errors import BadInput
 from search.intervals import bootstrap
 from search.paths import DataDir
 from search.storage import Storage
-from search.study import StoredStudy, kept_corpus, load_model, refuse_unreachable
+from search.study import StoredStudy, kept_corpus, load_model, refuse_unreachable, refuse_unwritable
 from search.training_pool import Job, Trained, TrainingPool
 
 
@@ -64,6 +64,7 @@ def run(
     announced = None
     if jobs:
         refuse_unreachable(study)
+        refuse_unwritable(study, data_dir)
         processes = min(workers, len(jobs))
         with TrainingPool(corpus, study.spec.study.split_seed, processes, threads) as pool:
             ahead = _foreseen(pool, jobs, data, intervals=2 * (top + bool(most)))

@@ -56,7 +56,8 @@ def create_or_resume(
     refuse_closed(study)
     study = _with_artifacts(storage, study, data_dir, artifacts)
     if not data_dir.corpus(corpus.fingerprint).is_file():
-        corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
+        with contextlib.suppress(OSError):  # the storage holds it as well
+            corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
     return _with_budget_of(storage, study, spec, corpus)
 
 

@@ -8,6 +8,7 @@
       ├─ Refused                3  it would break a promise
       │    ├─ Drift             3  the study in the storage has another definition
       │    └─ StudyClosed       3  the test split has been opened: no further trials
+      ├─ FilesUnusable       1  model files cannot be written, which will not pass by itself
       ├─ StorageLost            1  the database went away and did not come back
       ├─ WorkersDying           1  workers die again and again; going on would only eat the budget
       └─ Interrupted          130  the same command goes on where it stopped
@@ -88,6 +89,10 @@ class StudyClosed(Refused):
 
 class StorageLost(SearchError):
     """The database went away while running, and did not come back."""
+
+
+class FilesUnusable(SearchError):
+    """Model files cannot be written where they belong, and waiting would not help."""
 
 
 class WorkersDying(SearchError):

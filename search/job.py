@@ -6,6 +6,11 @@ from dataclasses import asdict, dataclass, field
 STORAGE_LOST = 75
 """The exit status of a worker process whose storage was away for too long: no fault of its own."""
 
+GAVE_UP = "gave up: "
+"""Begins the line of a log that says why a worker left; the reason follows."""
+FILES_UNUSABLE = 73
+"""The same where model files cannot be written, which will not pass by itself."""
+
 
 @dataclass(frozen=True)
 class Launch:

@@ -22,6 +22,7 @@ POLL_SECONDS = 0.01
 IN_GOOD_ORDER = (0, Interrupted.exit_status)
 SETTLING_SECONDS = 0.3
 MOST_UNREAD = 65536
+MAX_LAST_WORDS = 400
 
 
 class Nursery:
@@ -32,7 +33,7 @@ class Nursery:
     """
 
     def __init__(self, threads: int) -> None:
-        self._last_words = tempfile.TemporaryFile("w+")  # noqa: SIM115  open while it lives
+        self._last_words = _file_without_a_name()
         self._events, its_events = os.pipe()
         self._notices, its_notices = os.pipe()
         theirs = [its_events, its_notices]
@@ -100,15 +101,26 @@ class Nursery:
         return _read(self._notices).decode(errors="replace").splitlines()
 
     def last_words(self) -> str:
-        self._last_words.seek(0)
-        return self._last_words.read()
+        size = os.fstat(self._last_words).st_size
+        return os.pread(self._last_words, size, 0).decode(errors="replace")
 
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
         for pipe in (self._events, self._notices):
             os.close(pipe)
-        self._last_words.close()
+        os.close(self._last_words)
+
+
+def _file_without_a_name() -> int:
+    """In memory where that can be: not every machine has a directory for temporary files."""
+    with contextlib.suppress(AttributeError, OSError):
+        return os.memfd_create("last words")
+    try:
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+    except OSError:
+        return os.open(os.devnull, os.O_RDWR)
 
 
 def _read(pipe: int) -> bytes:
@@ -174,7 +186,7 @@ class LocalWorker:
         if self._log.is_file() and (self._nursery.is_alive() or not said.strip()):
             said += self._log.read_text(errors="replace")
         lines = [line for line in said.splitlines() if line.strip()]
-        return lines[-1][:160] if lines else "it wrote nothing"
+        return lines[-1][:MAX_LAST_WORDS] if lines else "it wrote nothing"
 
 
 class LocalLauncher:

@@ -19,7 +19,7 @@ from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
 from search import budget, ledger, retention, space
 from search.budget import Claim, Standing
-from search.errors import SearchError, TrialEnded, TrialLost, TrialPruned
+from search.errors import FilesUnusable, SearchError, TrialEnded, TrialLost, TrialPruned
 from search.paths import DataDir
 from search.pruning import Pruner, resource_at
 from search.quick_trials import QuickStorage
@@ -167,7 +167,12 @@ def attempt(bench: Bench, claim: Claim) -> str:
         log.exception("slot %d: no trial could be made", claim.ordinal)
         values = {"outcome": "failed", "reason": ledger.ERROR}
     else:
-        values = _train(made)
+        try:
+            values = _train(made)
+        except FilesUnusable:  # no fault of the configuration: it is tried again
+            values = {"outcome": "failed", "reason": ledger.INTERRUPTED}
+            _finish(bench, claim, made, _measured(made) | values)
+            raise
     return _finish(bench, claim, made, values)
 
 

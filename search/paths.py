@@ -26,8 +26,12 @@ class DataDir:
         """The words a study was created with, whatever becomes of the user's file."""
         return self.root / "corpora" / f"{fingerprint}.txt"
 
+    @property
+    def all_checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
     def checkpoints(self, study_uid: str) -> Path:
-        return self.root / "checkpoints" / study_uid
+        return self.all_checkpoints / study_uid
 
     def checkpoint(self, study_uid: str, trial: int) -> Path:
         return self.checkpoints(study_uid) / f"trial-{trial}.safetensors"

@@ -37,6 +37,6 @@ def drop_the_rest(storage: Storage, study: StoredStudy, shelf: Shelf) -> None:
 def sweep(directory: Path) -> None:
     """Removes what a worker left that was killed while it wrote."""
     for path in directory.glob("*.tmp"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                 path.unlink()

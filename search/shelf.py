@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from makemore_core.errors import CheckpointError
+from search import file_errors
+from search.errors import FilesUnusable
 from search.storage import Trouble
 from search.stores import Store, open_store
 
@@ -69,7 +71,10 @@ class Shelf:
 
     def drop(self, name: str) -> None:
         """Removes a file here and in the store; if that does not answer, the next look finds it."""
-        (self._directory / name).unlink(missing_ok=True)
+        try:
+            (self._directory / name).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s stays here (%s)", self._directory / name, error)
         if self._location is not None:
             try:
                 self._store.remove(self._id(name))
@@ -114,11 +119,14 @@ class Shelf:
 def insist(step: Callable[[], R], meanwhile: Callable[[], object] = lambda: None) -> R:
     """Takes a step that writes files until it succeeds: a full disk or a store may come back.
 
+    A disk that is read-only, or somebody else's directory, is not waited for.
+
     Args:
         meanwhile: called before each wait; may raise to give up.
 
     Raises:
-        StorageLost: it failed for too long, or always will.
+        FilesUnusable: it always will fail.
+        StorageLost: it failed for too long.
     """
     trouble = Trouble()
     while True:
@@ -126,6 +134,11 @@ def insist(step: Callable[[], R], meanwhile: Callable[[], object] = lambda: None
             result = step()
         except OSError as error:
             meanwhile()
+            if not file_errors.may_pass(error):
+                raise FilesUnusable(
+                    f"model files: {file_errors.told(error)}; make their directory yours to "
+                    "write, and the same command goes on"
+                ) from error
             trouble.wait(error)
         else:
             trouble.end()

@@ -48,7 +48,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.sql import ColumnElement
 
-from search import migrations, sqlite_files, tables
+from search import file_errors, migrations, sqlite_files, tables
 from search.errors import Interrupted, StorageLost, StorageUnusable
 from search.processes import Lookout
 
@@ -526,6 +526,8 @@ def _is_trouble(error: Exception) -> bool:
 
 def _may_pass(error: Exception) -> bool:
     """Whether the storage's trouble may go away by itself."""
+    if isinstance(error, OSError):
+        return file_errors.may_pass(error)
     lasting = (
         "no such table",
         "no such column",
@@ -548,7 +550,7 @@ def told_error(error: BaseException) -> str:
     """A database's own words for what is wrong, in one line."""
     inner = error.__cause__ or error
     if isinstance(inner, OSError):
-        return f"{inner.strerror or inner} ({inner.filename})" if inner.filename else str(inner)
+        return file_errors.told(inner)
     told = str(getattr(inner, "orig", None) or inner).strip().splitlines()[0][:160]
     return f"{told}: another program keeps writing to it" if told == LOCKED else told
 

@@ -5,6 +5,7 @@ words, as with a disk; credentials come from the environment alone and stand in 
 """
 
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -44,6 +45,16 @@ class Store(Protocol):
         """Removes a folder with all that is in it."""
 
 
+@contextmanager
+def _unsupported_is_fine() -> Iterator[None]:
+    """Some network and desktop mounts know no fsync."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+
+
 class DirectoryStore:
     """Files below a directory that every host sees at the same place."""
 
@@ -68,7 +79,7 @@ class DirectoryStore:
         temporary = f"{name}.{HOST.split()[0]}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
             self._files.write(temporary, io.BytesIO(content))
-            with (self._root / temporary).open("rb") as file:
+            with (self._root / temporary).open("rb") as file, _unsupported_is_fine():
                 os.fsync(file.fileno())
             (self._root / temporary).replace(path)
         except BaseException:

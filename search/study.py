@@ -13,7 +13,7 @@ from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
 from makemore_core.corpus_lines import AS_IT_IS
 from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
-from search import stored_corpora, stores, tables, toml
+from search import file_errors, stored_corpora, stores, tables, toml
 from search.commands import verb_and_arguments
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.paths import DataDir
@@ -197,6 +197,11 @@ def refuse_unreachable(study: StoredStudy) -> None:
     """Raises BadInput unless this host can use the place of the study's model files."""
     if study.artifacts is not None:
         stores.checked(study.artifacts)
+
+
+def refuse_unwritable(study: StoredStudy, data_dir: DataDir) -> None:
+    """Raises BadInput unless this host can write the study's model files where it keeps its own."""
+    file_errors.refuse_unwritable(data_dir.checkpoints(study.uid))
 
 
 def shelf_of(study: StoredStudy, data_dir: DataDir) -> Shelf:

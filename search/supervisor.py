@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from search import budget, ledger, study, tables
-from search.errors import Interrupted, NotFound, StorageLost, WorkersDying
-from search.job import STORAGE_LOST, Job, Launch
+from search.errors import FilesUnusable, Interrupted, NotFound, StorageLost, WorkersDying
+from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job, Launch
 from search.processes import HOST
 from search.storage import Storage, Trouble
 from search.study import StoredStudy
@@ -311,6 +311,8 @@ class Supervisor:
         """A worker left: because it was done, was told to, or died."""
         others = [each for each in self._workers if each is not worker]
         launch_id = self._workers.pop(worker)
+        if status == FILES_UNUSABLE:  # for every other worker as well, and for good
+            raise FilesUnusable(f"{self._work.name}: {worker.last_words().rpartition(GAVE_UP)[2]}")
         cause = STORAGE_AWAY if status == STORAGE_LOST else worker.shared_cause()
         if status == Interrupted.exit_status and cause is None:
             # `stop`, or the study was closed: the others leave as well. If not, somebody told this

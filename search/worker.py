@@ -21,8 +21,8 @@ from makemore_core.data import Data
 from makemore_core.warm_up import warm_up
 from search import budget, ledger, objective, study
 from search.budget import Claim, Standing
-from search.errors import Interrupted, SearchError, StorageLost, StorageUnusable
-from search.job import STORAGE_LOST, Job
+from search.errors import FilesUnusable, Interrupted, SearchError, StorageLost, StorageUnusable
+from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
 from search.objective import Bench
 from search.paths import DataDir
 from search.quick_trials import QuickStorage
@@ -221,27 +221,33 @@ def do(job: Job, notices: int) -> int:
     except Interrupted as error:
         log.info("%s", error)
         return error.exit_status
+    except FilesUnusable as error:
+        log.error("%s%s", GAVE_UP, error)  # the last line of the log, which the launcher shows
+        return status_of(error)
     except SearchError as error:
-        log.exception("gave up: %s", error)
+        log.exception("%s%s", GAVE_UP, error)
         return status_of(error)
     return 0
 
 
 def status_of(error: SearchError) -> int:
     """The exit status that tells a launcher what ended a worker."""
+    if isinstance(error, FilesUnusable):
+        return FILES_UNUSABLE
     lost = isinstance(error, (StorageLost, StorageUnusable))
     return STORAGE_LOST if lost else error.exit_status
 
 
 def _begin_log(log: str | None) -> None:
-    """Sends all output to the worker's log; without room for one it works all the same."""
+    """Sends all output to the worker's log; without a place for one it stays with the launcher,
+    which shows the last of it."""
     if log is None:
         return
     try:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     except OSError:
-        file = os.open(os.devnull, os.O_WRONLY)
+        return
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)

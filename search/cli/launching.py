@@ -118,16 +118,18 @@ def worker(
     device: Device = "cpu",
 ) -> None:
     """One more worker, for one study, or for every open study of the storage in turn."""
-    from search import study
+    from search import file_errors, study
     from search import worker as workers
 
     check_device(device)
+    file_errors.refuse_unwritable(session.data_dir.all_checkpoints)
     storage = session.open(writing=True)
     stored = None if name is None else study.resolve(storage, name)
     if stored is not None:
         study.refuse_moved(stored)
         study.refuse_closed(stored)
         study.refuse_unreachable(stored)
+        study.refuse_unwritable(stored, session.data_dir)
     uid = None if stored is None else stored.uid
     try:
         workers.run_here(new_job(session, threads, device, uid))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
-from search import creation, memory, results, stores, study, study_file
+from search import creation, file_errors, memory, results, stores, study, study_file
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
 from search.display import failed, farewell, told_barren
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
@@ -45,7 +45,11 @@ def run(
     Args:
         workers_here: how many are to share this machine's memory; None: they are elsewhere.
     """
+    if workers_here is not None:
+        file_errors.refuse_unwritable(session.data_dir.all_checkpoints)
     storage, stored = create_or_resume(session, spec, artifacts, workers_here)
+    if workers_here is not None:
+        study.refuse_unwritable(stored, session.data_dir)
     shown = shown_progress(session, storage, stored)
     is_done = _supervise(session, storage, stored, launcher, job, shown)
     return Course(storage, stored, shown, is_done)

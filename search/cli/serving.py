@@ -33,9 +33,11 @@ def serve(
     allow_host: AllowHost = None,
 ) -> None:
     """The service: the dashboard, and N supervised workers for every open study."""
+    from search import file_errors
     from search import serve as service
 
     check_device(device)
+    file_errors.refuse_unwritable(session.data_dir.all_checkpoints)
     access = _access(host, port, writable, token_file, allow_host)
     service.serve(
         session.create(),

@@ -1,0 +1,191 @@
+"""Directories that cannot be written: told at once, and got round where that does no harm."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bed import Bed, tree
+
+from makemore_core import checkpoint
+from search import local_launcher, shelf, study, worker
+from search.budget import Standing
+from search.errors import FilesUnusable
+from search.job import FILES_UNUSABLE, GAVE_UP, Job
+from search.local_launcher import Nursery
+from search.paths import DataDir
+from search.processes import HOST
+from search.supervisor import OneStudy, Supervisor
+
+LASTING = [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP]
+PASSING = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT]
+
+
+def failing_once(number: int, then: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that fails by an error of a file, and the next time does not."""
+    calls: list[Path] = []
+
+    def fail(path: Path, *arguments: Any) -> Any:
+        calls.append(path)
+        if len(calls) == 1:
+            raise OSError(number, os.strerror(number), str(path))
+        return then(path, *arguments)
+
+    return fail
+
+
+@pytest.mark.parametrize("number", LASTING)
+def test_what_does_not_pass_by_itself_is_not_waited_for(number: int) -> None:
+    """Somebody else's directory, a read-only disk, a file in the place of a directory."""
+    step = failing_once(number, str)
+    with pytest.raises(FilesUnusable, match=r"/there/model.*the same command goes on"):
+        shelf.insist(lambda: step(Path("/there/model")))
+
+
+@pytest.mark.parametrize("number", PASSING)
+def test_what_may_pass_is_waited_for(number: int) -> None:
+    """A full disk, a quota, a disk or a network that fails."""
+    step = failing_once(number, str)
+    assert "/there/model" == shelf.insist(lambda: step(Path("/there/model")))
+
+
+def test_a_trial_whose_model_cannot_be_written_is_no_failure_of_it(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker ends and says so, in a way of its own; the trial is tried again."""
+    stored = bed.create(budget={"trials": 2})
+    monkeypatch.setattr(checkpoint, "save", failing_once(errno.EACCES, checkpoint.save))
+    with pytest.raises(FilesUnusable, match="Permission denied") as told:
+        bed.work(stored)
+    assert FILES_UNUSABLE == worker.status_of(told.value)
+    assert Standing.DONE == bed.work(stored)
+    reasons = [trial.reason for trial in bed.trials(stored) if trial.state == "failed"]
+    assert ["interrupted"] == reasons
+
+
+class Left:
+    """A worker that has left as one whose models cannot be written."""
+
+    pid, logged_in = None, None
+
+    def poll(self) -> int:
+        return FILES_UNUSABLE
+
+    def shared_cause(self) -> None:
+        return None
+
+    def ask_to_end(self) -> None: ...
+
+    def end(self, seconds: float) -> None: ...
+
+    def last_words(self) -> str:
+        return f"2026-11-26 ERROR {GAVE_UP}model files: Read-only file system (/there)"
+
+
+class Launcher:
+    """Counts the workers that it is asked for."""
+
+    workers, host, started = 3, HOST, 0
+
+    def start(self, job: Job) -> Left:
+        self.started += 1
+        return Left()
+
+    def notices(self) -> list[str]:
+        return []
+
+
+def test_the_first_worker_that_cannot_write_ends_the_run(bed: Bed) -> None:
+    """The next one could not either: one line with the cause, and no second try."""
+    work, launcher = OneStudy(bed.storage, bed.create()), Launcher()
+    job = Job(bed.url, str(bed.data_dir.root), None, 1, "cpu")
+    with pytest.raises(FilesUnusable) as told:
+        Supervisor(bed.storage, work, launcher, job, lambda: None).run()
+    assert "tiny: model files: Read-only file system (/there)" == str(told.value)
+    assert 3 == launcher.started
+
+
+@pytest.mark.parametrize("verb", ["run", "worker", "serve", "confirm"])
+def test_a_directory_that_cannot_be_written_is_told_before_the_work(
+    finished: Bed, verb: str
+) -> None:
+    """Exit 2, with the place and a way out, and nothing is made."""
+    models = finished.data_dir.all_checkpoints
+    models.rename(finished.root / "kept")
+    models.write_text("a file in its place")
+    subject = {"run": [finished.root / "tiny.toml", "--trials", 99], "serve": []}
+    before = tree(finished.root)
+
+    answer = finished.cli(verb, *subject.get(verb, ["tiny"]))
+
+    assert 2 == answer.status, answer
+    assert f"{models} (Not a directory)" in answer.complaint
+    assert "--data-dir" in answer.complaint
+    assert before == tree(finished.root)
+
+
+def test_the_directory_of_one_study_may_be_somebody_s(finished: Bed) -> None:
+    """What others own there does not hinder another study."""
+    stored = study.resolve(finished.storage, "tiny")
+    place = finished.data_dir.checkpoints(stored.uid)
+    place.rename(finished.root / "kept")
+    place.write_text("a file in its place")
+    answer = finished.cli("run", finished.root / "tiny.toml", "--trials", 99)
+    assert 2 == answer.status, answer
+    assert str(place) in answer.complaint
+
+
+def test_a_log_that_cannot_be_written_is_done_without(bed: Bed) -> None:
+    """The study is done; what a worker has to say, its launcher has."""
+    bed.data_dir.root.mkdir()
+    (bed.data_dir.root / "logs").write_text("a file in its place")
+    view = bed.json("run", bed.file(budget={"trials": 2}), "--workers", 1)
+    assert 2 == view["budget"]["finished"]
+
+
+def test_a_copy_of_the_words_that_cannot_be_kept_is_done_without(bed: Bed) -> None:
+    """The database has them."""
+    bed.data_dir.root.mkdir()
+    (bed.data_dir.root / "corpora").write_text("a file in its place")
+    assert Standing.DONE == bed.work(bed.create(budget={"trials": 2}))
+
+
+def test_a_long_name_makes_no_long_file_name(tmp_path: Path) -> None:
+    """File systems allow 255 bytes, some of them less."""
+    assert len(DataDir(tmp_path).log("x" * 500, "1-2").name.encode()) < 143
+
+
+def test_no_temporary_directory_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts the workers keeps its last words in memory, or does without."""
+
+    def nowhere(*_: object, **__: object) -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", nowhere)
+    file = local_launcher._file_without_a_name()
+    os.write(file, b"words")
+    os.close(file)
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr(local_launcher, "WAY", "no way at all")
+    nursery = Nursery(1)
+    assert 1 == nursery._process.wait()
+    assert "" == nursery.last_words()
+    nursery.close()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_that_syncs_nothing_is_good_enough(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+) -> None:
+    """Some network and desktop mounts know no fsync, or none of directories."""
+
+    def unsupported(_file: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setattr(os, "fsync", unsupported)
+    stored = bed.create(budget={"trials": 1}, artifacts=str(tmp_path / "shared"))
+    assert Standing.DONE == bed.work(stored)
+    assert 1 == len(list((tmp_path / "shared").rglob("*.safetensors")))
