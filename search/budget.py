@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, select, update
 
-from search import tables
+from search import tables, working_time
 from search.samplers import derive_seed
 from search.storage import Storage, patient
 from search.study import StoredStudy, by_uid
@@ -88,7 +88,7 @@ def progress(storage: Storage, connection: Connection, study_uid: str) -> Progre
         claimed=counts.get("claimed", 0),
         waiting=counts.get("waiting", 0),
         abandoned=counts.get("abandoned", 0),
-        elapsed_seconds=elapsed_seconds(storage, connection, study_uid),
+        elapsed_seconds=working_time.elapsed_seconds(storage, connection, study_uid),
         best=best,
     )
 
@@ -98,24 +98,6 @@ def progress_of(storage: Storage, study_uid: str) -> Progress:
     """As `progress`, for whoever has no connection at hand."""
     with storage.read() as connection:
         return progress(storage, connection, study_uid)
-
-
-def elapsed_seconds(storage: Storage, connection: Connection, study_uid: str) -> float:
-    """How long at least one worker was at work, over all resumes."""
-    workers = tables.workers
-    now = connection.execute(select(storage.now())).scalar_one()
-    rows = connection.execute(
-        select(workers.c.started_at, workers.c.seen_at, workers.c.ended_at)
-        .where(workers.c.study_uid == study_uid)
-        .order_by(workers.c.started_at)
-    )
-    total, until = 0.0, float("-inf")
-    for started, seen, ended in rows:
-        alive = ended is None and seen > now - tables.LEASE_SECONDS
-        end = ended if ended is not None else (now if alive else seen)
-        total += max(0.0, end - max(started, until))
-        until = max(until, end)
-    return total
 
 
 def budget_met(study: StoredStudy, now: Progress) -> str | None:
@@ -171,7 +153,10 @@ def _claim_patiently(
 def locked_flags(
     storage: Storage, connection: Connection, study_uid: str, worker_id: str
 ) -> Standing | None:
-    """Locks the study's row, renews the worker's lease, and says whether it must leave."""
+    """Locks the study's row, renews the worker's lease, and says whether it must leave.
+
+    The time that the worker has worked is added to the study's.
+    """
     studies, workers = tables.studies, tables.workers
     row = connection.execute(
         select(studies.c.stop_requested_at, studies.c.closed_at)
@@ -189,7 +174,10 @@ def locked_flags(
         .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
         .values(seen_at=storage.now())
     )
-    return None if renewed.rowcount else Standing.EVICTED
+    if not renewed.rowcount:
+        return Standing.EVICTED
+    working_time.add(storage, connection, study_uid, worker_id)
+    return None
 
 
 @patient

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import literal, or_, select, update
+from sqlalchemy import literal, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from makemore_core.corpus import Corpus
@@ -168,7 +168,8 @@ def _take_over_if_interrupted(storage: Storage, study: StoredStudy, token: str) 
     opening = recorded(storage, study)
     if opening is None:
         return
-    stale = o.c.seen_at < storage.now() - CLAIM_SECONDS
+    ago = storage.now() - o.c.seen_at
+    stale = not_(ago.between(-CLAIM_SECONDS, CLAIM_SECONDS))  # also where the clock was set back
     with storage.write() as connection:
         connection.execute(
             update(o)

@@ -4,7 +4,6 @@ Read-only and frozen, as there. Whole studies are read in one query, so that ten
 take a second and a writer never waits longer than that.
 """
 
-import bisect
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ class AttemptView:
     config: Mapping[str, Any]
     curve: Curve
     ended_at: float
+    worked_seconds: float  # the study's working time when it ended
     training_seed: int
     threads: int
     device: str
@@ -50,7 +50,7 @@ class RecordView:
 
     trial: int
     dev_loss: float
-    ended_at: float
+    worked_seconds: float  # the study's working time then
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,6 @@ class OpeningView:
     result: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True)
-class WorkingTime:
-    """When at least one worker was at work: merged spans, seconds since 1970."""
-
-    spans: Sequence[tuple[float, float]]
-
-    def at(self, moment: float) -> float:
-        """Seconds of work before a moment; pauses between two runs do not count."""
-        index = bisect.bisect_right(self.spans, (moment, float("inf")))
-        return sum(min(end, moment) - start for start, end in self.spans[:index])
-
-
 @patient
 def attempts(storage: Storage, study: StoredStudy) -> list[AttemptView]:
     """Every attempt that has ended and became a trial, in the order in which they ended."""
@@ -95,7 +83,7 @@ def attempts(storage: Storage, study: StoredStudy) -> list[AttemptView]:
     query = (
         select(*columns)
         .where(a.c.study_uid == study.uid, a.c.ended_at.is_not(None), a.c.trial.is_not(None))
-        .order_by(a.c.ended_at, a.c.trial)
+        .order_by(a.c.worked_seconds, a.c.ended_at, a.c.trial)
     )
     with storage.read() as connection:
         rows = connection.execute(query).mappings().all()
@@ -107,21 +95,21 @@ def records(storage: Storage, study: StoredStudy, below: float = float("inf")) -
     """The trials that were the best when they ended, oldest first; only those `below` a loss."""
     a = tables.attempts
     query = (
-        select(a.c.trial, a.c.dev_loss, a.c.ended_at)
+        select(a.c.trial, a.c.dev_loss, a.c.worked_seconds)
         .where(
             a.c.study_uid == study.uid,
             a.c.outcome == "complete",
             a.c.ended_at.is_not(None),
             a.c.dev_loss < below,
         )
-        .order_by(a.c.ended_at, a.c.trial)
+        .order_by(a.c.worked_seconds, a.c.ended_at, a.c.trial)
     )
     with storage.read() as connection:
         rows = connection.execute(query).all()
     found: list[RecordView] = []
     for row in rows:
         if not found or row.dev_loss < found[-1].dev_loss:
-            found.append(RecordView(row.trial, row.dev_loss, row.ended_at))
+            found.append(RecordView(row.trial, row.dev_loss, row.worked_seconds or 0.0))
     return found
 
 
@@ -136,7 +124,7 @@ def workers(storage: Storage, study: StoredStudy) -> list[WorkerView]:
         .where(
             w.c.study_uid == study.uid,
             w.c.ended_at.is_(None),
-            w.c.seen_at > storage.now() - tables.LEASE_SECONDS,
+            storage.lately(w.c.seen_at),
         )
         .order_by(w.c.started_at, w.c.id)
     )
@@ -159,27 +147,6 @@ def _last_reports(connection: Any, study: StoredStudy) -> dict[int, tuple[int, f
         .order_by(i.c.step)
     )
     return {number: (step, loss) for number, step, loss in connection.execute(query)}
-
-
-@patient
-def working_time(storage: Storage, study: StoredStudy) -> WorkingTime:
-    """When workers were at work on a study."""
-    w = tables.workers
-    query = (
-        select(w.c.started_at, w.c.seen_at, w.c.ended_at)
-        .where(w.c.study_uid == study.uid)
-        .order_by(w.c.started_at)
-    )
-    with storage.read() as connection:
-        rows = connection.execute(query).all()
-    spans: list[tuple[float, float]] = []
-    for started, seen, ended in rows:
-        end = ended if ended is not None else seen
-        if spans and started <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
-        else:
-            spans.append((started, end))
-    return WorkingTime(spans)
 
 
 @patient
@@ -230,4 +197,5 @@ def attempt(storage: Storage, study: StoredStudy, trial: int) -> AttemptView | N
 
 
 def _view(row: dict[str, Any]) -> AttemptView:
-    return AttemptView(**row | {"curve": row["curve"] or (), "config": row["config"] or {}})
+    empty = {"curve": (), "config": {}, "worked_seconds": 0.0}
+    return AttemptView(**row | {name: row[name] or value for name, value in empty.items()})

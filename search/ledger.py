@@ -17,11 +17,11 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
-from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from search import tables, trial_rows
+from search import tables, trial_rows, working_time
 from search.budget import Standing, locked_flags
 from search.errors import NotFound, TrialLost
 from search.job import Launch
@@ -60,6 +60,7 @@ def _register(storage: Storage, study: StoredStudy, worker_id: str, launch: Laun
     now = storage.now()
     # IntegrityError: done already, by a try whose answer was lost
     with contextlib.suppress(IntegrityError), storage.write() as connection:
+        working_time.begin(storage, connection, study.uid, worker_id)
         connection.execute(
             tables.workers.insert().values(
                 id=worker_id,
@@ -95,12 +96,17 @@ def beat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
 def end_worker(storage: Storage, worker_id: str, cause: str | None = None) -> None:
     """The worker leaves, or is known to be gone and why; what it still holds is lost."""
     workers = tables.workers
+    is_at_work = (workers.c.id == worker_id) & workers.c.ended_at.is_(None)
     with storage.write() as connection:
+        study_uid = connection.execute(select(workers.c.study_uid).where(is_at_work)).scalar()
+        if study_uid is not None:
+            working_time.add(storage, connection, study_uid, worker_id)
         connection.execute(
             update(workers)
             .where(workers.c.id == worker_id, workers.c.end_cause.is_(None))
             .values(ended_at=_ended_by_now(storage), end_cause=cause)
         )
+    working_time.end(worker_id)
 
 
 @patient
@@ -266,7 +272,11 @@ def finish(
         connection.execute(
             update(tables.attempts)
             .where(tables.attempts.c.id == attempt_id)
-            .values(ended_at=storage.now(), **values)
+            .values(
+                ended_at=storage.now(),
+                worked_seconds=working_time.elapsed_seconds(storage, connection, study.uid),
+                **values,
+            )
         )
 
 
@@ -443,14 +453,15 @@ def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list
                 workers.c.launcher_pid,
                 or_(workers.c.id.is_(None), workers.c.end_cause.is_not(None)).label("gone"),
                 workers.c.ended_at.is_not(None).label("ended"),
-                (workers.c.seen_at < storage.now() - tables.LEASE_SECONDS).label("expired"),
+                not_(storage.lately(workers.c.seen_at)).label("expired"),
             )
             .select_from(slots)
             .join(attempts, attempts.c.id == slots.c.attempt_id)
             .join(workers, attempts.c.worker_id == workers.c.id, isouter=True)
             .where(slots.c.study_uid == study.uid, slots.c.state == "claimed")
         ).all()
-    watchful = storage.lookout.look(tables.LEASE_SECONDS)
+        now = connection.execute(select(storage.now())).scalar_one()
+    watchful = storage.lookout.look(tables.LEASE_SECONDS, now)
     return [row for row in rows if row.gone or _is_lost(storage, row, watchful)]
 
 
@@ -481,7 +492,7 @@ def _evict(storage: Storage, worker_id: str) -> bool:
             .where(
                 workers.c.id == worker_id,
                 workers.c.ended_at.is_(None),
-                workers.c.seen_at < storage.now() - tables.LEASE_SECONDS,
+                not_(storage.lately(workers.c.seen_at)),
             )
             .values(ended_at=storage.now(), end_cause=EXPIRED)
         )

@@ -6,8 +6,10 @@ not. Optuna's tables are migrated by Optuna's own tool.
 """
 
 import logging
+import math
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -133,6 +135,47 @@ def times_in_utc(connection: Connection) -> None:
     )
 
 
+def working_time(connection: Connection) -> None:
+    """Version 9: the working time of a study is added up by its workers' own clocks.
+
+    Up to now it was the union of the times, by the wall clock, from which to which they were seen.
+    """
+    for what in (
+        "studies ADD COLUMN worked_seconds FLOAT NOT NULL DEFAULT 0",
+        "studies ADD COLUMN worked_until FLOAT",
+        "attempts ADD COLUMN worked_seconds FLOAT",
+    ):
+        connection.execute(text(f"ALTER TABLE makemore_{what}"))
+    spans = defaultdict[str, list[tuple[float, float]]](list)
+    for uid, start, end in connection.execute(
+        text(
+            "SELECT study_uid, started_at, coalesce(ended_at, seen_at) FROM makemore_workers"
+            " ORDER BY started_at"
+        )
+    ).all():
+        until = spans[uid][-1][1] if spans[uid] else start
+        spans[uid].append((max(start, until), max(end, until)))
+    for uid, own in spans.items():
+        connection.execute(
+            text("UPDATE makemore_studies SET worked_seconds = :seconds WHERE uid = :uid"),
+            {"uid": uid, "seconds": worked_before(own, math.inf)},
+        )
+    ended = text("SELECT id, study_uid, ended_at FROM makemore_attempts WHERE ended_at IS NOT NULL")
+    rows = [
+        {"id": number, "seconds": worked_before(spans[uid], ended_at)}
+        for number, uid, ended_at in connection.execute(ended).all()
+    ]
+    if rows:
+        connection.execute(
+            text("UPDATE makemore_attempts SET worked_seconds = :seconds WHERE id = :id"), rows
+        )
+
+
+def worked_before(spans: Sequence[tuple[float, float]], moment: float) -> float:
+    """Seconds up to a moment that lie within spans, which do not overlap."""
+    return sum(max(0.0, min(end, moment) - start) for start, end in spans)
+
+
 def in_utc(stored: datetime | None, known: float | None) -> datetime | None:
     """A stored local time in UTC; `known` is roughly the same moment, in seconds since 1970."""
     if stored is None:
@@ -187,6 +230,7 @@ MIGRATIONS: Sequence[Migration] = (
     _services,
     times_in_utc,
     _causes_of_losses,
+    working_time,
 )
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 

@@ -49,17 +49,28 @@ class Lookout:
     """Whether this process has watched a storage closely enough to call a lease expired.
 
     A lease also runs out when nobody could renew it: the database was locked, the disk full, the
-    host asleep. Whoever finds such a gap behind it first gives the others time to renew theirs.
+    host asleep; and when the clock that leases are read from jumped. Whoever finds such a gap
+    behind it first gives the others time to renew theirs.
     """
 
     def __init__(self) -> None:
         self._looked = time.time()
         self._gap_ended = float("-inf")
+        self._clock_ahead: float | None = None
 
-    def look(self, lease_seconds: float) -> bool:
+    def look(self, lease_seconds: float, database_clock: float | None = None) -> bool:
         """Called at each look; says whether an expired lease is to be believed."""
         now = time.time()
-        if not 0 <= now - self._looked <= lease_seconds / 3:
+        is_late = not 0 <= now - self._looked <= lease_seconds / 3
+        if is_late or self._has_jumped(lease_seconds, database_clock):
             self._gap_ended = now
         self._looked = now
         return now - self._gap_ended >= lease_seconds / 2
+
+    def _has_jumped(self, lease_seconds: float, database_clock: float | None) -> bool:
+        """Whether the database's clock, which may be another host's, was set meanwhile."""
+        if database_clock is None:
+            return False
+        ahead, before = database_clock - time.monotonic(), self._clock_ahead
+        self._clock_ahead = ahead
+        return before is not None and abs(ahead - before) > lease_seconds / 3

@@ -102,7 +102,7 @@ class Progress:
     def _look(self, last: bool) -> None:
         view = results.status(self._storage, self._study)
         if view.best and min(_searched_losses(view.best)) < self._best:
-            self._tell_records(view.elapsed_seconds)
+            self._tell_records()
         if not self._is_live:
             self._tell_counts(view, last)
         elif not last:
@@ -112,13 +112,13 @@ class Progress:
             )
             self._live.update(drawn, refresh=True)
 
-    def _tell_records(self, elapsed: float) -> None:
+    def _tell_records(self) -> None:
         """A line for each trial that was the best when it ended, also for those between looks."""
         for record in history.records(self._storage, self._study, self._best):
             self._best = record.dev_loss
             config = results.recorded_attempt(self._storage, self._study, record.trial).config
             self._console.print(
-                f"{told_seconds(elapsed):>6}  best dev loss {record.dev_loss:.4f}  "
+                f"{told_seconds(record.worked_seconds):>6}  best dev loss {record.dev_loss:.4f}  "
                 f"trial {record.trial}  {told_config(config)}",
                 highlight=False,
             )

@@ -429,7 +429,7 @@ def _workers(storage: Storage, connection: Connection, study: StoredStudy) -> in
         select(w.c.host, w.c.pid).where(
             w.c.study_uid == study.uid,
             w.c.ended_at.is_(None),
-            w.c.seen_at > storage.now() - tables.LEASE_SECONDS,
+            storage.lately(w.c.seen_at),
         )
     )
     return sum(not is_dead(row.host, row.pid) for row in rows)

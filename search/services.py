@@ -75,18 +75,19 @@ def is_served(storage: Storage, connection: Connection) -> bool:
     One that is at a long trial is seen as a worker of that study.
     """
     services, workers = tables.services, tables.workers
-    lately = storage.now() - tables.LEASE_SECONDS
     at_work = (
         select(workers.c.id)
         .where(
             workers.c.host == services.c.host,
             workers.c.pid == services.c.pid,
             workers.c.ended_at.is_(None),
-            workers.c.seen_at > lately,
+            storage.lately(workers.c.seen_at),
         )
         .exists()
     )
     rows = connection.execute(
-        select(services.c.host, services.c.pid).where(or_(services.c.seen_at > lately, at_work))
+        select(services.c.host, services.c.pid).where(
+            or_(storage.lately(services.c.seen_at), at_work)
+        )
     )
     return any(not is_dead(row.host, row.pid) for row in rows)

@@ -126,6 +126,14 @@ class Storage:
             return (func.julianday("now", type_=Float) - 2440587.5) * 86400.0
         return cast(extract("epoch", func.clock_timestamp()), Float)
 
+    def lately(self, seen_at: ColumnElement[float]) -> ColumnElement[bool]:
+        """Whether a process gave a sign of life within the time of a lease.
+
+        One from the future is none: the clock was set back since.
+        """
+        ago = self.now() - seen_at
+        return ago.between(-tables.LEASE_SECONDS, tables.LEASE_SECONDS)
+
     def refuse_writes(self) -> None:
         """From now on the database itself refuses to be written over this storage's connections.
 

@@ -262,7 +262,7 @@ def has_workers(storage: Storage, study: StoredStudy) -> bool:
             select(workers.c.host, workers.c.pid).where(
                 workers.c.study_uid == study.uid,
                 workers.c.ended_at.is_(None),
-                workers.c.seen_at > storage.now() - tables.LEASE_SECONDS,
+                storage.lately(workers.c.seen_at),
             )
         ).all()
     return any(not is_dead(row.host, row.pid) for row in rows)

@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -69,6 +69,8 @@ studies = Table(
     Column("created_at", Float, nullable=False),
     Column("stop_requested_at", Float),  # its workers must leave; `run` and `submit` lift it
     Column("closed_at", Float),  # the test split was opened
+    Column("worked_seconds", Float, nullable=False, server_default="0"),  # see `working_time`
+    Column("worked_until", Float),  # the moment up to which that goes
     Column("moved_to", Text),  # the storage that it goes on in, without a password
 )
 
@@ -125,6 +127,7 @@ attempts = Table(
     Column("final_dev_loss", Float),
     Column("train_loss", Float),
     Column("seconds", Float),  # the training loop and its evaluations
+    Column("worked_seconds", Float),  # of its study, by everybody, when this attempt ended
     Column("examples", BigInteger),
     Column("parameters", Integer),
     Column("curve", JSON),  # [[examples, dev_loss, train_seconds, train_loss], ...]

@@ -11,7 +11,7 @@ from html import escape
 from makemore_core.config import TrialConfig
 from makemore_core.schedule import learning_rate_at
 from search.baselines import Baselines
-from search.history import AttemptView, WorkingTime
+from search.history import AttemptView
 from search.illustration.plain_model import PlainModel, plane
 from search.reporting.plot_pieces import (
     ACCENT,
@@ -34,13 +34,13 @@ from search.reporting.plot_pieces import (
 MOST_CURVES = 150
 
 
-def history(attempts: Sequence[AttemptView], work: WorkingTime, others: Baselines) -> Figure:
+def history(attempts: Sequence[AttemptView], others: Baselines) -> Figure:
     """Dev loss against trials and against working time, with the best so far; dots are thinned."""
     finished = [a for a in attempts if a.dev_loss is not None and a.outcome != "failed"]
     by_trial = sorted(finished, key=lambda a: a.trial)
     panels = (
         ("", by_trial, [float(a.trial) for a in by_trial]),
-        ("2", finished, [work.at(a.ended_at) for a in finished]),
+        ("2", finished, [a.worked_seconds for a in finished]),
     )
     data = [trace for axis, rows, xs in panels for trace in _history_panel(axis, rows, xs)]
     low, high = focus([a.dev_loss for a in finished if a.dev_loss], others)

@@ -91,7 +91,7 @@ def figures(facts: Facts, shares: dict[str, float], text: str) -> dict[str, Figu
     """Every figure that the text has a place for."""
     attempts, search, won = facts.attempts, facts.study.spec.search, facts.winner
     drawn: dict[str, Callable[[], Figure | None]] = {
-        "history": lambda: plots.history(attempts, facts.work, facts.others),
+        "history": lambda: plots.history(attempts, facts.others),
         "curves": lambda: plots.learning_curves(attempts, won.trial if won else None),
         "effort": lambda: plots.effort(attempts),
         "importances": lambda: plots.importances(shares),

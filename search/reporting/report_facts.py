@@ -11,7 +11,7 @@ from makemore_core.errors import CheckpointError
 from search import confirmations, history, results, space, winner
 from search.baselines import Baselines, baselines
 from search.confirmations import Candidate
-from search.history import AttemptView, OpeningView, WorkingTime
+from search.history import AttemptView, OpeningView
 from search.illustration import plain_model
 from search.illustration.plain_model import PlainModel
 from search.paths import DataDir
@@ -32,7 +32,6 @@ class Facts:
     study: StoredStudy
     status: StatusView
     attempts: Sequence[AttemptView]
-    work: WorkingTime
     others: Baselines
     confirmed: Sequence[Candidate]
     winner: AttemptView | None
@@ -60,7 +59,6 @@ def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
         study=study,
         status=status,
         attempts=attempts,
-        work=history.working_time(storage, study),
         others=baselines(storage, study, data_dir),
         confirmed=confirmed,
         winner=won,

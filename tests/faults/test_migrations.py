@@ -24,10 +24,11 @@ from sqlalchemy import (
     update,
 )
 
-from search import migrations, tables
+from search import history, migrations, tables, working_time
 from search.errors import StorageUnusable
 from search.migrations import migrate
 from search.storage import create_storage, open_storage
+from search.study import by_uid
 
 OPENERS = """
 import os, sys
@@ -72,11 +73,12 @@ def made_old(url: str) -> Iterator[Engine]:
         connection.execute(text("DROP TABLE makemore_services"))
         connection.execute(text("DROP TABLE makemore_ensembles"))
         connection.execute(text("DROP TABLE makemore_corpora"))
-        for column in ("artifacts", "moved_to"):
+        for column in ("artifacts", "moved_to", "worked_seconds", "worked_until"):
             connection.execute(text(f"ALTER TABLE makemore_studies DROP COLUMN {column}"))
         for table, columns in CAUSES.items():
             for column in columns:
                 connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        connection.execute(text("ALTER TABLE makemore_attempts DROP COLUMN worked_seconds"))
         connection.execute(update(tables.schema).values(version=1))
     yield engine
     engine.dispose()
@@ -307,3 +309,39 @@ ROWS: dict[str, dict[str, Any]] = {
     },
 }
 """A trial under way, begun in the second of the two hours that New York's clocks showed twice."""
+
+
+# Version 9: working time
+
+
+def test_the_working_time_of_older_databases_stays(in_new_york: str) -> None:
+    """It is the union of the times at which workers were seen; each attempt that ended has its
+    place in it."""
+    with contextlib.closing(sqlite3.connect(in_new_york.removeprefix("sqlite:///"))) as connection:
+        [(uid, start, end)] = connection.execute(
+            "SELECT study_uid, started_at, ended_at FROM makemore_workers"
+        ).fetchall()
+        connection.executemany(
+            "INSERT INTO makemore_workers VALUES (?, ?, 'host', 1, ?, ?, ?)",
+            [
+                ("overlaps", uid, start - 50.0, end - 0.01, start + 0.01),
+                ("within", uid, start - 40.0, start - 30.0, start - 30.0),
+                ("killed", uid, start - 500.0, start - 400.0, None),
+            ],
+        )
+        connection.commit()
+    storage = open_storage(in_new_york)
+    with storage.read() as connection:
+        seconds = working_time.elapsed_seconds(storage, connection, uid)
+    assert 150.0 + (end - start) == pytest.approx(seconds, abs=1e-4)
+    ended = [each.worked_seconds for each in history.attempts(storage, by_uid(storage, uid))]
+    assert sorted(ended) == ended and 150.0 < ended[0] <= ended[-1] <= seconds
+    storage.close()
+
+
+def test_spans_that_do_not_overlap_add_up() -> None:
+    """Two runs with a pause between them count as their own lengths."""
+    spans = [(0.0, 10.0), (100.0, 110.0)]
+    moments = (0.0, 5.0, 10.0, 60.0, 105.0, 999.0)
+    counted = [migrations.worked_before(spans, moment) for moment in moments]
+    assert [0.0, 5.0, 10.0, 10.0, 15.0, 20.0] == counted

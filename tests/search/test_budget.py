@@ -2,18 +2,13 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from bed import Bed, ended, run_python
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
 from search import budget, ledger, study, tables
 from search.budget import Claim, Standing
-from search.storage import Storage
 from search.study import StoredStudy
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
@@ -149,48 +144,14 @@ def test_a_target_that_is_met_ends_the_study(bed: Bed) -> None:
 def test_a_timeout_counts_working_time_over_all_resumes(bed: Bed) -> None:
     """Working time of workers that have gone counts; a longer timeout goes on."""
     stored = bed.create(budget={"trials": 9, "timeout": 60})
-    _set_workers(bed.storage, stored, [(-1000, -930)])
+    with bed.storage.write() as connection:
+        connection.execute(update(tables.studies).values(worked_seconds=70.0))
     worker = ledger.register_worker(bed.storage, stored)
     assert Standing.DONE is budget.claim(bed.storage, stored, worker, COLUMNS)
     longer = bed.create(budget={"trials": 9, "timeout": 3_670})
     remaining = claim(bed, longer, worker).remaining_seconds
     assert remaining is not None
     assert 3_000 < remaining <= 3_600
-
-
-def _set_workers(
-    storage: Storage, stored: StoredStudy, spans: Sequence[tuple[float, float]]
-) -> None:
-    """Makes these the workers that the study has had; times in seconds from now."""
-    with storage.write() as connection:
-        now = connection.execute(select(storage.now())).scalar_one()
-        connection.execute(tables.workers.delete())
-        for index, (start, end) in enumerate(spans):
-            connection.execute(
-                tables.workers.insert().values(
-                    id=f"worker {index}",
-                    study_uid=stored.uid,
-                    host="elsewhere",
-                    pid=1,
-                    started_at=now + start,
-                    seen_at=now + end,
-                    ended_at=now + end,
-                )
-            )
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=8))
-def test_time_during_which_several_work_counts_once(
-    finished: Bed, spans: list[tuple[int, int]]
-) -> None:
-    """Working time is the length of the union of the workers' times."""
-    storage = finished.storage
-    stored = study.resolve(storage, "tiny")
-    _set_workers(storage, stored, [(start - 5e3, start + length - 5e3) for start, length in spans])
-    covered = {moment for start, length in spans for moment in range(start, start + length)}
-    with storage.read() as connection:
-        elapsed = budget.elapsed_seconds(storage, connection, stored.uid)
-    assert pytest.approx(len(covered), abs=1e-3) == elapsed
 
 
 def test_stopped_closed_and_deleted_studies_give_nothing(bed: Bed) -> None:

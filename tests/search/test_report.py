@@ -14,7 +14,7 @@ from bed import Bed
 
 from makemore_core import checkpoint
 from makemore_core.errors import CheckpointError
-from search import history, results, study, study_file
+from search import results, study, study_file
 from search.illustration import pictures, plain_model
 from search.reporting import report, report_facts
 from search.reporting.plot_pieces import focus, thin
@@ -135,12 +135,6 @@ def test_importances_add_up_to_one(bed: Bed) -> None:
     bed.work(bed.create(budget={"trials": 16}, pruner={"kind": "none"}))
     shares = report_facts.importances(facts(bed))
     assert 1.0 == pytest.approx(sum(shares.values()))
-
-
-def test_working_time_leaves_pauses_out() -> None:
-    """Two runs with a pause between them count as their own lengths."""
-    work = history.WorkingTime([(0.0, 10.0), (100.0, 110.0)])
-    assert [0.0, 5.0, 10.0, 10.0, 15.0, 20.0] == [work.at(t) for t in (0, 5, 10, 60, 105, 999)]
 
 
 def test_thinning_keeps_the_ends() -> None:
