@@ -30,7 +30,7 @@ def split_loss(
     nats = pair_nats(model, counted)  # (P,)
     unseen = 0 if unseen_count is None else int(unseen_count.sum())
     return SplitLoss(
-        all=float(nats @ counted.count) / counted.examples,
+        all=float(nats @ counted.count) / counted.examples + 0.0,  # no loss of -0.0
         unseen=float(nats @ unseen_count) / unseen if unseen and unseen_count is not None else None,
     )
 

@@ -43,12 +43,15 @@ class Mixture:
 
 
 def perplexity(loss: float) -> float:
-    """exp of a loss in nats: the geometric mean of 1 / probability.
+    """exp of a loss in nats: the geometric mean of 1 / probability; infinite beyond floats.
 
     >>> round(perplexity(math.log(27)), 6)
     27.0
     """
-    return math.exp(loss)
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 def mix(model: Model, ngram: NgramModel, data: Data, weight: float | None = None) -> Mixture:

@@ -16,8 +16,9 @@ from search import tables
 from search.storage import Storage, patient
 from search.study import StoredStudy
 
-Curve = Sequence[Sequence[float]]
-"""[examples, dev loss, training seconds, train loss] of each evaluation."""
+Curve = Sequence[Sequence[Any]]
+"""[examples, dev loss, training seconds, train loss] of each evaluation; a train loss that was not
+finite is None."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Words are what a split is a sample of, so a loss is resampled over them.
 """
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -22,7 +23,12 @@ def bootstrap(
     Args:
         nats: summed over each word, (W,); the difference of two models' for a paired interval.
         characters: predicted characters of each word, (W,).
+
+    Returns:
+        Its ends; both infinite where a word's nats are not finite.
     """
+    if not np.isfinite(nats).all():
+        return math.inf, math.inf
     rng = np.random.default_rng(seed)
     losses = []
     for _ in range(RESAMPLES // CHUNK):
@@ -42,10 +48,11 @@ def proportion(count: int, of: int) -> tuple[float, float]:
 
 
 def mean_over_seeds(losses: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % t-interval of a mean over seeds; None with a single seed, which has no spread."""
+    """The 95 % t-interval of a mean over seeds; None with a single seed, which has no spread, and
+    where a loss is not finite."""
     from scipy.special import stdtrit
 
-    if len(losses) < 2:
+    if len(losses) < 2 or not all(map(math.isfinite, losses)):
         return None
     half = float(stdtrit(len(losses) - 1, 0.975)) * statistics.stdev(losses) / len(losses) ** 0.5
     mean = statistics.mean(losses)

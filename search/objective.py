@@ -20,6 +20,7 @@ from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
 from search import budget, ledger, retention, space
 from search.budget import Claim, Standing
 from search.errors import FilesUnusable, SearchError, TrialEnded, TrialLost, TrialPruned
+from search.finite import finite
 from search.paths import DataDir
 from search.pruning import Pruner, resource_at
 from search.quick_trials import QuickStorage
@@ -290,7 +291,7 @@ def _measured(made: Attempt) -> dict[str, Any]:
         "seconds": made.curve[-1].seconds if made.curve else None,
         "examples": made.curve[-1].examples if made.curve else 0,
         "parameters": parameters_of(made.config, len(made.bench.data.vocabulary)),
-        "curve": [[e.examples, e.dev_loss, e.seconds, e.train_loss] for e in made.curve],
+        "curve": finite([[e.examples, e.dev_loss, e.seconds, e.train_loss] for e in made.curve]),
         "audited": made.audited,
     }
 
@@ -300,7 +301,7 @@ def _completed(made: Attempt, result: TrialResult) -> dict[str, Any]:
         "outcome": "complete",
         "reason": "patience" if result.stopped_early else None,
         "final_dev_loss": result.final_dev_loss,
-        "train_loss": result.train_loss,
+        "train_loss": finite(result.train_loss),
         "seconds": result.train_seconds,
         "examples": result.examples,
         "checkpoint_sha256": _keep_checkpoint(made, result),

@@ -20,6 +20,8 @@ from search.study_file import StudySpec
 
 PROBES = 8
 PROBE_STEPS = 20
+SAFE_LEARNING_RATE = 0.01
+"""A step takes as long at any rate, and a probe must not diverge."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,13 @@ def _seconds_of_full_trial(config: TrialConfig, data: Data, threads: int) -> flo
     data.at_block_size(config.block_size)
     short, longer = (
         train(
-            replace(config, examples=steps * config.batch_size, evaluations=1, schedule="constant"),
+            replace(
+                config,
+                examples=steps * config.batch_size,
+                evaluations=1,
+                schedule="constant",
+                learning_rate=min(config.learning_rate, SAFE_LEARNING_RATE),
+            ),
             data,
             0,
             threads=threads,

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from makemore_core.printable import printable
 from search.errors import BadInput, SearchError
+from search.finite import finite
 from search.paths import DataDir
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Session:
         Raises:
             SearchError: it could not be written.
         """
-        shown = json.dumps(document, indent=1, allow_nan=False) if self.json else text
+        shown = json.dumps(finite(document), indent=1, allow_nan=False) if self.json else text
         try:
             print(shown, file=self._output, flush=True)
         except BrokenPipeError:  # whoever read it has left, as `head` does

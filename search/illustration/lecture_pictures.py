@@ -10,12 +10,14 @@ from makemore_core.capacity import CapacityPoint
 from makemore_core.lr_range import VALLEY, LrRange
 from makemore_core.model import Model
 from makemore_core.trainer import TrialResult
+from search.finite import LOWEST_DRAWN
 from search.illustration import pictures
 from search.illustration.plain_model import PlainModel
 from search.illustration.svg import (
     BOTTOM,
     HEIGHT,
     LEFT,
+    MOST,
     RIGHT,
     TOP,
     WIDTH,
@@ -61,6 +63,7 @@ def lr_range(found: LrRange) -> str:
 def batch_losses(losses: Floats, *, log10: bool = False, window: int = 1_000) -> str:
     """The loss of each step (its decimal logarithm if `log10`), with running means over `window`
     (lecture part 2, 1:07:16; its means: part 3)."""
+    losses = np.maximum(losses, LOWEST_DRAWN)
     shown = np.log10(losses) if log10 else losses
     means = running_mean(losses, window)
     thin = -(-len(shown) // MOST_POINTS)
@@ -119,5 +122,7 @@ def _points(xs: Floats, ys: Floats) -> list[tuple[float, float]]:
 
 
 def _padded(values: Floats) -> tuple[float, float]:
+    values = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
+    values = np.clip(values, -MOST, MOST)
     pad = 0.05 * float(np.ptp(values)) or 0.1
     return float(values.min()) - pad, float(values.max()) + pad

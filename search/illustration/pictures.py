@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from makemore_core.config import TrialConfig
+from makemore_core.printable import printable
 from makemore_core.schedule import learning_rate_at
+from search.finite import LOWEST_DRAWN, is_finite
 from search.history import Curve
 from search.illustration.plain_model import PlainModel, plane
 from search.illustration.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, document, text
@@ -11,16 +13,20 @@ from search.illustration.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, do
 SCHEDULE_POINTS = 201
 COLUMNS = 4
 
+MOST_LETTERS = 500
+"""Characters in a picture of an embedding; of larger alphabets some are drawn."""
+
 
 def learning_curve(name: str, curve: Curve) -> str:
     """Dev and train loss against the examples seen; the losses on a log scale."""
     dev = [(row[0], row[1]) for row in curve]
-    train = [(row[0], row[3]) for row in curve if len(row) > 3]
-    losses = [loss for _, loss in (*dev, *train)]
+    train = [(row[0], row[3]) for row in curve if len(row) > 3 and is_finite(row[3])]
+    losses = [max(loss, LOWEST_DRAWN) for _, loss in (*dev, *train)]
     pad = (max(losses) / min(losses)) ** 0.04 if max(losses) > min(losses) else 1.02
     chart = Chart.over((0, dev[-1][0]), (min(losses) / pad, max(losses) * pad), log=True)
     chart.axes("training examples seen")
-    chart.line(train, "b")
+    if train:
+        chart.line(train, "b")
     chart.line(dev, "a")
     best = min(dev, key=lambda point: point[1])
     x, y = chart.x(best[0]), chart.y(best[1])
@@ -43,11 +49,13 @@ def embedding(name: str, model: PlainModel) -> str:
     x = Scale(float(low_x), float(high_x), 40, WIDTH - 40)
     y = Scale(float(low_y), float(high_y), HEIGHT - 30, 84)
     vowels = set("aeiouy")
+    every = -(-len(points) // MOST_LETTERS)
     body = [
         text(x(float(px)), y(float(py)), character, f"letter {_colour(character, vowels)}")
-        for character, (px, py) in zip(model.vocabulary, points, strict=True)
+        for character, (px, py) in list(zip(model.vocabulary, points, strict=True))[::every]
     ]
-    return document(f"Embedding, {name}", f"{how}; vowels orange, '.' ends a word", body)
+    some = f"one in {every} of {len(points):,} characters; " if every > 1 else ""
+    return document(f"Embedding, {name}", f"{some}{how}; vowels orange, '.' ends a word", body)
 
 
 def _colour(character: str, vowels: set[str]) -> str:
@@ -86,4 +94,5 @@ def shortened(word: str, longest: int = 14) -> str:
     """A word that fits its column; an empty one is drawn as such."""
     if not word:
         return "(empty)"
+    word = printable(word)
     return word if len(word) <= longest else word[: longest - 1] + "…"

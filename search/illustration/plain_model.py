@@ -109,7 +109,7 @@ def plane(vectors: Floats) -> tuple[NDArray[np.float64], float]:
     Two-dimensional vectors are shown as they are; others by their first two principal components,
     signed so that the same vectors always give the same picture.
     """
-    centred = vectors.astype(np.float64)
+    centred = np.nan_to_num(vectors.astype(np.float64), posinf=1e30, neginf=-1e30)
     if centred.shape[1] <= 2:
         padded = np.zeros((len(centred), 2))
         padded[:, : centred.shape[1]] = centred

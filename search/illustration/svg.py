@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from makemore_core.printable import printable
+from search.finite import LOWEST_DRAWN
+
 STYLE = """
 .ground{fill:#fff}.ink{fill:#1c2330}.quiet{fill:#5b6678}.rule{stroke:#e3e7ee;stroke-width:1}
 .axis{stroke:#aab3c2;stroke-width:1}.a{stroke:#1f6feb;fill:none}.b{stroke:#d9730d;fill:none}
@@ -21,6 +24,11 @@ text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-seri
 .rule{stroke:#2a303b}.axis{stroke:#566173}.a{stroke:#6ea8ff}.b{stroke:#f2a154}.fa{fill:#6ea8ff}
 .fb{fill:#f2a154}}
 """
+LEAST, MOST = 1e-100, 1e100
+"""Numbers beyond these are drawn as these: their quotients are still finite."""
+
+MOST_TICKS = 9
+
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 66, 34, 54, 48
 
@@ -31,7 +39,7 @@ def document(title: str, subtitle: str, body: Iterable[str]) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
             f'width="{WIDTH}" height="{HEIGHT}" role="img">',
-            f"<title>{escape(title)}</title><style>{STYLE}</style>",
+            f"<title>{escape(printable(title))}</title><style>{STYLE}</style>",
             f'<rect class="ground" width="{WIDTH}" height="{HEIGHT}"/>',
             text(20, 27, title, "ink title"),
             text(20, 46, subtitle, "quiet"),
@@ -43,12 +51,16 @@ def document(title: str, subtitle: str, body: Iterable[str]) -> str:
 
 def text(x: float, y: float, words: str, kind: str) -> str:
     """Words at a place."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(printable(words))}</text>'
 
 
 @dataclass
 class Scale:
-    """Numbers to places along one axis; `log` spreads ratios evenly."""
+    """Numbers to places along one axis; `log` spreads ratios evenly.
+
+    Any ends make an axis, and any number has a place: what is infinite or too large lies at the far
+    end, what has no logarithm at LOWEST_DRAWN.
+    """
 
     low: float
     high: float
@@ -57,7 +69,9 @@ class Scale:
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not self.high > self.low:
+        self.low, self.high = self._bounded(self.low), self._bounded(self.high)
+        size = max(abs(self.low), abs(self.high), LEAST)
+        if not self.high - self.low > 1e-9 * size:
             self.low, self.high = _around(self.low)
 
     def __call__(self, value: float) -> float:
@@ -65,14 +79,20 @@ class Scale:
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
     def _bend(self, value: float) -> float:
-        return math.log(value) if self.log else value
+        return math.log(self._bounded(value)) if self.log else self._bounded(value)
+
+    def _bounded(self, value: float) -> float:
+        if math.isnan(value):
+            return MOST
+        return min(max(value, LOWEST_DRAWN if self.log else -MOST), MOST)
 
     def ticks(self, count: int = 5) -> list[float]:
         """Round numbers in the range; powers of ten where a log scale spans many."""
         if self.log and self.high / self.low >= 20:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
             if last > first:
-                return [10.0**power for power in range(first, last + 1)]
+                every = -(-(last - first + 1) // MOST_TICKS)
+                return [10.0**power for power in range(first, last + 1, every)]
         step = nice((self.high - self.low) / count)
         first = math.ceil(self.low / step - 1e-9)
         return [step * k for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
@@ -80,7 +100,7 @@ class Scale:
 
 def _around(value: float) -> tuple[float, float]:
     """A range about a single value."""
-    half = abs(value) / 10 or 1.0
+    half = abs(value) / 10 if abs(value) > LEAST else 1.0
     return value - half, value + half
 
 
@@ -96,6 +116,8 @@ def told(value: float) -> str:
     >>> told(1_500_000), told(20_000), told(0.003), told(2.25)
     ('1.5M', '20k', '0.003', '2.25')
     """
+    if abs(value) >= 1e12:
+        return f"{value:.3g}"
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.4g}{letter}"

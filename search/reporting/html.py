@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from makemore_core.printable import printable
+
 
 def text(value: Any) -> str:
     """Words as they are: no part of them is markup."""
-    return escape(str(value))
+    return escape(printable(str(value)))
 
 
 def paragraph(words: str, kind: str = "") -> str:
@@ -82,4 +84,5 @@ def listing(words: Iterable[str]) -> str:
 
 def block(source: str) -> str:
     """Code, as it is."""
-    return f"<pre><code>{text(source)}</code></pre>"
+    lines = "\n".join(map(text, source.split("\n")))
+    return f"<pre><code>{lines}</code></pre>"

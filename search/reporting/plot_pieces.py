@@ -4,10 +4,12 @@ Colours are names ("@accent"): the page replaces them by those of its light or d
 trace is drawn as SVG, which prints and needs no WebGL, so large studies are thinned.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from search.baselines import Baselines
+from search.finite import LOWEST_DRAWN, finite_of
 from search.history import AttemptView
 
 Figure = dict[str, Any]
@@ -15,6 +17,10 @@ Trace = dict[str, Any]
 T = TypeVar("T")
 
 MOST_POINTS = 2_000
+
+MOST = 1e200
+"""Larger losses are drawn as this: the ends of an axis must be numbers."""
+
 ACCENT, SECOND, QUIET, GOOD, BAD = "@accent", "@second", "@quiet", "@good", "@bad"
 
 
@@ -68,20 +74,23 @@ def dots(
 
 
 def path(
-    lines: Sequence[Sequence[tuple[float, float]]],
+    lines: Sequence[Sequence[tuple[float, float | None]]],
     name: str,
     line: Figure,
     *,
     opacity: float = 1.0,
     names: Sequence[str] = (),
 ) -> Trace:
-    """Several lines as one trace, with gaps between them."""
+    """Several lines as one trace, with gaps between them, and where a number is none."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     text: list[str] = []
     for points, told in zip(lines, names or [name] * len(lines), strict=True):
         xs += [*(x for x, _ in points), None]
-        ys += [*(round(y, 5) for _, y in points), None]
+        ys += [
+            *(None if y is None or not math.isfinite(y) else round(y, 5) for _, y in points),
+            None,
+        ]
         text += [told] * (len(points) + 1)
     trace: Trace = {
         "type": "scatter",
@@ -124,12 +133,21 @@ def focus(
     losses: Sequence[float], others: Baselines | None = None, share: float = 0.75
 ) -> tuple[float, float]:
     """The range of losses worth looking at: the best `share` of them, and every loss to beat."""
-    if not losses:
+    ordered = sorted(min(max(loss, -MOST), MOST) for loss in finite_of(losses))
+    if not ordered:
         return 1.0, 4.0
-    ordered = sorted(losses)
     wanted = (*(loss for _, loss in others.named), others.lecture) if others else ()
     known = [loss for loss in wanted if loss is not None]
     low = min([ordered[0], *known])
-    high = max([ordered[int(share * (len(ordered) - 1))], *known, low * 1.02])
-    pad = (high - low) * 0.06
+    high = max([ordered[int(share * (len(ordered) - 1))], *known, low + 0.02 * abs(low)])
+    pad = (high - low) * 0.06 or 0.01 * (abs(low) or 1.0)
     return low - pad, high + pad
+
+
+def focus_log(losses: Sequence[float], share: float) -> list[float]:
+    """As `focus`, the decimal logarithms of the range's ends, padded by a ratio."""
+    low, high = focus(losses, share=share)
+    lowest = max(min(finite_of(losses), default=low), LOWEST_DRAWN)
+    ends = math.log10(lowest), math.log10(max(high, 1.02 * lowest))
+    pad = 0.06 * (ends[1] - ends[0])
+    return [ends[0] - pad, ends[1] + pad]

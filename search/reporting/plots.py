@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from makemore_core.config import TrialConfig
+from makemore_core.printable import printable
 from makemore_core.schedule import learning_rate_at
 from search.baselines import Baselines
+from search.finite import finite_of
 from search.history import AttemptView
 from search.illustration.plain_model import PlainModel, plane
 from search.reporting.plot_pieces import (
@@ -26,6 +28,7 @@ from search.reporting.plot_pieces import (
     dots,
     figure,
     focus,
+    focus_log,
     legend,
     path,
     thin,
@@ -43,7 +46,7 @@ def history(attempts: Sequence[AttemptView], others: Baselines) -> Figure:
         ("2", finished, [a.worked_seconds for a in finished]),
     )
     data = [trace for axis, rows, xs in panels for trace in _history_panel(axis, rows, xs)]
-    low, high = focus([a.dev_loss for a in finished if a.dev_loss], others)
+    low, high = focus(finite_of(a.dev_loss for a in finished), others)
     lines = [
         *(each for name, loss in others.named for each in _level(loss, name, (low, high))),
         *_level(others.lecture, "the lecture's best", (low, high)),
@@ -71,8 +74,9 @@ def _history_panel(panel: str, rows: Sequence[AttemptView], xs: Sequence[float])
     best = math.inf
     steps: list[tuple[float, float]] = []
     for x, attempt in zip(xs, rows, strict=True):
-        if attempt.outcome == "complete" and attempt.dev_loss and attempt.dev_loss < best:
-            best = attempt.dev_loss
+        loss = attempt.dev_loss
+        if attempt.outcome == "complete" and loss is not None and loss < best:
+            best = loss
             steps.append((x, best))
     if steps:
         steps.append((max(xs), best))
@@ -85,7 +89,7 @@ def learning_curves(attempts: Sequence[AttemptView], winner: int | None) -> Figu
     groups = {
         outcome: sorted(
             (a for a in attempts if a.outcome == outcome and a.curve),
-            key=lambda a: a.dev_loss or math.inf,
+            key=lambda a: math.inf if a.dev_loss is None else a.dev_loss,
         )
         for outcome in ("pruned", "complete")
     }
@@ -107,10 +111,9 @@ def learning_curves(attempts: Sequence[AttemptView], winner: int | None) -> Figu
         points = [(row[0], row[1]) for row in won[0].curve]
         data.append(path([points], f"trial {winner}", {"color": GOOD, "width": 3}))
     losses = [row[1] for a in attempts for row in a.curve]
-    low, high = focus(losses, share=0.93)
     layout = {
         "xaxis": axis("training examples seen"),
-        "yaxis": axis("dev loss, log scale", type="log", range=[math.log10(low), math.log10(high)]),
+        "yaxis": axis("dev loss, log scale", type="log", range=focus_log(losses, share=0.93)),
         "legend": legend(),
     }
     return figure(data, layout, 420)
@@ -212,7 +215,7 @@ def embedding(model: PlainModel) -> Figure:
         "mode": "text",
         "x": points[:, 0].round(5).tolist(),
         "y": points[:, 1].round(5).tolist(),
-        "text": [f"<b>{escape(c)}</b>" for c in model.vocabulary],
+        "text": [f"<b>{escape(printable(c))}</b>" for c in model.vocabulary],
         "textfont": {
             "size": 18,
             "color": [

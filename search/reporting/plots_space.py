@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from search.finite import is_finite
 from search.history import AttemptView
 from search.reporting.plot_pieces import (
     ACCENT,
@@ -34,12 +35,12 @@ def parallel(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) ->
     """
     searched = {name: kind for name, kind in space.items() if distributed(kind)}
     complete = sorted(
-        (a for a in attempts if a.outcome == "complete" and a.dev_loss),
-        key=lambda a: a.dev_loss or math.inf,
+        (a for a in attempts if a.outcome == "complete" and is_finite(a.dev_loss)),
+        key=lambda a: a.dev_loss or 0.0,
     )
     shown = thin(complete, MOST_LINES)
     names = [*searched, "dev loss"]
-    bounds = (shown[0].dev_loss or 0.0, shown[-1].dev_loss or 1.0) if shown else (0.0, 1.0)
+    bounds = (shown[0].dev_loss or 0.0, shown[-1].dev_loss or 0.0) if shown else (0.0, 1.0)
     count = len(shown)
     tiers = (
         ("other complete trials", QUIET, 1.0, 0.5, shown[-(-count // 3) :]),
@@ -173,7 +174,7 @@ def distributed(kind: Dimension) -> bool:
 
 def share(value: float, low: float, high: float) -> float:
     """Where a value lies between two others, 0 to 1."""
-    return (value - low) / (high - low) if high > low else 0.5
+    return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
 
 
 def place(kind: Dimension, value: Any) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 from search import toml
 from search.errors import BadInput
+from search.finite import finite
 from search.paths import DataDir, file_name
 from search.reporting import plots, plots_space
 from search.reporting import report_sections as sections
@@ -117,7 +118,7 @@ def figures(facts: Facts, shares: dict[str, float], text: str) -> dict[str, Figu
 
 def in_script(document: Any) -> str:
     """JSON that no part of can end the script it stands in."""
-    whole = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    whole = json.dumps(finite(document), separators=(",", ":"), allow_nan=False)
     return whole.replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 

@@ -162,7 +162,7 @@ def findings(facts: Facts, shares: Mapping[str, float]) -> str:
 def _top(facts: Facts) -> str:
     complete = sorted(
         (a for a in facts.attempts if a.outcome == "complete" and a.dev_loss is not None),
-        key=lambda a: a.dev_loss or math.inf,
+        key=lambda a: math.inf if a.dev_loss is None else a.dev_loss,
     )[:TOP]
     names = [n for n, kind in facts.study.spec.search.items() if kind.distribution() is not None]
     header = ["trial", "dev loss", "unseen words", *(n.replace("_", " ") for n in names), "time"]
