@@ -132,13 +132,9 @@ def record(storage: Storage, study: StoredStudy, chosen: Ensemble, most: int) ->
     Raises:
         StudyClosed: the test split has been opened meanwhile, so the winner is settled.
     """
-    e, s = tables.ensembles, tables.studies
+    e = tables.ensembles
     with storage.write() as connection:
-        closed = connection.execute(
-            select(s.c.closed_at).where(s.c.uid == study.uid).with_for_update()
-        ).scalar_one()
-        if closed is not None:
-            raise confirm.settled(study)
+        confirm.refuse_settled(connection, study)
         connection.execute(delete(e).where(e.c.study_uid == study.uid))
         connection.execute(
             e.insert().values(
