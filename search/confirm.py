@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import Connection, select, update
-
 from search import confirmations, results, tables
 from search.confirmations import Candidate
 from search.errors import NotFound, StudyClosed
@@ -32,7 +30,7 @@ def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job
     """
     if study.closed:
         raise settled(study)
-    done = {each.key for each in confirmations.models(storage, study, pending=True)}
+    done = {each.key for each in confirmations.models(storage, study)}
     best = results.best_trials(storage, study, top)
     if not best:
         raise NotFound(f"study {study.name}: no complete trial to confirm; `run` it first")
@@ -113,36 +111,4 @@ def optimism(
 @patient
 def _record(storage: Storage, study: StoredStudy, done: Trained) -> None:
     with storage.write() as connection:
-        connection.execute(
-            tables.confirmations.insert().values(study_uid=study.uid, pending=True, **vars(done))
-        )
-
-
-@patient
-def settle(storage: Storage, study: StoredStudy, seeds: int) -> None:
-    """From now on the models of every trial that has been trained on all these seeds count.
-
-    Raises:
-        StudyClosed: the test split has been opened meanwhile, so the winner is settled.
-    """
-    trained: dict[int, set[int]] = {}
-    for each in confirmations.models(storage, study, pending=True):
-        trained.setdefault(each.trial, set()).add(each.seed_index)
-    whole = [trial for trial, indices in trained.items() if indices >= set(range(seeds))]
-    c = tables.confirmations
-    with storage.write() as connection:
-        refuse_settled(connection, study)
-        connection.execute(
-            update(c)
-            .where(c.c.study_uid == study.uid, c.c.trial.in_(whole), c.c.seed_index < seeds)
-            .values(pending=False)
-        )
-
-
-def refuse_settled(connection: Connection, study: StoredStudy) -> None:
-    """Raises StudyClosed if the test split has been opened; while this transaction lasts, it is
-    not."""
-    s = tables.studies
-    closed = select(s.c.closed_at).where(s.c.uid == study.uid).with_for_update()
-    if connection.execute(closed).scalar_one() is not None:
-        raise settled(study)
+        connection.execute(tables.confirmations.insert().values(study_uid=study.uid, **vars(done)))

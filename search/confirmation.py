@@ -74,7 +74,6 @@ def run(
                 f"{announced:.0f}s in all"
             )
             confirm.train_all(storage, study, data_dir, pool, jobs, partial(_tell, tell))
-    confirm.settle(storage, study, seeds)
     found = confirmations.candidates(storage, study)
     nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in found}
     rows = [_row(each, nats, found[0].trial, data) for each in found]

@@ -33,14 +33,9 @@ class Candidate:
 
 
 @patient
-def models(storage: Storage, study: StoredStudy, *, pending: bool = False) -> list[Trained]:
-    """Every confirmed model of a study, by trial and seed.
-
-    Args:
-        pending: also those of a `confirm` that has not come to its end.
-    """
+def models(storage: Storage, study: StoredStudy) -> list[Trained]:
+    """Every confirmed model of a study, by trial and seed."""
     c = tables.confirmations
-    counted = c.c.pending.is_not(True) | pending
     with storage.read() as connection:
         rows = connection.execute(
             select(
@@ -52,7 +47,7 @@ def models(storage: Storage, study: StoredStudy, *, pending: bool = False) -> li
                 c.c.seconds,
                 c.c.checkpoint_sha256,
             )
-            .where(c.c.study_uid == study.uid, counted)
+            .where(c.c.study_uid == study.uid)
             .order_by(c.c.trial, c.c.seed_index)
         ).all()
     return [Trained(*row) for row in rows]

@@ -53,12 +53,22 @@ def _line(*parts: tuple[str, str]) -> Text:
 
 def _bar(view: StatusView) -> Table:
     finished, of = view.budget["finished"], view.budget["trials"]
-    rate = finished / view.elapsed_seconds * 60 if view.elapsed_seconds else 0.0
+    rate = told_rate(finished, view.elapsed_seconds)
     left = "" if view.eta_seconds is None else f"  {told_left(view)}"
     grid = Table.grid(padding=(0, 1))
-    words = f"{finished}/{of} trials  {told_seconds(view.elapsed_seconds)}  {rate:.0f}/min{left}"
+    words = f"{finished}/{of} trials  {told_seconds(view.elapsed_seconds)}  {rate}{left}"
     grid.add_row(ProgressBar(of, min(finished, of), width=30), words)
     return grid
+
+
+def told_rate(finished: int, seconds: float) -> str:
+    """Trials by the minute; by the hour where that would be none.
+
+    >>> told_rate(40, 60), told_rate(1, 600), told_rate(0, 0)
+    ('40/min', '6/h', '0/min')
+    """
+    a_minute = finished / seconds * 60 if seconds else 0.0
+    return f"{a_minute * 60:.0f}/h" if 0 < a_minute < 1 else f"{a_minute:.0f}/min"
 
 
 def _best(view: StatusView) -> list[Text]:
@@ -79,12 +89,12 @@ def _workers(workers: Sequence[WorkerView], examples: int) -> Table:
         if worker.trial is None:
             grid.add_row(f"worker {number}{place}", Text("between trials", "dim"))
             continue
-        seen = worker.examples or 0
+        seen = worker.examples
         grid.add_row(
             f"worker {number}{place}",
             f"trial {worker.trial}",
-            ProgressBar(examples, seen, width=10),
-            f"{seen:,} examples",
+            ProgressBar(examples, seen or 0, width=10),
+            "not evaluated yet" if seen is None else f"{seen:,} examples",
             "" if worker.dev_loss is None else f"dev {worker.dev_loss:.4f}",
         )
     return grid
@@ -187,13 +197,21 @@ def failed(view: StatusView) -> bool:
     return told_barren(view) is not None and any(r not in AS_ASKED for r in view.pruned_for)
 
 
-def told_audit(view: StatusView) -> str:
-    """How often a pruned trial would have beaten what pruning let through."""
-    audit = view.audit
-    if audit is None or not audit.audited:
-        return "pruning: what it missed is not known: nothing was audited"
+def told_audit(view: StatusView) -> str | None:
+    """How often a pruned trial would have beaten what pruning let through; None where the pruner
+    stopped nothing."""
+    audit, stopped = view.audit, view.pruned_for.get("pruner", 0)
+    if not stopped and (audit is None or not audit.audited):
+        return None
+    unknown = (
+        f"pruning: it stopped {stopped} trial{'s' * (stopped != 1)}; what it missed is not known"
+    )
+    if audit is None:
+        return f"{unknown}: nothing was audited, as the study file has no `audit` under [pruner]"
+    if not audit.audited:
+        return f"{unknown}: nothing was audited so far"
     if audit.rate is None or audit.ci95 is None:
-        return "pruning: what it missed is not known: no trial that was let through is complete"
+        return f"{unknown}: no trial that was let through is complete"
     low, high = audit.ci95
     return (
         f"pruning: {audit.would_have_won} of {audit.audited} audited trials would have beaten the "

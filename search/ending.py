@@ -19,7 +19,9 @@ def describe_end(view: StatusView) -> str | None:
         else f"done: {finished} trials are finished, and its budget is {trials}",
         "timeout": f"done by its timeout of {format_duration(view.timeout or 0)}, {so_far}",
         "target": f"done: the best dev loss is at or below the target of {view.target}, {so_far}",
-        "stop": f"stopped by `stop`, {so_far}",
+        "stop": f"told to end by `stop`, {so_far}: its workers are leaving"
+        if view.workers
+        else f"stopped by `stop`, {so_far}",
         "test": f"closed by the opening of its test split, {so_far}",
         "moved": f"moved to another storage, {so_far}",
         "interrupted": f"interrupted, {so_far}: no worker is at work on it",
@@ -38,6 +40,8 @@ def _left(view: StatusView) -> str:
     parts = []
     if waiting and view.ended_by is not None:
         parts.append(f"{_counted(waiting, 'configuration')} waiting to be tried")
+    if view.trials["running"] and view.workers:
+        parts.append(f"{_counted(view.trials['running'], 'trial')} still under way")
     if aside:
         parts.append(f"{_counted(aside, 'configuration')} set aside after two errors")
     return "".join(f"; {part}" for part in parts)
@@ -51,12 +55,12 @@ def describe_way_on(
     Args:
         place: the options that lead to the same storage.
         file: the study's file, if it is known.
-        given: the other options that `run` was given, and needs again.
+        given: the other options that `run` was given, and needs again; "": one without a value.
     """
 
     def run(**changed: str) -> str:
         options = {**(given or {}), **{f"--{name}": value for name, value in changed.items()}}
-        words = [word for pair in options.items() for word in pair]
+        words = [word for pair in options.items() for word in pair if word]
         return command("run", file or NO_FILE, options=words, place=place)
 
     if view.state == "closed":

@@ -132,9 +132,13 @@ def record(storage: Storage, study: StoredStudy, chosen: Ensemble, most: int) ->
     Raises:
         StudyClosed: the test split has been opened meanwhile, so the winner is settled.
     """
-    e = tables.ensembles
+    e, s = tables.ensembles, tables.studies
     with storage.write() as connection:
-        confirm.refuse_settled(connection, study)
+        closed = connection.execute(
+            select(s.c.closed_at).where(s.c.uid == study.uid).with_for_update()
+        ).scalar_one()
+        if closed is not None:
+            raise confirm.settled(study)
         connection.execute(delete(e).where(e.c.study_uid == study.uid))
         connection.execute(
             e.insert().values(

@@ -222,11 +222,6 @@ def _causes_of_losses(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {added}"))
 
 
-def _pending_confirmations(connection: Connection) -> None:
-    """Version 10: what an interrupted `confirm` has trained so far names no winner."""
-    connection.execute(text("ALTER TABLE makemore_confirmations ADD COLUMN pending BOOLEAN"))
-
-
 MIGRATIONS: Sequence[Migration] = (
     _corpora_and_artifacts,
     _ensembles,
@@ -236,7 +231,6 @@ MIGRATIONS: Sequence[Migration] = (
     times_in_utc,
     _causes_of_losses,
     working_time,
-    _pending_confirmations,
 )
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 

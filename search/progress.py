@@ -28,7 +28,7 @@ SECONDS_BETWEEN_LINES = 5.0
 """Where there is no terminal; a line for each new best comes at once."""
 
 STOPS = "Ctrl-C: the trials under way are recorded as interrupted; the same command goes on"
-LEAVES = "Ctrl-C: ends this view; the study goes on"
+LEAVES = "Ctrl-C: ends this view, nothing else"
 
 
 class Progress:

@@ -276,7 +276,9 @@ def require_best(storage: Storage, study: StoredStudy) -> BestView:
     """As `best`; raises NotFound where no trial is complete yet."""
     found = best(storage, study)
     if found is None:
-        raise NotFound(f"study {study.name}: no complete trial yet; `run` it first")
+        raise NotFound(
+            f"study {study.name}: no complete trial yet; `run` it first, or look at its `status`"
+        )
     return found
 
 

@@ -194,7 +194,7 @@ def test(result: TestResult) -> str:
         f"{result.test_loss:.4f} "
         f"(95% interval over words {low:.4f} to {high:.4f}; {_unseen(result.test_loss_unseen)}), "
         f"dev loss {result.dev_loss:.4f} (too good: dev chose it)",
-        "opened now, for the first and only time"
+        "opened now, for this study for the first and only time"
         if result.first_time
         else f"recorded when the test split was opened: {result.evaluated_at}",
     ]

@@ -19,7 +19,7 @@ from makemore_core.config import (
     problem,
     problems,
 )
-from makemore_core.corpus import Corpus
+from makemore_core.corpus import BUILT_IN, Corpus
 from makemore_core.corpus_format import CorpusFormat
 from makemore_core.splits import split
 from search.errors import BadInput, StudyFileError
@@ -307,11 +307,11 @@ def _with_lines(error: StudyFileError, text: str) -> StudyFileError:
 
 def _missing_corpus(key: str, named: Any, path: Path) -> list[Mistake]:
     """A corpus that is neither built in nor a file, seen from a study file or from here."""
-    if not isinstance(named, str) or named in ("first-names", "names"):
+    if not isinstance(named, str) or named in BUILT_IN:
         return []
     if any((place / named).exists() for place in (path.parent.absolute(), Path.cwd())):
         return []
-    return [(key, f"no such file {named!r}, and not a built-in corpus (first-names, names)")]
+    return [(key, f"no such file {named!r}, and not a built-in corpus ({', '.join(BUILT_IN)})")]
 
 
 def _value(document: Mapping[str, Any], section: str, key: str) -> Any:

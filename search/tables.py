@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 9
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -164,7 +164,6 @@ confirmations = Table(
     Column("dev_loss_unseen", Float),
     Column("seconds", Float, nullable=False),
     Column("checkpoint_sha256", String(64), nullable=False),
-    Column("pending", Boolean),  # true until a `confirm` that wanted it has come to its end
 )
 
 ensembles = Table(

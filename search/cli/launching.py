@@ -74,9 +74,15 @@ def run(
         "--trials": trials,
         "--timeout": timeout,
         "--corpus": corpus,
+        "--column": layout.column,
+        "--separator": layout.separator,
+        "--count": layout.count,
+        "--drop-unusable": "" if layout.drop_unusable else None,
         "--seed": seed,
         "--device": None if device == "cpu" else device,
         "--ray": ray,
+        "--cpus-per-worker": cpus_per_worker,
+        "--gpus-per-worker": gpus_per_worker,
     }
     given = {name: str(value) for name, value in options.items() if value is not None}
     running.tell(session, course, file, given)

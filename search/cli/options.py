@@ -42,11 +42,15 @@ StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its file.")
 ]
 AnyStudyName = Annotated[str | None, typer.Argument(metavar="[STUDY]")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Default: cores divided by threads.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Default: the cores there are for it, by threads.")
+]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of each worker.")]
-Trials = Annotated[int | None, typer.Option(min=1, help="Replaces the file's number of trials.")]
+Trials = Annotated[
+    int | None, typer.Option(min=1, help="Finished trials in all; replaces the file's.")
+]
 Timeout = Annotated[
-    str | None, typer.Option(help="Replaces the file's timeout, such as 90s or 2m.")
+    str | None, typer.Option(help="Working time in all, such as 90s or 2m; replaces the file's.")
 ]
 CorpusName = Annotated[str | None, typer.Option("--corpus", help="Replaces the file's corpus.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Replaces the file's seed.")]

@@ -121,7 +121,7 @@ def answer_status(
     lines = [
         one_line(view),
         *told_against_counts(view, others),
-        told_audit(view) if view.audit is not None or view.trials["pruned"] else None,
+        told_audit(view),
         describe_end(view),
         barren or describe_way_on(view, same_place(session), file, given),
     ]

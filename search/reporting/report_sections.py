@@ -92,7 +92,7 @@ def told_standing(status: StatusView) -> str:
 
 def course(facts: Facts) -> str:
     """How the search went."""
-    shown = _shown(facts, MOST_CURVES)
+    shown, audit = _shown(facts, MOST_CURVES), told_audit(facts.status)
     return section(
         "course",
         "How the search went",
@@ -106,14 +106,14 @@ def course(facts: Facts) -> str:
         plot(
             "curves",
             "Dev loss of the trials against training examples seen",
-            "Learning curves, losses on a log scale. A pruned trial's curve ends where the pruner "
-            f"stopped it.{shown}",
+            "Learning curves, losses on a log scale. A pruned trial's curve ends where it was "
+            f"stopped.{shown}",
         ),
         plot(
             "effort",
             "Training time by state, and attempts that did not complete by reason",
-            "Where the training time went, and why attempts did not complete. "
-            f"About {told_audit(facts.status)}.",
+            "Where the training time went, and why attempts did not complete."
+            + (f" About {audit}." if audit else ""),
         ),
     )
 

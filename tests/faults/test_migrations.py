@@ -46,9 +46,8 @@ CAUSES = {
     "makemore_workers": ("launch_id", "launcher_host", "launcher_pid", "end_cause"),
     "makemore_attempts": ("inherited",),
     "makemore_slots": ("expirations",),
-    "makemore_confirmations": ("pending",),
 }
-"""What versions 8 and 10 added to tables that were there."""
+"""What version 8 added to tables that were there."""
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from search import ledger, objective, results, services, study, tables
-from search.display import counts, one_line
+from search.display import counts, one_line, told_audit
 from search.ending import describe_end, describe_way_on, enough_time, format_duration
 from search.errors import Interrupted
 from search.results import StatusView
@@ -191,3 +191,19 @@ def test_the_timeout_that_is_told_is_larger(trials: int, finished: int, elapsed:
 def test_durations_are_told_as_they_are_read(seconds: int) -> None:
     """A whole number of seconds comes back from its text."""
     assert seconds == parse_duration(format_duration(seconds))
+
+
+def test_pruning_is_told_only_where_the_pruner_stopped_something(finished: Bed) -> None:
+    """Trials that diverged say nothing about the pruner, and how to know more is told."""
+    view = view_of(finished, pruned_for={"diverged": 3})
+    assert told_audit(view) is None
+    told = told_audit(replace(view, pruned_for={"pruner": 1, "diverged": 3})) or ""
+    assert "it stopped 1 trial; what it missed is not known: nothing was audited" in told
+    assert "`audit` under [pruner]" in told
+
+
+def test_a_stop_that_its_workers_have_not_followed_yet(bed: Bed) -> None:
+    """Workers that are still there are told of, not passed over."""
+    ledger.register_worker(bed.storage, bed.create())
+    assert "its workers are leaving" in bed.cli("stop", "tiny").out
+    assert view_of(bed).eta_seconds is None

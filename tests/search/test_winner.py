@@ -18,9 +18,7 @@ from sqlalchemy import select, update
 
 from search import confirmations, results, retention, study, tables
 from search.baselines import Baselines
-from search.confirm import settle
 from search.display import display, farewell
-from search.errors import StudyClosed
 from search.illustration.artifacts import Illustrator
 from search.illustration.marks import write_marks
 from search.illustration.note import write_note
@@ -40,7 +38,7 @@ def searched(bed: Bed) -> list[SearchedView]:
     return results.best_trials(bed.storage, tiny(bed), 10)
 
 
-def confirm(bed: Bed, losses: Mapping[int, Sequence[float]], *, pending: bool = False) -> None:
+def confirm(bed: Bed, losses: Mapping[int, Sequence[float]]) -> None:
     """As if `confirm` had trained these trials on fresh seeds, with these dev losses; their models
     are those of other trials, so that they are told from the searched ones."""
     uid = tiny(bed).uid
@@ -61,7 +59,6 @@ def confirm(bed: Bed, losses: Mapping[int, Sequence[float]], *, pending: bool = 
                         dev_loss_unseen=loss,
                         seconds=1.0,
                         checkpoint_sha256=sha256(path),
-                        pending=pending,
                     )
                 )
 
@@ -142,32 +139,6 @@ def test_a_better_trial_since_is_told_and_does_not_win(finished: Bed) -> None:
     confirm(finished, {first.trial: [2.75, 2.75], third.trial: [2.0]})
     best = finished.json("best", "tiny")
     assert (third.trial, None) == (best["trial"], best["unconfirmed"])
-
-
-def test_an_interrupted_confirm_names_no_winner(finished: Bed) -> None:
-    """What it has trained so far counts nowhere, until a confirm has come to its end; then those do
-    that were trained on all of its seeds."""
-    first, second, third, *_ = (each.trial for each in searched(finished))
-    stored = tiny(finished)
-    confirm(finished, {second: [2.5, 2.5], third: [1.5]}, pending=True)
-    best = finished.json("best", "tiny")
-    assert (first, False) == (best["trial"], best["confirmed"])
-    settle(finished.storage, stored, seeds=2)
-    best = finished.json("best", "tiny")
-    assert (second, True, 2) == (best["trial"], best["confirmed"], best["seeds"])
-    settle(finished.storage, stored, seeds=1)
-    assert third == finished.json("best", "tiny")["trial"]
-
-
-def test_an_opening_settles_the_winner(finished: Bed) -> None:
-    """A confirm that is under way when the test split is opened changes nothing any more."""
-    first, second, *_ = (each.trial for each in searched(finished))
-    stored = tiny(finished)
-    confirm(finished, {second: [2.5, 2.5]}, pending=True)
-    assert first == finished.json("test", "tiny", "--yes")["trial"]
-    with pytest.raises(StudyClosed, match="settled"):
-        settle(finished.storage, stored, seeds=2)
-    assert first == finished.json("best", "tiny")["trial"]
 
 
 def test_what_was_confirmed_is_kept(finished: Bed) -> None:
