@@ -10,7 +10,7 @@ from makemore_core.corpus_format import CorpusFormat
 from makemore_core.printable import printable
 from search import results, study
 from search.cli.options import AS_FILE, AnyStudyName, Device, Threads
-from search.cli.steps import check_device, load_words, told_notes
+from search.cli.steps import beside, check_device, load_words, told_notes
 from search.errors import BadInput
 from search.session import Session
 from search.study_file import read_config
@@ -36,9 +36,11 @@ def train(
     from search import show
     from search.intervals import bootstrap
 
-    check_device(device)
-    section, config = read_config(file)
-    _refuse_unwritable(save)
+    section, config = beside(
+        lambda: read_config(file),
+        lambda: check_device(device),
+        lambda: _refuse_unwritable(save),
+    )
     words = load_words(session, section, layout)
     console = session.console
 

@@ -3,14 +3,14 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from makemore_core.corpus_format import CorpusFormat
 from search.cli.options import COMMON
-from search.errors import BadInput, Interrupted
+from search.errors import BadInput, Interrupted, together
 from search.job import Job
 from search.machine import usable_cpus
 from search.session import Session
@@ -23,6 +23,23 @@ if TYPE_CHECKING:
     from search.storage import Storage
     from search.study import StoredStudy
     from search.study_file import StudySection
+
+
+T = TypeVar("T")
+
+
+def beside(first: Callable[[], T], *others: Callable[[], object]) -> T:
+    """What the first check finds, once all have passed; their mistakes are told at once."""
+    wrong: list[BadInput] = []
+    found: list[T] = []
+    for check in (lambda: found.append(first()), *others):
+        try:
+            check()
+        except BadInput as error:
+            wrong.append(error)
+    if wrong:
+        raise together(*wrong)
+    return found[0]
 
 
 def check_device(device: str) -> None:

@@ -191,6 +191,16 @@ def test_mistakes_of_options_are_told_beside_those_of_the_file(bed: Bed) -> None
         assert what in told
 
 
+def test_train_tells_its_options_beside_its_file(bed: Bed) -> None:
+    """The device and the place of the model are looked at, whatever is wrong with the file."""
+    file = bed.root / "config.toml"
+    file.write_text("[config]\nhidden_width = -1\n")
+    options = ("--device", "cuda:99", "--save", bed.root)
+    told = bed.cli("train", file, *options).complaint
+    for what in ("line 2: config.hidden_width", "--device cuda:99", "--save"):
+        assert what in told
+
+
 def test_a_missing_corpus_alone_is_left_to_whoever_loads_it(tmp_path: Path) -> None:
     """A study that exists has its words, whether or not the file is still there."""
     file = tmp_path / "good.toml"
