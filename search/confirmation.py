@@ -15,6 +15,7 @@ from search import confirm, confirmations, ensemble
 from search.confirmations import Candidate
 from search.errors import BadInput
 from search.intervals import bootstrap
+from search.memory import refuse_too_large
 from search.paths import DataDir
 from search.storage import Storage
 from search.study import StoredStudy, kept_corpus, load_model, refuse_unreachable, refuse_unwritable
@@ -54,7 +55,8 @@ def run(
 
     Raises:
         BadInput: the study file names an ensemble as the winner, of another number; or the models
-            could not be kept, as their place is not to be reached from here.
+            could not be kept, as their place is not to be reached from here; or the words take
+            more memory in so many processes than there is.
     """
     started = time.monotonic()
     most = _most_members(study, most_members)
@@ -66,6 +68,7 @@ def run(
         refuse_unreachable(study)
         refuse_unwritable(study, data_dir)
         processes = min(workers, len(jobs))
+        refuse_too_large(study.spec, corpus, processes)
         with TrainingPool(corpus, study.spec.study.split_seed, processes, threads) as pool:
             ahead = _foreseen(pool, jobs, data, intervals=2 * (top + bool(most)))
             announced = time.monotonic() - started + ahead

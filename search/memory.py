@@ -97,10 +97,10 @@ def refuse_too_large(spec: StudySpec, corpus: Corpus, workers: int) -> MemoryNee
     need = memory_need(spec, corpus, workers)
     each = need.least_corpus
     fitting = workers
-    for room, processes in ((need.available, workers), (need.limit, 1)):
+    for room, sharing in ((need.available, workers), (need.limit, 1)):
         if room is not None:
-            left = max(room - processes * need.program, room // 2)
-            fitting = min(fitting, workers if processes * each <= left else left // each)
+            left = max(room - sharing * need.program, room // 2)
+            fitting = min(fitting, workers if sharing * each <= left else left // each)
     if fitting == workers:
         return need
     room = need.available if need.limit is None else min(need.limit, need.available or need.limit)
