@@ -79,7 +79,7 @@ class Progress:
 
     @property
     def _is_live(self) -> bool:
-        return self._console.is_terminal and not self._quiet
+        return self._console.is_terminal and not self._console.is_dumb_terminal and not self._quiet
 
     def update(self, *, last: bool = False) -> None:
         """Looks and shows what is new, unless the last look was a moment ago; `last` always."""

@@ -102,6 +102,8 @@ class Session:
             SearchError: it could not be written.
         """
         shown = json.dumps(finite(document), indent=1, allow_nan=False) if self.json else text
+        if self._output.isatty():  # a file or a program gets every character as it is
+            shown = _lines(shown)
         try:
             print(shown, file=self._output, flush=True)
         except BrokenPipeError:  # whoever read it has left, as `head` does

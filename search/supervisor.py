@@ -45,6 +45,12 @@ Watch = Callable[[], None]
 """Called now and then while the workers are at it; shows progress."""
 
 
+def _ending_signals() -> list[signal.Signals]:
+    """Those that end the work in good order; the terminal's end too, unless `nohup` ignores it."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
 class Work(Protocol):
     """What the workers are for."""
 
@@ -264,7 +270,7 @@ class Supervisor:
             WorkersDying: workers die one after another and no trial finishes, or all at once, three
                 times, and no trial reports.
         """
-        before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._note) for number in _ending_signals()}
         try:
             self._work.recover()
             wanted = self._work.wanted(self._launcher.workers)
