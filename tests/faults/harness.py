@@ -34,7 +34,7 @@ SHORT_LEASE = {"search.tables.LEASE_SECONDS": 4.0, "search.supervisor.RECOVERY_S
 
 FAILED = {"killed", "interrupted", "error"}
 PRUNED = {"pruner", "diverged", "out of memory", "over its time limit", "over its memory limit"}
-SET_ASIDE = "killed workers"
+SET_ASIDE, LEASE_RAN_OUT = "killed workers", "lease ran out"
 
 Fault = dict[str, Any]
 
@@ -288,6 +288,16 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def started_by(pid: int) -> list[int]:
+    """The children of a process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if parent_of(int(path.name)) == pid:
+                found.append(int(path.name))
+    return found
+
+
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -349,8 +359,9 @@ def check_stored_losses(place: Place) -> None:
 
 def attempts(place: Place) -> list[Any]:
     return place.query(
-        "SELECT a.*, t.trial_id, t.state FROM makemore_attempts a LEFT JOIN trials t "
-        "ON t.number = a.trial ORDER BY a.id"
+        "SELECT a.*, t.trial_id, t.state, w.end_cause FROM makemore_attempts a "
+        "LEFT JOIN trials t ON t.number = a.trial "
+        "LEFT JOIN makemore_workers w ON w.id = a.worker_id ORDER BY a.id"
     )
 
 
@@ -361,7 +372,7 @@ def check_attempts(place: Place) -> None:
         by_slot.setdefault(attempt.ordinal, []).append(attempt)
         reasons = {
             "complete": {None, "patience"},
-            "pruned": PRUNED | {SET_ASIDE},
+            "pruned": PRUNED | {SET_ASIDE, LEASE_RAN_OUT},
             "failed": FAILED,
         }[attempt.outcome]
         assert attempt.reason in reasons, attempt
@@ -377,13 +388,19 @@ def check_attempts(place: Place) -> None:
 
 def _check_slot(tried: list[Any]) -> None:
     finished = [a for a in tried if a.outcome != "failed"]
-    lost = [a for a in tried if a.outcome == "failed" and a.reason != "interrupted"]
+    failed = [a for a in tried if a.outcome == "failed"]
+    killed = [a for a in failed if a.reason == "killed"]
+    counted = [a for a in killed if a.end_cause == "killed"]
+    counted += [a for a in failed if a.reason == "error"]
+    expired = [a for a in killed if a.end_cause == "expired"]
     assert len(finished) <= 1, tried
-    assert len(lost) <= 2, tried
+    assert len(counted) <= 2, tried
+    assert len(expired) <= 4, tried
     if finished:
-        assert len(lost) <= 1, tried
-        set_aside = finished[0].reason == SET_ASIDE
-        assert not set_aside or len(lost) == 1, "set aside after one death"
+        assert len(counted) <= 1, tried
+        reason = finished[0].reason
+        assert reason != SET_ASIDE or len(counted) == 1, "set aside after one death"
+        assert reason != LEASE_RAN_OUT or len(expired) == 3, "set aside after less than four"
     assert len({a.training_seed for a in tried}) == 1, tried
     assert len({json.dumps(_json(a.config)) for a in tried if a.config is not None}) <= 1, tried
     retries = [a.retry_of for a in tried if a.retry_of is not None]

@@ -18,6 +18,7 @@ from bed import wait_until
 from servers import start_again
 
 from .harness import (
+    LEASE_RAN_OUT,
     SET_ASIDE,
     SHORT_LEASE,
     NotHere,
@@ -29,6 +30,7 @@ from .harness import (
     is_alive,
     kill,
     parent_of,
+    started_by,
 )
 
 WATCHED = ("claiming", "asking", "training", "reporting", "checkpointing", "telling")
@@ -187,6 +189,109 @@ def kill_nursery(place: Place, rng: random.Random) -> None:
     assert {a.reason for a in attempts(place) if a.outcome == "failed"} <= {"interrupted"}
 
 
+@scenario("kill of the process that starts six workers", times=3)
+def kill_starter_of_six(place: Place, rng: random.Random) -> None:
+    """One event, whatever the number of workers: the run goes on, and it is held against nobody."""
+    place.trials = 12
+    place.write_study()
+    run = place.run(workers=6)
+    workers = place.wait_for_workers(6)
+    time.sleep(rng.uniform(0.0, 1.0))
+    kill(parent_of(workers[0]))
+    place.note_kill()
+    found = place.finish(run)
+    assert found.err.count("the process that starts the workers died (signal 9)") == 1, found.err
+    assert "a worker died" not in found.err, found.err
+    check(place)
+    check_nobody_is_blamed(place)
+
+
+@scenario("kill of the process that starts six workers of serve", times=2)
+def kill_starter_of_serve(place: Place, rng: random.Random) -> None:
+    """The service goes on as well."""
+    place.trials = 12
+    place.write_study()
+    place.call("submit", place.study_file).expect(0)
+    serve = place.start("serve", "--workers", "6", "--port", "0")
+    workers = place.wait_for_workers(6)
+    kill(parent_of(workers[0]))
+    place.note_kill()
+    finished = "SELECT COUNT(*) FROM makemore_slots WHERE state = 'finished'"
+    wait_until(lambda: place.try_query(finished) == [(place.trials,)] or serve.poll() is not None)
+    assert serve.poll() is None, ended(serve)
+    serve.send_signal(signal.SIGTERM)
+    found = ended(serve)
+    assert found.status in (0, 130), found
+    check(place)
+    check_nobody_is_blamed(place)
+
+
+def check_nobody_is_blamed(place: Place) -> None:
+    """No attempt is held against its configuration, and none was set aside."""
+    assert place.query("SELECT SUM(losses), SUM(expirations) FROM makemore_slots") == [(0, 0)]
+    assert {a.outcome for a in attempts(place)} <= {"complete", "failed"}
+
+
+@scenario("kill of the process that starts the workers, three times with no report in between")
+def kill_every_starter(place: Place, rng: random.Random) -> None:
+    """The run ends, exit 1, and one line names the cause; the budget is untouched."""
+    place.examples = 1_000_000_000
+    place.write_study()
+    place.plan(watch=["training"])
+    run = place.run(workers=2)
+    killed: set[int] = set()
+    for _ in range(3):
+        starter = wait_until(lambda: next(iter(set(started_by(run.pid)) - killed), None))
+        at_work = place.hits("training")
+        wait_until(lambda at_work=at_work: place.hits("training") > at_work + 5)
+        kill(starter)
+        killed.add(starter)
+        place.note_kill()
+    found = ended(run).expect(1)
+    (line,) = [line for line in found.err.splitlines() if line.startswith("error:")]
+    assert "the process that starts the workers died, 3 times with no report" in line
+    check(place, done=False)
+    check_nobody_is_blamed(place)
+
+
+@scenario("kill of the process that starts the workers, four times with reports in between")
+def kill_starters_now_and_then(place: Place, rng: random.Random) -> None:
+    """Progress is made, so the run goes on."""
+    place.trials, place.examples = 4, 1_000_000
+    place.write_study()
+    run = place.run(workers=2)
+    for _ in range(4):
+        stored = len(place.events("stored"))
+        place.wait_for("stored", stored + 4)
+        kill(wait_until(lambda: next(iter(started_by(run.pid)), None)))
+        place.note_kill()
+    place.finish(run)
+    check(place)
+    check_nobody_is_blamed(place)
+
+
+@scenario("kill of launcher, starter and workers together, five times over", times=2)
+def kill_everything(place: Place, rng: random.Random) -> None:
+    """As when a host or a container goes: nobody saw a worker end, so no configuration is blamed,
+    and each is tried again from its snapshot."""
+    place.trials, place.examples = 2, 1_000_000
+    place.write_study()
+    for _ in range(5):
+        stored = len(place.events("stored"))
+        run = place.run(workers=2)
+        place.wait_for("stored", stored + rng.randint(2, 6))
+        kill(run.pid, signal.SIGSTOP)  # or it might see one of them end
+        starters = started_by(run.pid)
+        for pid in [*(worker for each in starters for worker in started_by(each)), *starters]:
+            kill(pid)
+        kill(run.pid)
+        ended(run)
+        place.note_kill()
+    place.finish()
+    check(place)
+    check_nobody_is_blamed(place)
+
+
 @scenario("kill of the launcher while it recovers a dead worker's trial", times=2)
 def kill_recovering_launcher(place: Place, rng: random.Random) -> None:
     """Between the steps of a recovery: the next command goes on from there."""
@@ -295,6 +400,33 @@ def vanished_host(place: Place, rng: random.Random) -> None:
     kill(pid)
     place.finish(run)
     check(place)
+
+
+@scenario("a configuration whose lease runs out whenever it is tried")
+def expiring_configuration(place: Place, rng: random.Random) -> None:
+    """A step of it takes longer than a lease: it is set aside after four times, not after two."""
+    place.constants = dict(SHORT_LEASE)
+    place.trials, place.examples = 4, 2_000_000
+    place.write_study()
+    place.plan(fault("training", None, "oversleep", ordinal=1))
+    place.finish(timeout=240)
+    check(place)
+    aside = [(a.ordinal, a.reason) for a in attempts(place) if a.outcome == "pruned"]
+    assert aside == [(1, LEASE_RAN_OUT)]
+    tried = [(a.outcome, a.reason) for a in attempts(place) if a.ordinal == 1]
+    assert tried == [("failed", "killed")] * 3 + [("pruned", LEASE_RAN_OUT)]
+
+
+@scenario("a host on which no worker can renew its lease")
+def leases_of_nobody(place: Place, rng: random.Random) -> None:
+    """After three times with no report in between the run ends, exit 1; nothing is set aside."""
+    place.constants = dict(SHORT_LEASE)
+    place.plan(fault("training", None, "oversleep"))
+    found = ended(place.run(workers=2), 180).expect(1)
+    assert "no worker could renew its lease, 3 times with no report" in found.err, found.err
+    wait_until(lambda: not place.live_workers())
+    check(place, done=False)
+    assert {a.outcome for a in attempts(place)} == {"failed"}
 
 
 # Checkpoints
@@ -684,9 +816,8 @@ def serve_killed(place: Place, rng: random.Random) -> None:
     assert status in (0, 130), status
     counts = place.query("SELECT state, COUNT(*) FROM trials GROUP BY state ORDER BY state")
     states = dict(map(tuple, counts))
-    # A configuration that both kills hit is taken for one that kills workers.
-    assert states["COMPLETE"] + states.get("PRUNED", 0) == 3 * place.trials, counts
-    assert {a.reason for a in attempts(place) if a.outcome == "pruned"} <= {SET_ASIDE}
+    # Launcher and workers die together: no configuration is taken for one that kills workers.
+    assert states["COMPLETE"] == 3 * place.trials, counts
     assert "RUNNING" not in states
     for study_id in (1, 2, 3):
         numbers = place.query(

@@ -57,6 +57,41 @@ def test_the_process_that_starts_the_workers_may_die(act: Act) -> None:
     act(scenarios.kill_nursery)
 
 
+def test_the_process_that_starts_six_workers_may_die(act: Act) -> None:
+    """One event: no configuration is blamed, and the run meets its budget."""
+    act(scenarios.kill_starter_of_six)
+
+
+def test_the_process_that_starts_the_workers_of_a_service_may_die(act: Act) -> None:
+    """The service goes on."""
+    act(scenarios.kill_starter_of_serve)
+
+
+def test_a_cause_that_comes_three_times_without_a_report_ends_the_run(act: Act) -> None:
+    """Exit 1, and one line names it."""
+    act(scenarios.kill_every_starter)
+
+
+def test_a_cause_with_reports_in_between_ends_nothing(act: Act) -> None:
+    """However often it comes."""
+    act(scenarios.kill_starters_now_and_then)
+
+
+def test_a_configuration_that_goes_down_with_its_host_is_never_blamed(act: Act) -> None:
+    """Launcher, starter and workers, killed together five times."""
+    act(scenarios.kill_everything)
+
+
+def test_a_configuration_whose_lease_runs_out_is_set_aside(act: Act) -> None:
+    """After four."""
+    act(scenarios.expiring_configuration)
+
+
+def test_a_host_on_which_no_lease_is_renewed_stops(act: Act) -> None:
+    """After three times, with the budget left."""
+    act(scenarios.leases_of_nobody)
+
+
 def test_a_configuration_that_kills_its_workers_is_set_aside(act: Act) -> None:
     """After two."""
     act(scenarios.deadly_configuration)

@@ -121,6 +121,11 @@ def pause(plan, fault, seen):
         time.sleep(0.02)
 
 
+def oversleep(plan, fault, seen):
+    """Does nothing for longer than a lease: no worker renews one in the middle of a step."""
+    time.sleep(2 * sys.modules["search.tables"].LEASE_SECONDS)
+
+
 def fail(plan, fault, seen):
     raise fault_of_the_database("the connection was lost (a fault)")
 
@@ -171,6 +176,7 @@ ACTIONS = {
     "die": die,
     "tear and die": tear,
     "pause": pause,
+    "oversleep": oversleep,
     "fail": fail,
     "cut and die": spoil(cut),
     "flip and die": spoil(flip),
