@@ -259,10 +259,16 @@ def _names_file(data_dir: Path) -> Path:
     """The lecture's corpus: where the variable points, in the data dir, or downloaded once."""
     kept = data_dir / "corpora" / "names.txt"
     variable = os.environ.get(CORPORA_VARIABLE)
-    candidates = ([Path(variable) / "names.txt"] if variable else []) + [kept]
-    for candidate in candidates:
-        if candidate.is_file():
-            return _checked(candidate)
+    if variable and (Path(variable) / "names.txt").is_file():
+        return _checked(Path(variable) / "names.txt")
+    try:
+        if kept.is_file():
+            return _checked(kept)
+    except CorpusError as damaged:  # it is ours: another one takes its place
+        try:
+            return _downloaded(kept)
+        except CorpusError:
+            raise damaged from None
     return _downloaded(kept)
 
 

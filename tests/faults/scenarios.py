@@ -1,6 +1,7 @@
 """What is done to a study: each scenario takes a place and a seeded generator, and checks."""
 
 import contextlib
+import errno
 import random
 import resource
 import shutil
@@ -18,6 +19,7 @@ from bed import wait_until
 from servers import start_again
 
 from .harness import (
+    HERE,
     LEASE_RAN_OUT,
     SET_ASIDE,
     SHORT_LEASE,
@@ -663,6 +665,122 @@ def down_at_the_start(place: Place, rng: random.Random) -> None:
         found.refused(2, "127.0.0.1")
         assert "Tops3cret" not in found.out + found.err
     assert place.tree() == {}
+
+
+# File systems and machines that lack something, and caches that are broken
+
+
+@scenario("no hard links, and eight processes creating one database", times=3, on=("sqlite",))
+def no_hard_links(place: Place, rng: random.Random) -> None:
+    """As elsewhere: one of them makes it, and the study is done."""
+    place.plan(refused={"link": rng.choice([errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])})
+    submits = [place.start("submit", place.study_file) for _ in range(8)]
+    for each in submits:
+        ended(each).expect(0)
+    assert {path.name for path in place.database.parent.glob("*.db*")} == {"studies.db"}
+    place.finish()
+    check(place)
+
+
+@scenario("models on a disk that turns read-only under a run, and writable again", times=2)
+def read_only_models(place: Place, rng: random.Random) -> None:
+    """It is not waited for: exit 1, in a line; no configuration is blamed, and the same command
+    goes on."""
+    models = place.data_dir / "checkpoints"
+    with tmpfs(models, "64m"):
+        place.plan(fault("training", rng.randint(5, 40), "pause"))
+        run = place.run()
+        place.wait_until_paused()
+        _remount(models, "ro")
+        place.note_struck("workers at work")
+        place.go_on()
+        found = ended(run, timeout=60).expect(1)
+        assert "Read-only file system" in found.err, found.err
+        assert "the same command goes on" in found.err, found.err
+        check(place, done=False)
+        assert {a.reason for a in attempts(place) if a.outcome == "failed"} <= {"interrupted"}
+        refused(place, str(models), "Read-only file system")
+        _remount(models, "rw")
+        place.finish()
+        check(place)
+
+
+def _remount(path: Path, mode: str) -> None:
+    """Forced, since files may be open for writing."""
+    command = ["mount", "-o", f"remount,{mode}", str(path)]
+    wait_until(lambda: subprocess.run(command, check=False).returncode == 0, timeout=30)
+
+
+@scenario("a read-only root, no directory for temporary files, no /dev/shm")
+def bare_machine(place: Place, rng: random.Random) -> None:
+    """A study is run and confirmed as elsewhere."""
+    steps = [
+        f"mount --bind '{place.root}' '{place.root}'",
+        "mount -t tmpfs -o ro,size=4k none /dev/shm",
+        "mount -o remount,bind,ro /",
+        "cd /",
+    ]
+    place.before = ["unshare", "--mount", "sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
+    probe = subprocess.run(
+        [*place.before, "sh", "-c", '! touch /tmp/x /dev/shm/x && touch "$0"', place.root / "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if probe.returncode:
+        raise NotHere(probe.stderr.strip() or "the root stays writable")
+    place.finish()
+    check(place)
+    confirmed = place.call("confirm", "faults", "--seeds", 2, "--json", timeout=120).expect(0)
+    assert confirmed.json["winner"]["seeds"] == 2
+
+
+def _make_directory(path: Path, _rng: random.Random) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+CACHE_DAMAGES: dict[str, Callable[[Path, random.Random], object]] = {
+    "emptied": lambda path, _: path.write_bytes(b""),
+    "cut": lambda path, rng: path.write_bytes(path.read_bytes()[: rng.randrange(1, 5_000)]),
+    "garbled": lambda path, rng: path.write_bytes(rng.randbytes(path.stat().st_size)),
+    "a directory": _make_directory,
+}
+
+
+@scenario("the cache of compiled kernels: empty, cut, garbled, a directory", times=4)
+def broken_cache(place: Place, rng: random.Random) -> None:
+    """No worker dies of it; it is said in a line, and the files are replaced."""
+    place.before = ["env", f"NUMBA_CACHE_DIR={place.root / 'cache'}"]
+    place.trials = 2
+    place.write_study()
+    place.finish(timeout=300)  # compiles
+    name, damage = rng.choice(list(CACHE_DAMAGES.items()))
+    for path in sorted(place.root.glob("cache/*/*.nbc")):
+        if "adamw" in path.name or rng.random() < 0.2:
+            damage(path, rng)
+    place.note_struck(name)
+    place.trials = 4
+    place.write_study()
+    found = place.finish()
+    assert found.err.count("compiled kernels: ") == 1, found.err
+    assert found.err.count("\n") == 1, found.err
+    check(place)
+    place.trials = 6
+    place.write_study()
+    assert place.finish().err == ""
+
+
+@scenario("no home, and nowhere to keep compiled kernels", on=("sqlite",))
+def no_home(place: Place, rng: random.Random) -> None:
+    """They are compiled, which is said; and no directory is called `~`."""
+    nowhere = "~no-such-user/kernels"
+    place.before = ["env", "-u", "HOME", "-u", "XDG_CACHE_HOME", f"NUMBA_CACHE_DIR={nowhere}"]
+    found = place.finish(timeout=300)
+    assert "compiled kernels: cannot be kept" in found.err, found.err
+    for directory in (place.root, HERE.parents[1]):
+        assert not any(path.name.startswith("~") for path in directory.iterdir())
+    check(place)
 
 
 # Many at once

@@ -1,15 +1,16 @@
 """Directories that cannot be written: told at once, and got round where that does no harm."""
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, tree
+from bed import Bed, invoke, some_words, tree
 
-from makemore_core import checkpoint
+from makemore_core import checkpoint, corpus
 from search import local_launcher, shelf, study, worker
 from search.budget import Standing
 from search.errors import FilesUnusable
@@ -189,3 +190,43 @@ def test_a_file_system_that_syncs_nothing_is_good_enough(
     stored = bed.create(budget={"trials": 1}, artifacts=str(tmp_path / "shared"))
     assert Standing.DONE == bed.work(stored)
     assert 1 == len(list((tmp_path / "shared").rglob("*.safetensors")))
+
+
+def test_a_tilde_is_a_home_directory(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where no shell has seen it; without a home it is refused, and no directory gets the
+    name `~`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = bed.file()
+    monkeypatch.setenv("MAKEMORE_SEARCH_DATA_DIR", "~/runs")
+    assert 0 == invoke("submit", file).status
+    assert (tmp_path / "home" / "runs" / "studies.db").is_file()
+    answer = invoke("submit", file, "--data-dir", "~no-such-user/runs")
+    assert 2 == answer.status
+    assert "--data-dir ~no-such-user/runs: " in answer.complaint
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("~")]
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_a_damaged_download_is_downloaded_again(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, is_reachable: bool
+) -> None:
+    """Where that cannot be, the file is named; it is not kept for ever."""
+    kept = bed.data_dir.root / "corpora" / "names.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("em")
+    words = "\n".join(some_words())
+    monkeypatch.delenv(corpus.CORPORA_VARIABLE, raising=False)
+    monkeypatch.setattr(corpus, "NAMES_SHA256", hashlib.sha256(words.encode()).hexdigest())
+
+    def retrieve(_url: str, _known: str, name: str, place: Path) -> None:
+        if not is_reachable:
+            raise OSError("no network")
+        (place / name).write_text(words)
+
+    monkeypatch.setattr("pooch.retrieve", retrieve)
+    answer = bed.cli("corpus", "names")
+    assert (0 if is_reachable else 2) == answer.status, answer
+    assert is_reachable or str(kept) in answer.complaint

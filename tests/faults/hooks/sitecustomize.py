@@ -4,6 +4,7 @@
 
     constants   {"search.tables.LEASE_SECONDS": 3.0, ...}: set right after the module is loaded
     watch       phases to count; those of the faults are counted anyway
+    refused     {"link": 1, ...}: functions of `os` that fail, and by which error
     limits_pages  whether a file `full` beside the plan lets no SQLite database grow
     faults      [{"phase", "at", "action", "role", "ordinal"}]: what to do when a phase is reached
 
@@ -68,6 +69,8 @@ class Plan:
         self.watched = {fault["phase"] for fault in self.faults} | set(plan.get("watch", ()))
         self.limits_pages = plan.get("limits_pages", False)
         self.ordinal = None
+        for name, number in plan.get("refused", {}).items():
+            setattr(os, name, refused(number))
 
     def reach(self, phase, seen=None):
         """Counts a phase, and does what is planned for it."""
@@ -102,6 +105,15 @@ class Plan:
         file = os.open(f"{self.place}/events", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(file, line)
         os.close(file)
+
+
+def refused(number):
+    """What a file system says that lacks something."""
+
+    def refuse(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
 
 
 def die(plan, fault, seen):
