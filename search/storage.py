@@ -81,6 +81,8 @@ class Storage:
         self.failures = 0
         """Statements and commits that failed so far, also those that Optuna tried again itself."""
         event.listen(self.engine, "handle_error", self._count_failure)
+        if (path := sqlite_path(url)) is not None:
+            _open_files[id(self)] = path.absolute()
 
     @property
     def told(self) -> str:
@@ -153,8 +155,13 @@ class Storage:
         self.failures += 1
 
     def close(self) -> None:
+        _open_files.pop(id(self), None)
         self.optuna.remove_session()
         self.engine.dispose()
+
+
+_open_files: dict[int, Path] = {}
+"""The SQLite files of the storages that are open: one that vanishes is told as what it is."""
 
 
 class _Deaf:
@@ -559,6 +566,10 @@ def told_error(error: BaseException) -> str:
     inner = error.__cause__ or error
     if isinstance(inner, OSError):
         return file_errors.told(inner)
+    if isinstance(error, DatabaseError):
+        for path in _open_files.values():
+            if not path.exists():
+                return f"{path} is gone: it was removed, moved or unmounted while in use"
     told = str(getattr(inner, "orig", None) or inner).strip().splitlines()[0][:160]
     return f"{told}: another program keeps writing to it" if told == LOCKED else told
 

@@ -222,7 +222,18 @@ def load_model(study: StoredStudy, path: Path, sha256: str | None) -> "Model":
 
     if sha256 is None:
         raise CheckpointError(f"checkpoint {path}: none was kept")
-    return Shelf(path.parent, study.artifacts).load(checkpoint.load, path, sha256)[0]
+    try:
+        return Shelf(path.parent, study.artifacts).load(checkpoint.load, path, sha256)[0]
+    except CheckpointError:
+        if path.exists():
+            raise
+        where = study.artifacts or "where it was trained: on another host, or in another data dir"
+        raise CheckpointError(
+            f"study {study.name}: {path.name} is not in {path.parent}; it lies {where}; give "
+            "that --data-dir, or have the host that trained it run the study with --artifacts PLACE"
+            if study.artifacts is None
+            else f"study {study.name}: {path.name} is neither in {path.parent} nor in {where}"
+        ) from None
 
 
 def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:

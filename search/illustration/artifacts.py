@@ -112,9 +112,15 @@ class Illustrator:
             step()
         except Interrupted:  # nobody waits for pictures
             self._gave_up = True
-        except Exception:
-            log.warning("no more pictures of study %s", self._study.name, exc_info=True)
+        except Exception as error:
+            log.warning("no more pictures of study %s (%s)", self._study.name, _in_a_line(error))
+            log.debug("why", exc_info=True)
             self._gave_up = True
+
+
+def _in_a_line(error: Exception) -> str:
+    told = str(error) or type(error).__name__
+    return told.splitlines()[0][:200]
 
 
 class Gallery:
@@ -137,8 +143,9 @@ class Gallery:
             }
         except Interrupted:  # nobody waits for pictures
             return
-        except Exception:
-            log.warning("no look at the studies of %s", self._storage.told, exc_info=True)
+        except Exception as error:
+            log.warning("no look at %s (%s)", self._storage.told, _in_a_line(error))
+            log.debug("why", exc_info=True)
             return
         for uid in going - self._open.keys():
             self._open[uid] = Illustrator(self._storage, found[uid], self._data_dir)

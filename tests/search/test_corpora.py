@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, some_words
+from bed import Bed, invoke, some_words
+from sqlalchemy.exc import DatabaseError
 
 from search import study_file
+from search.storage import told_error
 
 COUNTED = "name,sex,count\n" + "\n".join(f"{word},F,{n % 3 + 1}" for n, word in
                                          enumerate(dict.fromkeys(some_words(60))))  # fmt: skip
@@ -156,3 +158,27 @@ def test_an_older_document_has_no_layout(bed: Bed) -> None:
         del document["study"][key]
     older = study_file.from_document(document, "older")
     assert stored.spec.definition() == older.definition()
+
+
+def test_a_model_of_another_machine_is_said_to_lie_there(finished: Bed) -> None:
+    """With another data directory on the same database words are at hand, models are not: the one
+    line says where they lie. A trial can be trained again there."""
+    url = f"sqlite:///{finished.data_dir.database}"
+    place = finished.root / "another"
+    answer = invoke("sample", "tiny", "--storage", url, "--data-dir", place)
+    assert 2 == answer.status
+    assert "another data dir" in answer.complaint
+    assert str(place) in answer.complaint
+    assert 0 == invoke("replay", "tiny", 0, "--storage", url, "--data-dir", place).status
+
+
+@pytest.mark.sqlite_file
+def test_a_database_that_vanishes_is_named(bed: Bed) -> None:
+    """A file that is removed while it is in use is told as gone, whatever the database says."""
+    stored = bed.create()
+    bed.data_dir.database.unlink()
+    error = DatabaseError("UPDATE", {}, Exception("attempt to write a readonly database"))
+    assert "studies.db is gone" in told_error(error)
+    assert stored.open
+    bed.close()
+    assert "readonly" in told_error(error)
