@@ -12,7 +12,7 @@ from makemore_core import ngram
 from makemore_core.corpus import NAMES_SHA256, Corpus
 from makemore_core.data import Data
 from makemore_core.errors import CoreError, CorpusError
-from search import stored_corpora
+from search import optuna_studies, stored_corpora
 from search.errors import SearchError
 from search.paths import DataDir
 from search.storage import Storage, patient
@@ -96,14 +96,14 @@ def baselines(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Baseli
 @patient
 def kept_baselines(storage: Storage, study: StoredStudy) -> Baselines | None:
     """As they were kept; None before that."""
-    kept = storage.optuna.get_study_system_attrs(study.optuna_id).get(ATTRIBUTE)
+    kept = optuna_studies.system_attributes(storage, study.optuna_id).get(ATTRIBUTE)
     return Baselines(**kept) if isinstance(kept, dict) else None
 
 
 def keep_baselines(storage: Storage, study: StoredStudy, found: Baselines) -> None:
     """Keeps what was fitted for whoever asks next."""
     if found.why_no_bigram is None and kept_baselines(storage, study) != found:
-        storage.optuna.set_study_system_attr(study.optuna_id, ATTRIBUTE, asdict(found))
+        optuna_studies.set_system_attribute(storage, study.optuna_id, ATTRIBUTE, asdict(found))
 
 
 _fitting = threading.Lock()

@@ -207,7 +207,7 @@ def neediest(storage: Storage) -> StoredStudy | None:
                 candidates.append((now.claimed, last_start.get(row.uid, 0.0), row.uid, now))
     for *_, uid, now in sorted(candidates, key=lambda each: each[:3]):
         study = by_uid(storage, uid)
-        if not spent(study, now):
+        if not study.lost and not spent(study, now):
             return study
     return None
 

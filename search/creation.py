@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
-from search import auto_range, stored_corpora, tables
+from search import auto_range, optuna_studies, stored_corpora, tables
 from search.errors import Drift
 from search.paths import DataDir
 from search.shelf import insist
@@ -21,9 +21,11 @@ from search.study import (
     by_uid,
     find,
     refuse_closed,
+    refuse_lost,
     refuse_moved,
     refuse_unreachable,
     shelf_of,
+    tell_of_other_hands,
 )
 from search.study_file import StudySpec
 
@@ -54,6 +56,8 @@ def create_or_resume(
     refuse_drift(study, spec, corpus)
     refuse_moved(study)
     refuse_closed(study)
+    refuse_lost(study)
+    tell_of_other_hands(storage, study)
     study = _with_artifacts(storage, study, data_dir, artifacts)
     if not data_dir.corpus(corpus.fingerprint).is_file():
         with contextlib.suppress(OSError):  # the storage holds it as well
@@ -99,10 +103,12 @@ def _create(
             f"study {spec.study.name}: the storage holds an Optuna study of this name that this "
             "program did not make; give the study another name"
         )
+    uid = secrets.token_hex(16)
+    optuna_id = storage.optuna.get_study_id_from_name(spec.study.name)
     row = tables.studies.insert().values(
-        uid=secrets.token_hex(16),
+        uid=uid,
         name=spec.study.name,
-        optuna_id=storage.optuna.get_study_id_from_name(spec.study.name),
+        optuna_id=optuna_id,
         document=spec.as_document(),
         corpus_name=corpus.name,
         fingerprint=corpus.fingerprint,
@@ -113,6 +119,7 @@ def _create(
     with contextlib.suppress(IntegrityError), storage.write() as connection:
         stored_corpora.add(connection, corpus)
         connection.execute(row)
+        optuna_studies.mark(connection, optuna_id, uid)
     found = find(storage, spec.study.name)
     assert found is not None
     return found
@@ -161,7 +168,7 @@ def _with_budget_of(
         connection.execute(
             update(tables.studies)
             .where(tables.studies.c.uid == study.uid, tables.studies.c.closed_at.is_(None))
-            .values(document=document, stop_requested_at=None)
+            .values(document=document, stop_requested_at=None, optuna_id=study.optuna_id)
         )
     found = by_uid(storage, study.uid)
     refuse_closed(found)  # it may have been closed in this very moment

@@ -13,6 +13,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -21,13 +22,13 @@ from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from search import tables, trial_rows, working_time
+from search import optuna_studies, tables, trial_rows, working_time
 from search.budget import Standing, locked_flags
 from search.errors import NotFound, TrialLost
 from search.job import Launch
 from search.processes import HOST, is_dead
 from search.storage import Storage, patient
-from search.study import StoredStudy, by_uid
+from search.study import StoredStudy, by_uid, refuse_lost
 from search.trial_rows import TrialKey
 
 MOST_LOSSES = 2
@@ -171,8 +172,18 @@ def make_trial(
         if attempt is None or attempt.outcome is not None:
             raise TrialLost(KILLED)
         if attempt.trial is not None:  # made by a try whose answer was lost
-            return TrialKey(_trial_id(connection, study, attempt.trial), attempt.trial)
-        made = trial_rows.make(connection, study.optuna_id, params, distributions)
+            trial_id = _trial_id(connection, study, attempt.trial)
+            if trial_id is None:
+                raise TrialLost(KILLED)
+            return TrialKey(trial_id, attempt.trial)
+        if not optuna_studies.is_marked(connection, study.optuna_id, study.uid):
+            refuse_lost(replace(study, optuna_id=optuna_studies.MISSING))
+        free = connection.execute(
+            select(func.coalesce(func.max(tables.attempts.c.trial) + 1, 0)).where(
+                tables.attempts.c.study_uid == study.uid
+            )
+        ).scalar_one()
+        made = trial_rows.make(connection, study.optuna_id, params, distributions, free)
         trial_rows.report(storage, connection, made.trial_id, losses)
         connection.execute(
             update(tables.attempts)
@@ -263,6 +274,7 @@ def finish(
             values |= {"outcome": outcome, "reason": reason}
         if attempt.trial is not None:
             trial_id = trial_id or _trial_id(connection, study, attempt.trial)
+        if trial_id is not None:  # None also where another program deleted it
             trial_rows.report(storage, connection, trial_id, losses)
             value = values.get("dev_loss") if outcome != "failed" else None
             attributes = _attributes(attempt, values)
@@ -515,9 +527,10 @@ def _stored_trial(
         return trial_id, losses.scalars().all()
 
 
-def _trial_id(connection: Connection, study: StoredStudy, number: int) -> int:
+def _trial_id(connection: Connection, study: StoredStudy, number: int) -> int | None:
+    """Optuna's id of a trial; None if another program deleted it."""
     trials = tables.optuna_trials
     query = select(trials.c.trial_id).where(
         trials.c.study_id == study.optuna_id, trials.c.number == number
     )
-    return int(connection.execute(query).scalar_one())
+    return connection.execute(query).scalar()

@@ -171,6 +171,18 @@ def working_time(connection: Connection) -> None:
         )
 
 
+def _marks(connection: Connection) -> None:
+    """Version 10: Optuna's study bears the uid of ours, since its number and name may change."""
+    connection.execute(
+        text(
+            "INSERT INTO study_user_attributes (study_id, key, value_json)"
+            " SELECT o.study_id, 'makemore-search:study', '\"' || s.uid || '\"'"
+            " FROM makemore_studies s"
+            " JOIN studies o ON o.study_id = s.optuna_id AND o.study_name = s.name"
+        )
+    )
+
+
 def worked_before(spans: Sequence[tuple[float, float]], moment: float) -> float:
     """Seconds up to a moment that lie within spans, which do not overlap."""
     return sum(max(0.0, min(end, moment) - start) for start, end in spans)
@@ -231,6 +243,7 @@ MIGRATIONS: Sequence[Migration] = (
     times_in_utc,
     _causes_of_losses,
     working_time,
+    _marks,
 )
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 

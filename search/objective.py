@@ -17,7 +17,7 @@ from makemore_core.errors import Diverged
 from makemore_core.model import parameters_of
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
-from search import budget, ledger, retention, space
+from search import budget, ledger, optuna_studies, retention, space
 from search.budget import Claim, Standing
 from search.errors import FilesUnusable, SearchError, TrialEnded, TrialLost, TrialPruned
 from search.finite import finite
@@ -217,7 +217,8 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
     searched = {name: known.pop(name) for name in names if name in known}
     if len(searched) < len(names):
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
-        study = bench.storage.optuna_study(bench.study.name, sampler, bench.trials)
+        name = optuna_studies.name(bench.storage, bench.study.optuna_id)
+        study = bench.storage.optuna_study(name, sampler, bench.trials)
         searched = space.ask(sampler, study, _unborn(), spec.search) | searched
     config = space.configuration(
         spec.search,

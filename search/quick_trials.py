@@ -17,6 +17,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, select
 from sqlalchemy.sql import ColumnElement
@@ -37,9 +38,13 @@ NOT_FINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("n
 distribution_of: Callable[[str], BaseDistribution] = functools.lru_cache(4096)(json_to_distribution)
 
 
-def read_trials(connection: Connection, study_id: int, first_id: int) -> list[Identified]:
+def read_trials(
+    connection: Connection, study_id: int, first_id: int, *, only_ours: bool = False
+) -> list[Identified]:
     """A study's trials from an id on, by number, as Optuna's own storage gives them."""
     wanted = (TRIALS.c.study_id == study_id) & (TRIALS.c.trial_id >= first_id)
+    if only_ours:
+        wanted &= _has_an_attempt()
     trials = connection.execute(select(TRIALS).where(wanted).order_by(TRIALS.c.number)).all()
     values, reports = tables.optuna_values, tables.optuna_intermediate_values
     attributes = tables.optuna_system_attributes
@@ -73,6 +78,17 @@ def read_trials(connection: Connection, study_id: int, first_id: int) -> list[Id
         )
         found.append((row.trial_id, trial))
     return found
+
+
+def _has_an_attempt() -> ColumnElement[bool]:
+    """Whether a trial is one that our workers made."""
+    studies, attempts = tables.studies, tables.attempts
+    return (
+        select(attempts.c.id)
+        .join(studies, studies.c.uid == attempts.c.study_uid)
+        .where(studies.c.optuna_id == TRIALS.c.study_id, attempts.c.trial == TRIALS.c.number)
+        .exists()
+    )
 
 
 def _local_time(stored: datetime | None) -> datetime | None:
@@ -159,11 +175,14 @@ class QuickStorage(BaseStorage):
     Args:
         marks: whether the attributes that may change after a trial's end are read again each time;
             samplers do without.
+        only_ours: whether trials that another program added are left out, and what it made of the
+            study's directions.
     """
 
-    def __init__(self, storage: Storage, *, marks: bool = False) -> None:
+    def __init__(self, storage: Storage, *, marks: bool = False, only_ours: bool = False) -> None:
         self.inner = storage.optuna
         self._marks = marks
+        self._only_ours = only_ours
         self._storage = storage
         self._kept: dict[int, list[Identified]] = defaultdict(list)
         self._lock = threading.Lock()
@@ -193,19 +212,24 @@ class QuickStorage(BaseStorage):
             first_id = before[-1][0] + 1 if before else 0
             if before and self._marks:
                 before = _marked(before, read_marks(connection, study_id))
-            return before, read_trials(connection, study_id, first_id)
+            return before, read_trials(connection, study_id, first_id, only_ours=self._only_ours)
 
     def is_large(self, study_id: int) -> bool:
         """Whether a study has more trials than the dashboard can draw curves of."""
         with self._lock:
             return len(self._kept[study_id]) > MOST_CURVES
 
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """As Optuna's."""
+        if self._only_ours:
+            return [StudyDirection.MINIMIZE]
+        return self.inner.get_study_directions(study_id)
+
     create_new_study = _passed_on("create_new_study")
     create_new_trial = _passed_on("create_new_trial")
     delete_study = _passed_on("delete_study")
     get_all_studies = _passed_on("get_all_studies")
     get_best_trial = _passed_on("get_best_trial")
-    get_study_directions = _passed_on("get_study_directions")
     get_study_id_from_name = _passed_on("get_study_id_from_name")
     get_study_name_from_id = _passed_on("get_study_name_from_id")
     get_study_system_attrs = _passed_on("get_study_system_attrs")

@@ -182,32 +182,27 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
 @patient
 def trials(storage: Storage, study: StoredStudy) -> list[TrialView]:
     """Every trial, by number."""
-    t, v, a = tables.optuna_trials, tables.optuna_values, tables.attempts
+    a = tables.attempts
     query = (
         select(
-            t.c.number,
-            t.c.state,
-            func.coalesce(a.c.dev_loss, v.c.value).label("dev_loss"),
+            a.c.trial.label("number"),
+            a.c.outcome,
+            a.c.dev_loss,
             a.c.config,
             a.c.seconds,
             a.c.examples,
             a.c.reason,
             a.c.retry_of,
         )
-        .select_from(
-            t.outerjoin(v, and_(v.c.trial_id == t.c.trial_id, v.c.objective == 0)).outerjoin(
-                a, and_(a.c.study_uid == study.uid, a.c.trial == t.c.number)
-            )
-        )
-        .where(t.c.study_id == study.optuna_id)
-        .order_by(t.c.number)
+        .where(a.c.study_uid == study.uid, a.c.trial.is_not(None))
+        .order_by(a.c.trial)
     )
     with storage.read() as connection:
         rows = connection.execute(query).all()
     return [
         TrialView(
             number=row.number,
-            state=STATES[row.state],
+            state=row.outcome or "running",
             dev_loss=row.dev_loss,
             config=row.config or {},
             seconds=row.seconds,
@@ -377,11 +372,14 @@ def _ahead(study: StoredStudy, now: Progress) -> int:
 
 
 def _counts(connection: Connection, study: StoredStudy) -> dict[str, int]:
-    t = tables.optuna_trials
+    """Of our own trials by their states; what other programs add to Optuna's does not count."""
+    a = tables.attempts
     rows = connection.execute(
-        select(t.c.state, func.count()).where(t.c.study_id == study.optuna_id).group_by(t.c.state)
+        select(a.c.outcome, func.count())
+        .where(a.c.study_uid == study.uid, a.c.trial.is_not(None))
+        .group_by(a.c.outcome)
     )
-    found = {STATES[state]: count for state, count in rows}
+    found = {outcome or "running": count for outcome, count in rows}
     return {
         state: found.get(state, 0)
         for state in ("complete", "pruned", "failed", "running", "waiting")

@@ -1,19 +1,20 @@
 """A study as the storage holds it: found, stopped and deleted; its words and its models."""
 
+import contextlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import optuna
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, func, select, update
 
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
 from makemore_core.corpus_lines import AS_IT_IS
 from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
-from search import file_errors, stored_corpora, stores, tables, toml
+from search import file_errors, optuna_studies, stored_corpora, stores, tables, toml
 from search.commands import verb_and_arguments
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.paths import DataDir
@@ -24,6 +25,8 @@ from search.study_file import StudySpec, from_document, read
 
 if TYPE_CHECKING:
     from makemore_core.model import Model
+
+log = logging.getLogger(__name__)
 
 CHILDREN = (
     tables.slots,
@@ -49,6 +52,11 @@ class StoredStudy:
     closed: bool
     stopped: bool
     moved_to: str | None  # the storage that it goes on in
+
+    @property
+    def lost(self) -> bool:
+        """Whether another program deleted Optuna's part of it."""
+        return self.optuna_id == optuna_studies.MISSING
 
     @property
     def open(self) -> bool:
@@ -148,13 +156,21 @@ def refuse_moved(study: StoredStudy) -> None:
         )
 
 
+def refuse_lost(study: StoredStudy) -> None:
+    """Raises Refused once another program has deleted Optuna's part of the study."""
+    if study.lost:
+        raise Refused(
+            f"study {study.name}: another program deleted its trials from Optuna's tables; "
+            f"`{verb_and_arguments('delete', study.name)} --yes` removes the rest, and then it can "
+            "begin anew"
+        )
+
+
 @patient
 def find(storage: Storage, name: str) -> StoredStudy | None:
     """The stored study of this name."""
     with storage.read() as connection:
-        row = connection.execute(
-            select(tables.studies).where(tables.studies.c.name == name)
-        ).first()
+        row = connection.execute(_studies().where(tables.studies.c.name == name)).first()
     return None if row is None else _stored(row)
 
 
@@ -166,7 +182,7 @@ def by_uid(storage: Storage, uid: str) -> StoredStudy:
         NotFound: it has been deleted.
     """
     with storage.read() as connection:
-        row = connection.execute(select(tables.studies).where(tables.studies.c.uid == uid)).first()
+        row = connection.execute(_studies().where(tables.studies.c.uid == uid)).first()
     if row is None:
         raise NotFound("the study has been deleted")
     return _stored(row)
@@ -176,7 +192,7 @@ def by_uid(storage: Storage, uid: str) -> StoredStudy:
 def all_studies(storage: Storage) -> list[StoredStudy]:
     """Every study of the storage, the oldest first."""
     with storage.read() as connection:
-        rows = connection.execute(select(tables.studies).order_by(tables.studies.c.created_at))
+        rows = connection.execute(_studies().order_by(tables.studies.c.created_at))
         return [_stored(row) for row in rows]
 
 
@@ -190,7 +206,41 @@ def resolve(storage: Storage, argument: str) -> StoredStudy:
             names = connection.execute(select(tables.studies.c.name)).scalars().all()
         known = ", ".join(sorted(names)[:8]) or "none"
         raise NotFound(f"study {argument}: not in storage {storage.told}; it holds: {known}")
+    tell_of_other_hands(storage, study)
     return study
+
+
+def tell_of_other_hands(storage: Storage, study: StoredStudy) -> None:
+    """Says what other programs did to a study of ours, if they did anything."""
+    if study.lost:
+        log.warning(
+            "study %s: another program deleted its trials from Optuna's tables; what is told of it "
+            "is from makemore-search's own records",
+            study.name,
+        )
+        return
+    trials, attempts = tables.optuna_trials, tables.attempts
+    ours = select(attempts.c.id).where(
+        attempts.c.study_uid == study.uid, attempts.c.trial == trials.c.number
+    )
+    foreign = select(func.count()).where(trials.c.study_id == study.optuna_id, ~ours.exists())
+    with storage.read() as connection:
+        count = connection.execute(foreign).scalar_one()
+    if count:
+        log.warning(
+            "study %s: another program added %d of the trials in Optuna's tables; they are left "
+            "out",
+            study.name,
+            count,
+        )
+    if (renamed := optuna_studies.name(storage, study.optuna_id)) != study.name:
+        log.warning(
+            "study %s: another program renamed it to %s in Optuna's tables; makemore-search goes "
+            "on calling it %s",
+            study.name,
+            renamed,
+            study.name,
+        )
 
 
 def refuse_unreachable(study: StoredStudy) -> None:
@@ -300,7 +350,8 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
             f"study {study.name}: workers are running; "
             f"`{verb_and_arguments('stop', study.name)}` first"
         )
-    optuna.delete_study(study_name=study.name, storage=storage.optuna)
+    with contextlib.suppress(KeyError):  # another program deleted it already
+        storage.optuna.delete_study(study.optuna_id)
     with storage.write() as connection:
         for child in CHILDREN:
             connection.execute(delete(child).where(child.c.study_uid == study.uid))
@@ -310,11 +361,16 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
         shelf_of(study, data_dir).clear()
 
 
+def _studies() -> Select[Any]:
+    """Our studies, each with the number that Optuna's has now."""
+    return select(tables.studies, optuna_studies.optuna_id().label("bound_id"))
+
+
 def _stored(row: Any) -> StoredStudy:
     return StoredStudy(
         uid=row.uid,
         name=row.name,
-        optuna_id=row.optuna_id,
+        optuna_id=row.bound_id,
         spec=from_document(row.document, f"study {row.name}"),
         fingerprint=row.fingerprint,
         corpus_name=row.corpus_name,

@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()

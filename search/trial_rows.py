@@ -40,15 +40,22 @@ def make(
     study_id: int,
     params: Mapping[str, Any],
     distributions: Mapping[str, BaseDistribution],
+    at_least: int = 0,
 ) -> TrialKey:
-    """Adds a running trial; its number is the next one of the study."""
+    """Adds a running trial; its number is the next one of the study.
+
+    Args:
+        at_least: the lowest number that it may have; those below are taken, although another
+            program may have deleted their trials.
+    """
     studies, trials = tables.optuna_studies, tables.optuna_trials
     connection.execute(  # as Optuna does: of two at once, the second counts the first
         select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update()
     )
     number = connection.execute(
-        select(func.count()).select_from(trials).where(trials.c.study_id == study_id)
+        select(func.coalesce(func.max(trials.c.number) + 1, 0)).where(trials.c.study_id == study_id)
     ).scalar_one()
+    number = max(number, at_least)
     trial_id = connection.execute(
         insert(trials)
         .values(

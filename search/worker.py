@@ -69,7 +69,7 @@ class Worker:
         self._storage, self._job, self._interrupted = storage, job, interrupted
         self._data_dir = DataDir(Path(job.data_dir))
         self._data: dict[str, Data] = {}
-        self._trials = QuickStorage(storage)
+        self._trials = QuickStorage(storage, only_ours=True)
         self._rivals = Rivals(storage)
         self._errors_in_a_row = 0
         self._recovered = 0.0
@@ -137,6 +137,7 @@ class Worker:
     @contextmanager
     def _at(self, stored: StoredStudy) -> Iterator[Bench]:
         """A stint at a study: registered while it lasts."""
+        study.refuse_lost(stored)
         bench = Bench(
             storage=self._storage,
             study=stored,

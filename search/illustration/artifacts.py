@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
-from search import history
+from search import history, optuna_studies
 from search.baselines import baselines
 from search.errors import Interrupted
 from search.history import AttemptView
@@ -164,7 +164,7 @@ def illustrate(storage: Storage, study: StoredStudy, data_dir: DataDir, trial: i
     trial_id = history.optuna_trial_id(storage, study, trial)
     if attempt is None or trial_id is None or not attempt.curve:
         return
-    named = storage.optuna.get_study_system_attrs(study.optuna_id)
+    named = optuna_studies.system_attributes(storage, study.optuna_id)
     store = artifact_store(data_dir)
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
     for filename, drawn in _drawings(study, data_dir, attempt):
@@ -178,7 +178,7 @@ def illustrate(storage: Storage, study: StoredStudy, data_dir: DataDir, trial: i
                 "mimetype": KINDS[filename],
                 "encoding": None,
             }
-            storage.optuna.set_study_system_attr(study.optuna_id, key, json.dumps(meta))
+            optuna_studies.set_system_attribute(storage, study.optuna_id, key, json.dumps(meta))
 
 
 def artifact_id_of(study: StoredStudy, trial: int, filename: str) -> str:
@@ -188,7 +188,7 @@ def artifact_id_of(study: StoredStudy, trial: int, filename: str) -> str:
 
 def named_in(storage: Storage, study: StoredStudy) -> list[str]:
     """The ids of a study's pictures; known only for as long as the study is."""
-    attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
+    attributes = optuna_studies.system_attributes(storage, study.optuna_id)
     return [
         json.loads(value)["artifact_id"]
         for key, value in attributes.items()

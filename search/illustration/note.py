@@ -14,7 +14,7 @@ from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
 from makemore_core.printable import printable
-from search import confirmations, history, results
+from search import confirmations, history, optuna_studies, results
 from search.baselines import Baselines, baselines, keep_baselines, told_against
 from search.confirmations import Candidate
 from search.history import OpeningView
@@ -38,10 +38,13 @@ def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     others = baselines(storage, study, data_dir)
     keep_baselines(storage, study, others)
     body = note(study, others, best, confirmed, own)
+    if study.lost:
+        return
     attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
     if attributes.get(METRIC_NAMES) != METRIC:
         storage.optuna.set_study_system_attr(study.optuna_id, METRIC_NAMES, METRIC)
-    optuna_study = Study(study.name, storage.optuna, sampler=RandomSampler())
+    name = optuna_studies.name(storage, study.optuna_id)
+    optuna_study = Study(name, storage.optuna, sampler=RandomSampler())
     if get_note(optuna_study) != body:
         save_note(optuna_study, body)
 

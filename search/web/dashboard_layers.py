@@ -10,7 +10,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from sqlalchemy import select
 
-from search import study, tables
+from search import optuna_studies, study, tables
 from search.errors import SearchError
 from search.illustration import artifacts
 from search.paths import DataDir
@@ -177,11 +177,12 @@ def _our_study(storage: Storage, path: str) -> str | None:
     if about is None:
         return None
     s, t = tables.studies, tables.optuna_trials
-    query = select(s.c.uid).where(s.c.optuna_id == int(about[2]))
+    query = select(s.c.uid).where(optuna_studies.optuna_id() == int(about[2]))
     if about[1] == "trials":
         query = (
             select(s.c.uid)
-            .join(t, t.c.study_id == s.c.optuna_id)
+            .select_from(s)
+            .join(t, t.c.study_id == optuna_studies.optuna_id())
             .where(t.c.trial_id == int(about[2]))
         )
     with storage.read() as connection:
