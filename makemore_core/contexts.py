@@ -18,6 +18,9 @@ from makemore_core.characters import foreign_character
 
 Counts = NDArray[np.int64] | NDArray[np.float64]
 
+CHUNK = 1024
+"""Contexts in one forward pass: bounds the memory of an evaluation."""
+
 
 @dataclass(frozen=True)
 class CountedContexts:

@@ -8,12 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from makemore_core import kernels
-from makemore_core.contexts import CountedContexts, count_examples
+from makemore_core.contexts import CHUNK, CountedContexts, count_examples
 from makemore_core.layout import Layout
 from makemore_core.model import Model
-
-CHUNK = 1024
-"""Contexts in one forward pass: bounds the memory of an evaluation."""
 
 
 class SplitLoss(NamedTuple):

@@ -1,13 +1,18 @@
-"""Where the tensors of a model lie in the one flat vector that a run on the CPU updates."""
+"""Where the tensors of a model lie in the one flat vector that a run on the CPU updates.
+
+The sizes are known without torch: a launcher, which does not load it, estimates memory by them.
+"""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from makemore_core.config import TrialConfig
 from makemore_core.optimiser import first_layer_decays
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OUTPUT_MULTIPLE = 16
 """Output columns are padded to a multiple of this (340x512x27: 213 us, 340x512x32: 127 us)."""
@@ -77,14 +82,14 @@ class Layout:
         sums = 8 * rows * real / BYTES
         return products > sums
 
-    def views(self, flat: Tensor) -> dict[str, Tensor]:
+    def views(self, flat: "Tensor") -> "dict[str, Tensor]":
         """The pieces of a flat vector, in their shapes."""
         return {
             name: flat[start : start + int(np.prod(shape))].view(shape)
             for (name, shape), start in zip(self.shapes.items(), self._starts, strict=True)
         }
 
-    def named(self, flat: Tensor) -> dict[str, Tensor]:
+    def named(self, flat: "Tensor") -> "dict[str, Tensor]":
         """The model's tensors, as views of a flat vector: writing to one writes to the other."""
         views, units, symbols = self.views(flat), self.units, self.symbols
         found = {
@@ -98,15 +103,19 @@ class Layout:
             found["direct_weight"] = views["first"][..., self.hidden : self.hidden + symbols]
         return found
 
-    def pack(self, tensors: Mapping[str, Tensor]) -> Tensor:
+    def pack(self, tensors: "Mapping[str, Tensor]") -> "Tensor":
         """A flat vector with copies of a model's tensors, and zeros as padding."""
+        import torch
+
         flat = torch.zeros(self.size)
         for name, view in self.named(flat).items():
             view.copy_(tensors[name])
         return flat
 
-    def unpack(self, flat: Tensor) -> dict[str, Tensor]:
+    def unpack(self, flat: "Tensor") -> "dict[str, Tensor]":
         """Copies of a model's tensors out of a flat vector."""
+        import torch
+
         return {
             name: view.clone(memory_format=torch.contiguous_format)
             for name, view in self.named(flat).items()
