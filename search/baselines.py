@@ -15,7 +15,8 @@ from makemore_core.errors import CoreError, CorpusError
 from search import optuna_studies, stored_corpora
 from search.errors import SearchError
 from search.paths import DataDir
-from search.storage import Storage, patient
+from search.retry import patient
+from search.storage import Storage
 from search.study import StoredStudy, kept_corpus
 
 LECTURE_DEV_LOSS = 2.17

@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select, update
 
 from search import tables, working_time
-from search.samplers import derive_seed
-from search.storage import Storage, patient
+from search.retry import patient
+from search.seeds import derive_seed
+from search.storage import Storage
 from search.study import StoredStudy, by_uid
 
 KILLS_BEFORE_LAST = 3

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from search import confirmations, results, tables
-from search.confirmations import Candidate
+from search.confirmations import Candidate, Trained
 from search.errors import NotFound, StudyClosed
 from search.paths import DataDir
-from search.samplers import derive_seed
-from search.shelf import insist
-from search.storage import Storage, patient
+from search.retry import insist, patient
+from search.seeds import derive_seed
+from search.storage import Storage
 from search.study import StoredStudy, shelf_of
-from search.training_pool import Job, Trained, TrainingPool
+from search.training_pool import Job, TrainingPool
 
 
 def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job]:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from makemore_core.data import Data
 from makemore_core.evaluate import word_losses
 from search import confirm, confirmations, ensemble
-from search.confirmations import Candidate
+from search.confidence_intervals import bootstrap
+from search.confirmations import Candidate, Trained
 from search.errors import BadInput
-from search.intervals import bootstrap
 from search.memory import refuse_too_large
 from search.paths import DataDir
 from search.storage import Storage
 from search.study import StoredStudy, kept_corpus, load_model, refuse_unreachable, refuse_unwritable
-from search.training_pool import Job, Trained, TrainingPool
+from search.training_pool import Job, TrainingPool
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,28 @@ from typing import Any
 from sqlalchemy import select
 
 from search import tables
-from search.intervals import mean_over_seeds
-from search.storage import Storage, patient
+from search.confidence_intervals import mean_over_seeds
+from search.retry import patient
+from search.storage import Storage
 from search.study import StoredStudy
-from search.training_pool import Trained
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A confirmed model, as recorded."""
+
+    trial: int
+    seed_index: int
+    seed: int
+    dev_loss: float
+    dev_loss_unseen: float | None
+    seconds: float
+    checkpoint_sha256: str
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.trial, self.seed_index
+
 
 TIE_NATS = 1e-4
 """Means closer than this are a tie, which goes to the configuration that trains faster."""

@@ -14,8 +14,8 @@ from makemore_core.corpus import Corpus
 from search import auto_range, optuna_studies, stored_corpora, tables
 from search.errors import Drift
 from search.paths import DataDir
-from search.shelf import insist
-from search.storage import Storage, patient
+from search.retry import insist, patient
+from search.storage import Storage
 from search.study import (
     StoredStudy,
     by_uid,

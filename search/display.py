@@ -9,8 +9,8 @@ from rich.text import Text
 
 from makemore_core.printable import printable
 from search.baselines import Baselines, told_against
-from search.commands import command
 from search.ending import describe_end
+from search.formatting import command, told_config, told_rate, told_seconds
 from search.history import WorkerView
 from search.processes import HOST
 from search.results import StatusView
@@ -59,16 +59,6 @@ def _bar(view: StatusView) -> Table:
     words = f"{finished}/{of} trials  {told_seconds(view.elapsed_seconds)}  {rate}{left}"
     grid.add_row(ProgressBar(of, min(finished, of), width=30), words)
     return grid
-
-
-def told_rate(finished: int, seconds: float) -> str:
-    """Trials by the minute; by the hour where that would be none.
-
-    >>> told_rate(40, 60), told_rate(1, 600), told_rate(0, 0)
-    ('40/min', '6/h', '0/min')
-    """
-    a_minute = finished / seconds * 60 if seconds else 0.0
-    return f"{a_minute * 60:.0f}/h" if 0 < a_minute < 1 else f"{a_minute:.0f}/min"
 
 
 def _best(view: StatusView) -> list[Text]:
@@ -243,40 +233,9 @@ def _next(verb: str, study: str, place: str) -> str:
     return f"{command(verb, study, options=options, place=place)}   {PURPOSE[verb]}"
 
 
-def told_seeds(ci95: Sequence[float] | None) -> str:
-    """The interval of a mean over seeds, or that there is none."""
-    if ci95 is None:
-        return "one seed: no interval"
-    return f"95% interval over seeds {ci95[0]:.4f} to {ci95[1]:.4f}"
-
-
 PURPOSE = {
     "report": "one page with every figure",
     "best": "the file that `train` takes",
     "confirm": "retrains the best on fresh seeds",
     "test": "opens the test split, once",
 }
-
-
-def told_seconds(seconds: float) -> str:
-    """Seconds for people: 41s, 3m20s, 2h05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-
-
-def told_config(config: object) -> str:
-    """A configuration's main values in one line."""
-    values = dict(config) if isinstance(config, dict) else {}
-    names = (
-        ("block", "block_size"),
-        ("embedding", "embedding_size"),
-        ("hidden", "hidden_width"),
-        ("batch", "batch_size"),
-    )
-    shape = " ".join(f"{short} {values.get(name)}" for short, name in names)
-    rate = values.get("learning_rate", 0.0)
-    return f"{shape} {values.get('optimizer')} lr {rate:.3g} {values.get('schedule')}"

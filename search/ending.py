@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from search.commands import NO_FILE, command
+from search.formatting import NO_FILE, command
 from search.results import StatusView
 
 CLOSED = "; closed by the opening of its test split"

@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
 from search import tables
-from search.storage import Storage, patient
+from search.retry import patient
+from search.storage import Storage
 from search.study import StoredStudy
 
 Curve = Sequence[Sequence[Any]]

@@ -27,7 +27,8 @@ from search.budget import Standing, locked_flags
 from search.errors import NotFound, TrialLost
 from search.job import Launch
 from search.processes import HOST, is_dead
-from search.storage import Storage, patient
+from search.retry import patient
+from search.storage import Storage
 from search.study import StoredStudy, by_uid, refuse_lost
 from search.trial_rows import TrialKey
 

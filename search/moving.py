@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DatabaseError
 
 from search import copying, ledger, study
-from search.commands import verb_and_arguments
 from search.copying import Tables
 from search.errors import BadInput, Refused, StorageLost
-from search.storage import Storage, create_storage, open_storage, told_error
+from search.formatting import verb_and_arguments
+from search.retry import told_error
+from search.storage import Storage, create_storage, open_storage
 
 
 @dataclass(frozen=True)

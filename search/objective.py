@@ -19,19 +19,21 @@ from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
 from search import budget, ledger, optuna_studies, retention, space
 from search.budget import Claim, Standing
+from search.environment import surroundings
 from search.errors import FilesUnusable, SearchError, TrialEnded, TrialLost, TrialPruned
 from search.finite import finite
 from search.paths import DataDir
 from search.pruning import Pruner, resource_at
 from search.quick_trials import QuickStorage
+from search.retry import insist, patient
 from search.rivals import Rivals
-from search.samplers import derive_seed, sampler_for
-from search.shelf import Shelf, insist
+from search.samplers import sampler_for
+from search.seeds import derive_seed
+from search.shelf import Shelf
 from search.snapshots import Snapshots
-from search.storage import Storage, patient
+from search.storage import Storage
 from search.study import StoredStudy, shelf_of
 from search.study_file import StudySpec
-from search.surroundings import surroundings
 from search.trial_rows import TrialKey
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from rich.live import Live
 
 from search import history, results
 from search.baselines import Baselines, baselines
-from search.display import display, one_line, told_config, told_seconds
+from search.display import display, one_line
+from search.formatting import told_config, told_seconds
 from search.paths import DataDir
 from search.results import BestView, StatusView
 from search.storage import Storage

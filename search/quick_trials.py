@@ -23,7 +23,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.sql import ColumnElement
 
 from search import tables
-from search.storage import Storage, patient
+from search.retry import patient
+from search.storage import Storage
 
 TRIALS = tables.optuna_trials
 Identified = tuple[int, FrozenTrial]

@@ -11,11 +11,11 @@ from makemore_core.config import TrialConfig
 from makemore_core.data import Data
 from makemore_core.trainer import Evaluation, train
 from search import results
+from search.environment import differing
 from search.errors import BadInput
 from search.paths import DataDir
 from search.storage import Storage
 from search.study import StoredStudy, kept_corpus
-from search.surroundings import differing
 
 
 @dataclass(frozen=True)

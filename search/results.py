@@ -13,14 +13,15 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
 from search import confirmations, tables
 from search.budget import Progress, budget_met, progress
-from search.commands import verb_and_arguments
+from search.confidence_intervals import proportion
 from search.confirmations import Candidate
 from search.errors import NotFound
-from search.intervals import proportion
+from search.formatting import verb_and_arguments
 from search.ledger import INTERRUPTED
 from search.processes import is_dead
+from search.retry import patient
 from search.services import is_served
-from search.storage import Storage, patient
+from search.storage import Storage
 from search.study import StoredStudy
 
 STATES = {

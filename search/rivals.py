@@ -12,7 +12,8 @@ from sqlalchemy import and_, select
 
 from search import tables
 from search.pruning import lowest_so_far
-from search.storage import Storage, patient
+from search.retry import patient
+from search.storage import Storage
 from search.study import StoredStudy
 
 COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)

@@ -6,7 +6,6 @@ sampler is made for each ask, its seed derived from the study's seed and the ord
 configuration (its trial number, were no attempt ever lost).
 """
 
-import hashlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,8 @@ from optuna.distributions import (
 )
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
+
+from search.seeds import derive_seed
 
 STARTUP = 8
 """Configurations before a model of the losses is asked; a power of two, for an even spread."""
@@ -38,12 +39,6 @@ AROUND_THE_MIDDLE = 0.25
 """How much of each other range those configurations are spread over."""
 SCHEDULE, SOONEST = "schedule", "cosine"
 """Where it may be had, they take the schedule that is nearly as good some time before its end."""
-
-
-def derive_seed(study_seed: int, ordinal: int, purpose: str) -> int:
-    """A seed below 2**31 for one purpose of one configuration of a study."""
-    digest = hashlib.sha256(f"{study_seed}/{ordinal}/{purpose}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def sampler_for(kind: str, study_seed: int, ordinal: int) -> BaseSampler:

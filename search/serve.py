@@ -15,8 +15,9 @@ from search.illustration.artifacts import Gallery
 from search.job import Job
 from search.local_launcher import LocalLauncher
 from search.paths import DataDir
+from search.retry import told_error
 from search.services import serving
-from search.storage import Storage, open_storage, told_error
+from search.storage import Storage, open_storage
 from search.supervisor import EveryStudy, Supervisor
 from search.web import dashboard
 from search.web.dashboard import Access

@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from makemore_core.errors import CheckpointError
-from search import file_errors
-from search.errors import FilesUnusable
-from search.storage import Trouble
 from search.stores import Store, open_store
 
 R = TypeVar("R")
@@ -114,32 +111,3 @@ class Shelf:
     def _store(self) -> Store:
         assert self._location is not None
         return open_store(self._location)
-
-
-def insist(step: Callable[[], R], meanwhile: Callable[[], object] = lambda: None) -> R:
-    """Takes a step that writes files until it succeeds: a full disk or a store may come back.
-
-    A disk that is read-only, or somebody else's directory, is not waited for.
-
-    Args:
-        meanwhile: called before each wait; may raise to give up.
-
-    Raises:
-        FilesUnusable: it always will fail.
-        StorageLost: it failed for too long.
-    """
-    trouble = Trouble()
-    while True:
-        try:
-            result = step()
-        except OSError as error:
-            meanwhile()
-            if not file_errors.may_pass(error):
-                raise FilesUnusable(
-                    f"model files: {file_errors.told(error)}; make their directory yours to "
-                    "write, and the same command goes on"
-                ) from error
-            trouble.wait(error)
-        else:
-            trouble.end()
-            return result

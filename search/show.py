@@ -14,9 +14,9 @@ from makemore_core.splits import split
 from makemore_core.trainer import TrialResult
 from search.baselines import Baselines, told_against
 from search.confirmation import Confirmation
-from search.display import told_config, told_seconds, told_seeds
 from search.ending import format_duration
 from search.final_test import TestResult
+from search.formatting import told_config, told_seconds, told_seeds
 from search.memory import MemoryNeed, format_bytes
 from search.mixing import MixTable
 from search.preview import Preview

@@ -15,10 +15,10 @@ from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import TrainingRun
 from search import ledger
 from search.budget import Claim
+from search.environment import surroundings
 from search.paths import DataDir
 from search.storage import Storage
 from search.study import StoredStudy, shelf_of
-from search.surroundings import surroundings
 
 log = logging.getLogger(__name__)
 

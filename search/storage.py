@@ -1,18 +1,14 @@
 """A database URL to an engine and Optuna's storage. The only place that knows a dialect."""
 
-import errno
 import functools
 import logging
-import math
 import os
-import random
 import secrets
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import optuna
@@ -38,22 +34,16 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
-    DatabaseError,
-    DataError,
-    IntegrityError,
-    InterfaceError,
     NoSuchModuleError,
-    ProgrammingError,
     SQLAlchemyError,
 )
 from sqlalchemy.sql import ColumnElement
 
-from search import file_errors, migrations, sqlite_files, tables
-from search.errors import Interrupted, StorageLost, StorageUnusable
+from search import migrations, sqlite_files, tables
+from search.errors import StorageUnusable
 from search.processes import Lookout
+from search.retry import _open_files, patient, told_error
 
-P = ParamSpec("P")
-R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 OPTUNA_VERSION = "5.0"
@@ -61,11 +51,6 @@ OPTUNA_SCHEMA = 12
 """The Optuna whose tables are read and written here by SQL; a test holds each row against it."""
 BUSY_SECONDS = 60
 """How long SQLite itself waits for another writer."""
-PATIENCE_SECONDS = 600.0
-"""How long a running worker waits for a database or a disk that is locked, full or gone."""
-LEAVING_SECONDS = 5.0
-"""The same, once a signal has told the process to end."""
-SECONDS_BETWEEN_NOTICES = 30.0
 IDLE_TRANSACTION_SECONDS = 30
 """After so long PostgreSQL ends the transaction of a process that was stopped within one."""
 
@@ -158,10 +143,6 @@ class Storage:
         _open_files.pop(id(self), None)
         self.optuna.remove_session()
         self.engine.dispose()
-
-
-_open_files: dict[int, Path] = {}
-"""The SQLite files of the storages that are open: one that vanishes is told as what it is."""
 
 
 class _Deaf:
@@ -459,122 +440,6 @@ def _refuse_unwritable(url: URL, path: Path | None, told: str) -> None:
     with _plain_engine(url).connect() as connection:
         connection.execute(update(tables.schema).values(version=tables.schema.c.version))
         connection.rollback()
-
-
-def patient(call: Callable[P, R]) -> Callable[P, R]:
-    """Makes a call ride out a database or a disk that is locked, full, restarting or gone.
-
-    The call must bear repetition: it may have been carried out when its answer was lost.
-
-    Raises:
-        StorageLost: it did not come back within PATIENCE_SECONDS, or never will.
-    """
-
-    @functools.wraps(call)
-    def tried(*args: P.args, **kwargs: P.kwargs) -> R:
-        trouble = Trouble()
-        while True:
-            try:
-                result = call(*args, **kwargs)
-            except (DatabaseError, InterfaceError, StorageInternalError, OSError) as error:
-                if not _is_trouble(error):
-                    raise
-                trouble.wait(error)
-            else:
-                trouble.end()
-                return result
-
-    return tried
-
-
-class Trouble:
-    """A database or a disk that does not answer as it should: said at once, waited for, ended."""
-
-    _leave_by = math.inf
-
-    @classmethod
-    def leave_soon(cls) -> None:
-        """A signal has told this process to end: from now on it waits for LEAVING_SECONDS more."""
-        cls._leave_by = min(cls._leave_by, time.monotonic() + LEAVING_SECONDS)
-
-    def __init__(self) -> None:
-        self._started: float | None = None
-        self._told = 0.0
-        self._pause = 0.05
-
-    def wait(self, error: Exception) -> None:
-        """Waits before the next try.
-
-        Raises:
-            StorageLost: there must be none.
-            Interrupted: a signal came, and whoever sent it does not want to wait.
-        """
-        now = time.monotonic()
-        self._started = self._started or now
-        if now > self._leave_by:
-            raise Interrupted(
-                f"storage: {told_error(error)}; interrupted, and not waiting for it"
-            ) from error
-        if now - self._started > PATIENCE_SECONDS or not _may_pass(error):
-            raise StorageLost(f"storage: {told_error(error)}; gave up") from error
-        if now - self._told > SECONDS_BETWEEN_NOTICES or not self._told:
-            self._told = now
-            log.warning("storage: %s; waiting, and trying again", told_error(error))
-        time.sleep(self._pause * random.uniform(0.5, 1.5))
-        self._pause = min(2 * self._pause, 5.0)
-
-    def end(self) -> None:
-        """It answers again."""
-        if self._started is not None:
-            took = time.monotonic() - self._started
-            log.warning("storage: answers again after %.1f s", took)
-            self._started = None
-
-
-def _is_trouble(error: Exception) -> bool:
-    """Whether an error is the storage's, and not a mistake of the call."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    inner = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return not isinstance(inner, (IntegrityError, ProgrammingError, DataError))
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the storage's trouble may go away by itself."""
-    if isinstance(error, OSError):
-        return file_errors.may_pass(error)
-    lasting = (
-        "no such table",
-        "no such column",
-        "readonly",
-        "read-only",
-        "malformed",
-        "not a database",
-        "authentication failed",
-        "does not exist",
-    )
-    return not any(words in _whole(error) for words in lasting)
-
-
-def _whole(error: BaseException) -> str:
-    """The text of an error and of what caused it: Optuna wraps the database's own words."""
-    return f"{error} {error.__cause__ or ''}"
-
-
-def told_error(error: BaseException) -> str:
-    """A database's own words for what is wrong, in one line."""
-    inner = error.__cause__ or error
-    if isinstance(inner, OSError):
-        return file_errors.told(inner)
-    if isinstance(error, DatabaseError):
-        for path in _open_files.values():
-            if not path.exists():
-                return f"{path} is gone: it was removed, moved or unmounted while in use"
-    told = str(getattr(inner, "orig", None) or inner).strip().splitlines()[0][:160]
-    return f"{told}: another program keeps writing to it" if told == LOCKED else told
-
-
-LOCKED = "database is locked"
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from makemore_core.corpus import Corpus
 from makemore_core.errors import CorpusError
 from search import tables
 from search.paths import DataDir
-from search.storage import Storage, patient
+from search.retry import patient
+from search.storage import Storage
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,13 @@ from makemore_core.corpus_format import CorpusFormat
 from makemore_core.corpus_lines import AS_IT_IS
 from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
 from search import file_errors, optuna_studies, stored_corpora, stores, tables, toml
-from search.commands import verb_and_arguments
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
+from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.processes import is_dead
+from search.retry import patient
 from search.shelf import Shelf
-from search.storage import Storage, patient
+from search.storage import Storage
 from search.study_file import StudySpec, from_document, read
 
 if TYPE_CHECKING:

@@ -23,16 +23,7 @@ from makemore_core.corpus import BUILT_IN, Corpus
 from makemore_core.corpus_format import CorpusFormat
 from makemore_core.splits import split
 from search.errors import BadInput, StudyFileError
-from search.space import (
-    DEFAULTS,
-    Auto,
-    Choices,
-    Dimension,
-    Fixed,
-    Interval,
-    Value,
-    read_dimension,
-)
+from search.space import DEFAULTS, Auto, Choices, Dimension, Fixed, Interval, Value, read_dimension
 from search.toml_lines import Lines
 
 Mistake = tuple[str, str]

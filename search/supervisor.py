@@ -19,7 +19,8 @@ from search import budget, ledger, study, tables
 from search.errors import FilesUnusable, Interrupted, NotFound, StorageLost, WorkersDying
 from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job, Launch
 from search.processes import HOST
-from search.storage import Storage, Trouble
+from search.retry import Trouble
+from search.storage import Storage
 from search.study import StoredStudy
 
 log = logging.getLogger(__name__)

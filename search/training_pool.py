@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from makemore_core.corpus import Corpus
+from search.confirmations import Trained
 from search.errors import SearchError
 from search.job import thread_limits
 
@@ -44,23 +45,6 @@ class Job:
     def expected_seconds(self) -> float:
         """As the searched trial took."""
         return self.searched_seconds[-1]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A confirmed model, as recorded."""
-
-    trial: int
-    seed_index: int
-    seed: int
-    dev_loss: float
-    dev_loss_unseen: float | None
-    seconds: float
-    checkpoint_sha256: str
-
-    @property
-    def key(self) -> tuple[int, int]:
-        return self.trial, self.seed_index
 
 
 @dataclass(frozen=True)
@@ -246,7 +230,7 @@ def _train(job: Job, path: Path) -> Trained:
     from makemore_core import checkpoint
     from makemore_core.config import TrialConfig
     from makemore_core.trainer import train
-    from search.shelf import insist
+    from search.retry import insist
 
     config, data, threads = TrialConfig(**job.config), _bench["data"], _bench["threads"]
     result = train(config, data, job.seed, threads=threads, on_evaluation=_leave_if_orphaned)

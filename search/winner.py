@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from search import confirmations, ensemble, results
-from search.commands import verb_and_arguments
 from search.errors import NotFound
+from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.results import BestView, EnsembleView
 from search.storage import Storage

@@ -26,9 +26,10 @@ from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
 from search.objective import Bench
 from search.paths import DataDir
 from search.quick_trials import QuickStorage
+from search.retry import Trouble
 from search.rivals import Rivals
 from search.services import Service, serving
-from search.storage import Storage, Trouble, open_storage
+from search.storage import Storage, open_storage
 from search.study import StoredStudy
 
 log = logging.getLogger("search.worker")

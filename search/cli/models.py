@@ -34,7 +34,7 @@ def train(
     from makemore_core.evaluate import word_losses
     from makemore_core.warm_up import warm_up
     from search import show
-    from search.intervals import bootstrap
+    from search.confidence_intervals import bootstrap
 
     section, config = beside(
         lambda: read_config(file),

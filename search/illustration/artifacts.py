@@ -32,7 +32,8 @@ from search.illustration.marks import write_marks
 from search.illustration.note import write_note
 from search.paths import DataDir
 from search.results import status
-from search.storage import Storage, patient
+from search.retry import patient
+from search.storage import Storage
 from search.study import StoredStudy, all_studies, config_file, shelf_of
 
 if TYPE_CHECKING:

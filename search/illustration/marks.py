@@ -8,7 +8,8 @@ from typing import Any
 
 from search import confirmations, history, results, trial_rows
 from search.quick_trials import CONFIRMED, MARKS, SEEDS, WINNER, read_marks
-from search.storage import Storage, patient
+from search.retry import patient
+from search.storage import Storage
 from search.study import StoredStudy
 
 

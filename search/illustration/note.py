@@ -20,7 +20,8 @@ from search.confirmations import Candidate
 from search.history import OpeningView
 from search.paths import DataDir
 from search.results import BestView
-from search.storage import Storage, patient
+from search.retry import patient
+from search.storage import Storage
 from search.study import StoredStudy
 from search.winner import describe_best, remarks_on, told_winner
 

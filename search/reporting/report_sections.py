@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 
 from search.baselines import told_against
-from search.display import counts, told_audit, told_seconds, told_seeds
+from search.display import counts, told_audit
 from search.ending import describe_end
+from search.formatting import told_seconds, told_seeds
 from search.reporting.html import listing, paragraph, plot, section, table, text, tiles
 from search.reporting.plots import MOST_CURVES
 from search.reporting.plots_space import MOST_LINES

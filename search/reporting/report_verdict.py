@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from search.commands import command
-from search.display import told_seeds
+from search.formatting import command, told_seeds
 from search.history import OpeningView
 from search.reporting.html import block, paragraph, plot, section, table, text, tiles
 from search.reporting.report_facts import Facts

@@ -471,7 +471,8 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
     from search import study_file as files
     from search.paths import DataDir
     from search.pruning import resource_at
-    from search.samplers import derive_seed, sampler_for
+    from search.samplers import sampler_for
+    from search.seeds import derive_seed
 
     with tempfile.TemporaryDirectory() as root:
         path = Path(root) / "study.toml"

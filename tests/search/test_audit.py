@@ -7,8 +7,8 @@ from bed import Bed, InterruptedAfter
 from sqlalchemy import select
 
 from search import results, tables
+from search.confidence_intervals import proportion
 from search.errors import Interrupted
-from search.intervals import proportion
 
 
 def attempts(bed: Bed) -> list[Any]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search import confirm, study, training_pool
-from search.intervals import mean_over_seeds
+from search.confidence_intervals import mean_over_seeds
 
 SECONDS = st.lists(st.floats(0.0, 100.0), min_size=1, max_size=12)
 

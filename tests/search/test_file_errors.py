@@ -11,7 +11,7 @@ import pytest
 from bed import Bed, invoke, some_words, tree
 
 from makemore_core import checkpoint, corpus
-from search import local_launcher, shelf, study, worker
+from search import local_launcher, retry, study, worker
 from search.budget import Standing
 from search.errors import FilesUnusable
 from search.job import FILES_UNUSABLE, GAVE_UP, Job
@@ -42,14 +42,14 @@ def test_what_does_not_pass_by_itself_is_not_waited_for(number: int) -> None:
     """Somebody else's directory, a read-only disk, a file in the place of a directory."""
     step = failing_once(number, str)
     with pytest.raises(FilesUnusable, match=r"/there/model.*the same command goes on"):
-        shelf.insist(lambda: step(Path("/there/model")))
+        retry.insist(lambda: step(Path("/there/model")))
 
 
 @pytest.mark.parametrize("number", PASSING)
 def test_what_may_pass_is_waited_for(number: int) -> None:
     """A full disk, a quota, a disk or a network that fails."""
     step = failing_once(number, str)
-    assert "/there/model" == shelf.insist(lambda: step(Path("/there/model")))
+    assert "/there/model" == retry.insist(lambda: step(Path("/there/model")))
 
 
 def test_a_trial_whose_model_cannot_be_written_is_no_failure_of_it(

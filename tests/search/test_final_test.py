@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from makemore_core import checkpoint
 from search import study, tables
-from search.intervals import bootstrap
+from search.confidence_intervals import bootstrap
 
 KEYS = {
     "study",

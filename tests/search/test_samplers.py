@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.samplers import derive_seed, relative_cost, sampler_for
+from search.samplers import relative_cost, sampler_for
+from search.seeds import derive_seed
 from search.space import ask, distributions
 from search.study_file import from_document
 

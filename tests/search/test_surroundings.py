@@ -6,7 +6,7 @@ from bed import Bed
 from sqlalchemy import select, update
 
 from search import tables
-from search.surroundings import code_fingerprint, differing, surroundings
+from search.environment import code_fingerprint, differing, surroundings
 
 
 def test_every_attempt_is_recorded_with_them(finished: Bed) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from optuna_dashboard import get_note
 
 from search import toml
-from search.commands import command
+from search.formatting import command
 from search.illustration.note import write_note
 from search.paths import DataDir, file_name
 from search.session import Session

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from makemore_core.capacity import CapacityPoint
 from makemore_core.lr_range import LrRange
 from makemore_core.mixture import perplexity
-from search import intervals, results, space, study_file
+from search import confidence_intervals, results, space, study_file
 from search.baselines import Baselines
 from search.finite import finite
 from search.history import AttemptView
@@ -172,7 +172,7 @@ def test_samples_of_any_characters_are_a_picture(words: list[str]) -> None:
 @given(st.lists(WILD, max_size=6))
 def test_intervals_of_any_losses(losses: list[float]) -> None:
     """Ordered ends, or none; never an error."""
-    found = intervals.mean_over_seeds(losses)
+    found = confidence_intervals.mean_over_seeds(losses)
     assert found is None or found[0] <= found[1]
     assert all(perplexity(loss) >= 0 or math.isnan(loss) for loss in losses)
     assert "NaN" not in json.dumps(finite({"losses": losses, "rows": [tuple(losses)]}))
@@ -182,7 +182,7 @@ def test_intervals_of_any_losses(losses: list[float]) -> None:
 def test_the_interval_of_a_split(loss: float) -> None:
     """Over words of which one has such nats; of a single word; of equal ones."""
     for nats in ([loss, 1.0], [loss], [loss, loss, loss]):
-        low, high = intervals.bootstrap(np.array(nats), np.full(len(nats), 3))
+        low, high = confidence_intervals.bootstrap(np.array(nats), np.full(len(nats), 3))
         assert low <= high
 
 

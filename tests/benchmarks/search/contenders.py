@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from search import tables
 from search.paths import DataDir
-from search.samplers import derive_seed
+from search.seeds import derive_seed
 from tests.benchmarks.search import events, peers
 from tests.benchmarks.search.events import Event
 from tests.benchmarks.search.workload import Race

@@ -30,7 +30,7 @@ from makemore_core.model import initialise
 from makemore_core.schedule import learning_rate_at
 from makemore_core.trainer import arithmetic, evaluation_steps, train
 from search import study_file
-from search.samplers import derive_seed
+from search.seeds import derive_seed
 from search.space import Fixed, Interval, Space, Value, distributions
 from search.study_file import StudySpec
 from tests.benchmarks.search.events import Recorder

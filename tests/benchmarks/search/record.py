@@ -15,7 +15,7 @@ from makemore_core.errors import Diverged
 from makemore_core.trainer import Evaluation, train
 from makemore_core.warm_up import warm_up
 from search import study_file
-from search.samplers import derive_seed
+from search.seeds import derive_seed
 from search.space import Value, distributions
 from search.study_file import StudySpec
 from tests.benchmarks.search.curves import RECORDED, Curve, Table

@@ -17,7 +17,7 @@ import optuna
 
 from makemore_core.warm_up import warm_up
 from search import study_file
-from search.surroundings import surroundings
+from search.environment import surroundings
 from tests.bed import toml
 from tests.benchmarks.search import events, summary
 from tests.benchmarks.search.contenders import CONTENDERS, Contender

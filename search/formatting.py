@@ -1,9 +1,51 @@
-"""Commands as hints name them: they can be pasted into a shell."""
+"""Numbers, times and configurations as text for people."""
 
 import shlex
 from collections.abc import Sequence
 
 from makemore_core.printable import printable
+
+
+def told_rate(finished: int, seconds: float) -> str:
+    """Trials by the minute; by the hour where that would be none.
+
+    >>> told_rate(40, 60), told_rate(1, 600), told_rate(0, 0)
+    ('40/min', '6/h', '0/min')
+    """
+    a_minute = finished / seconds * 60 if seconds else 0.0
+    return f"{a_minute * 60:.0f}/h" if 0 < a_minute < 1 else f"{a_minute:.0f}/min"
+
+
+def told_seeds(ci95: Sequence[float] | None) -> str:
+    """The interval of a mean over seeds, or that there is none."""
+    if ci95 is None:
+        return "one seed: no interval"
+    return f"95% interval over seeds {ci95[0]:.4f} to {ci95[1]:.4f}"
+
+
+def told_seconds(seconds: float) -> str:
+    """Seconds for people: 41s, 3m20s, 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def told_config(config: object) -> str:
+    """A configuration's main values in one line."""
+    values = dict(config) if isinstance(config, dict) else {}
+    names = (
+        ("block", "block_size"),
+        ("embedding", "embedding_size"),
+        ("hidden", "hidden_width"),
+        ("batch", "batch_size"),
+    )
+    shape = " ".join(f"{short} {values.get(name)}" for short, name in names)
+    rate = values.get("learning_rate", 0.0)
+    return f"{shape} {values.get('optimizer')} lr {rate:.3g} {values.get('schedule')}"
+
 
 NO_FILE = "STUDY.toml"
 """Stands for the study's file, where a verb was given the study's name only."""
