@@ -18,16 +18,17 @@ from makemore_core.model import parameters_of
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
 from search import budget, ledger, optuna_studies, retention, space
+from search.algorithms import samplers
+from search.algorithms.pruners import Pruner, resource_at
+from search.algorithms.samplers import sampler_for
 from search.budget import Claim, Standing
 from search.environment import surroundings
 from search.errors import FilesUnusable, SearchError, TrialEnded, TrialLost, TrialPruned
 from search.finite import finite
 from search.paths import DataDir
-from search.pruning import Pruner, resource_at
 from search.quick_trials import QuickStorage
 from search.retry import insist, patient
 from search.rivals import Rivals
-from search.samplers import sampler_for
 from search.seeds import derive_seed
 from search.shelf import Shelf
 from search.snapshots import Snapshots
@@ -221,7 +222,7 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
         name = optuna_studies.name(bench.storage, bench.study.optuna_id)
         study = bench.storage.optuna_study(name, sampler, bench.trials)
-        searched = space.ask(sampler, study, _unborn(), spec.search) | searched
+        searched = samplers.ask(sampler, study, _unborn(), spec.search) | searched
     config = space.configuration(
         spec.search,
         searched,

@@ -13,9 +13,10 @@ from makemore_core.data import Data
 from makemore_core.trainer import train
 from makemore_core.warm_up import warm_up
 from search import space
+from search.algorithms import samplers
+from search.algorithms.pruners import Pruner
+from search.algorithms.samplers import sampler_for
 from search.memory import MemoryNeed
-from search.pruning import Pruner
-from search.samplers import sampler_for
 from search.study_file import StudySpec
 
 PROBES = 8
@@ -99,7 +100,7 @@ def _probes(spec: StudySpec) -> list[TrialConfig]:
     for ordinal in range(PROBES):
         sampler = sampler_for("random", random.Random(ordinal).randrange(2**31), ordinal)
         template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-        values = space.ask(sampler, study, template, spec.search)
+        values = samplers.ask(sampler, study, template, spec.search)
         configs.append(space.configuration(spec.search, values, {}, examples=spec.budget.examples))
     return configs
 

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
 from search import tables
-from search.pruning import lowest_so_far
+from search.algorithms.pruners import lowest_so_far
 from search.retry import patient
 from search.storage import Storage
 from search.study import StoredStudy

@@ -9,15 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optuna import Study
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial
 
 from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, TrialConfig, problem
 
@@ -215,16 +212,6 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 def fixed_values(space: Space) -> dict[str, Value]:
     """The hyperparameters that are not searched."""
     return {name: kind.value for name, kind in space.items() if isinstance(kind, Fixed)}
-
-
-def ask(sampler: BaseSampler, study: Study, trial: FrozenTrial, space: Space) -> dict[str, Value]:
-    """Samples every searched hyperparameter for a trial that need not exist yet."""
-    searched = distributions(space)
-    values = dict(sampler.sample_relative(study, trial, searched)) if searched else {}
-    for name, distribution in searched.items():
-        if name not in values:
-            values[name] = sampler.sample_independent(study, trial, name, distribution)
-    return {name: values[name] for name in searched}
 
 
 def configuration(

@@ -469,9 +469,10 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
     from makemore_core.trainer import train
     from search import space, study
     from search import study_file as files
+    from search.algorithms import samplers
+    from search.algorithms.pruners import resource_at
+    from search.algorithms.samplers import sampler_for
     from search.paths import DataDir
-    from search.pruning import resource_at
-    from search.samplers import sampler_for
     from search.seeds import derive_seed
 
     with tempfile.TemporaryDirectory() as root:
@@ -489,7 +490,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         from search.objective import _unborn
 
         sampler = sampler_for("random", spec.study.seed, ordinal)
-        drawn = space.ask(sampler, optuna.create_study(), _unborn(), spec.search)
+        drawn = samplers.ask(sampler, optuna.create_study(), _unborn(), spec.search)
         searched = drawn | searched
     config = space.configuration(
         spec.search,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from bed import tiny
 
-from search.pruning import Pruner
+from search.algorithms.pruners import Pruner
 from search.study_file import from_document
 from tests.benchmarks.search import curves
 from tests.benchmarks.search.choosing import chooser

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
+from search.algorithms.pruners import Pruner, lowest_so_far, resource_at
 from search.errors import Interrupted
-from search.pruning import Pruner, lowest_so_far, resource_at
 from search.rivals import Rivals
 from search.study_file import BudgetSection, PrunerSection
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.samplers import relative_cost, sampler_for
+from search.algorithms.samplers import ask, relative_cost, sampler_for
 from search.seeds import derive_seed
-from search.space import ask, distributions
+from search.space import distributions
 from search.study_file import from_document
 
 KINDS = ("tpe", "random", "qmc", "gp")

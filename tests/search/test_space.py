@@ -6,8 +6,8 @@ from bed import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.samplers import sampler_for
-from search.space import Choices, Fixed, Interval, ask, configuration, distributions, read_dimension
+from search.algorithms.samplers import ask, sampler_for
+from search.space import Choices, Fixed, Interval, configuration, distributions, read_dimension
 from search.study_file import from_document
 
 UNBORN = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)

@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 
 from search import budget, ledger, objective, space, study
+from search.algorithms import samplers
 from search.errors import Interrupted
 from search.job import Job
 from search.quick_trials import QuickStorage
@@ -88,7 +89,7 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
     watch, account = Stopwatch(), Account()
     watch.watch(budget, "claim", "ask")
     watch.watch(ledger, "make_trial", "ask")
-    watch.watch(space, "ask", "sampling")
+    watch.watch(samplers, "ask", "sampling")
     watch.watch(QuickStorage, "get_all_trials", "reading")
     watch.watch(ledger, "finish", "tell")
     watch.watch(objective.retention, "drop_the_rest", "tell")

@@ -16,8 +16,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from search import space
-from search.pruning import resource_at
-from search.samplers import sampler_for
+from search.algorithms import samplers
+from search.algorithms.pruners import resource_at
+from search.algorithms.samplers import sampler_for
 from tests.benchmarks.search.curves import Table
 
 NAME = "replay"
@@ -91,7 +92,7 @@ class Nearest:
         sampler = sampler_for(self._kind, self._seed, ordinal)
         study = optuna.Study(NAME, self._storage, sampler=sampler)
         trial = self._storage.get_trial(self._trials[ordinal])
-        return self._placed(space.ask(sampler, study, trial, self._table.spec.search))
+        return self._placed(samplers.ask(sampler, study, trial, self._table.spec.search))
 
     def _placed(self, searched: Mapping[str, space.Value]) -> list[float]:
         """A configuration as a point: each dimension from 0 to 1, each choice its own axis."""

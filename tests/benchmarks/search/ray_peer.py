@@ -19,7 +19,7 @@ from optuna.distributions import (
 
 from makemore_core.errors import Diverged
 from search import study_file
-from search.pruning import Pruner
+from search.algorithms.pruners import Pruner
 from search.seeds import derive_seed
 from search.space import distributions
 from search.study_file import StudySpec

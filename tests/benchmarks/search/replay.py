@@ -9,7 +9,7 @@ from pathlib import Path
 
 import optuna
 
-from search.pruning import Pruner
+from search.algorithms.pruners import Pruner
 from tests.benchmarks.search import curves
 from tests.benchmarks.search.choosing import chooser
 from tests.benchmarks.search.curves import RECORDED, Table

@@ -5,7 +5,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from search.pruning import Pruner, resource_at
+from search.algorithms.pruners import Pruner, resource_at
 from tests.benchmarks.search.choosing import Chooser
 from tests.benchmarks.search.curves import Curve, Table
 from tests.benchmarks.search.events import Series

@@ -31,7 +31,7 @@ ROLE = "worker" if "search.nursery" in sys.orig_argv else "launcher"
 
 BEFORE = {
     "claiming": "search.budget:claim",
-    "asking": "search.space:ask",
+    "asking": "search.algorithms.samplers:ask",
     "creating": "search.ledger:make_trial",
     "training": "makemore_core.step:KernelStep.run",
     "reporting": "search.ledger:report",

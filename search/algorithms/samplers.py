@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna import Study
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -22,6 +23,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from search.seeds import derive_seed
+from search.space import Space, Value, distributions
 
 STARTUP = 8
 """Configurations before a model of the losses is asked; a power of two, for an even spread."""
@@ -163,3 +165,13 @@ def _between(low: float, high: float, log: bool, share: float) -> float:
     if log:
         return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
     return low + share * (high - low)
+
+
+def ask(sampler: BaseSampler, study: Study, trial: FrozenTrial, space: Space) -> dict[str, Value]:
+    """Samples every searched hyperparameter for a trial that need not exist yet."""
+    searched = distributions(space)
+    values = dict(sampler.sample_relative(study, trial, searched)) if searched else {}
+    for name, distribution in searched.items():
+        if name not in values:
+            values[name] = sampler.sample_independent(study, trial, name, distribution)
+    return {name: values[name] for name in searched}

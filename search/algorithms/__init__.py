@@ -1,0 +1,1 @@
+"""Samplers and pruners as pure functions; they know Optuna, not the study file."""
