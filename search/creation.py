@@ -11,10 +11,12 @@ from sqlalchemy.exc import IntegrityError
 
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
-from search import auto_range, optuna_studies, stored_corpora, tables
+from search import optuna_studies, stored_corpora, tables
 from search.errors import Drift
 from search.paths import DataDir
 from search.retry import insist, patient
+from search.spec import auto_learning_rate
+from search.spec.study_file import StudySpec
 from search.storage import Storage
 from search.study import (
     StoredStudy,
@@ -27,7 +29,6 @@ from search.study import (
     shelf_of,
     tell_of_other_hands,
 )
-from search.study_file import StudySpec
 
 
 def create_or_resume(
@@ -51,8 +52,8 @@ def create_or_resume(
     spec = spec.of_corpus(corpus)
     study = find(storage, spec.study.name)
     if study is None:
-        study = _create(storage, auto_range.resolved(spec, corpus), corpus, artifacts)
-    spec = auto_range.adopted(spec, study.spec)
+        study = _create(storage, auto_learning_rate.resolved(spec, corpus), corpus, artifacts)
+    spec = auto_learning_rate.adopted(spec, study.spec)
     refuse_drift(study, spec, corpus)
     refuse_moved(study)
     refuse_closed(study)

@@ -10,8 +10,8 @@ from makemore_core.corpus import Corpus
 from makemore_core.splits import split
 from search.errors import BadInput
 from search.machine import process_memory_limit, usable_memory
-from search.space import Choices, Dimension, Fixed, Interval, Value
-from search.study_file import StudySpec
+from search.spec.search_space import Choices, Dimension, Fixed, Interval, Value
+from search.spec.study_file import StudySpec
 
 GROWING = (
     "embedding_size", "hidden_width", "block_size", "batch_size", "smoothing", "direct",

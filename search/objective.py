@@ -17,7 +17,7 @@ from makemore_core.errors import Diverged
 from makemore_core.model import parameters_of
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
-from search import budget, ledger, optuna_studies, retention, space
+from search import budget, ledger, optuna_studies, retention
 from search.algorithms import samplers
 from search.algorithms.pruners import Pruner, resource_at
 from search.algorithms.samplers import sampler_for
@@ -32,9 +32,10 @@ from search.rivals import Rivals
 from search.seeds import derive_seed
 from search.shelf import Shelf
 from search.snapshots import Snapshots
+from search.spec import search_space
+from search.spec.study_file import StudySpec
 from search.storage import Storage
 from search.study import StoredStudy, shelf_of
-from search.study_file import StudySpec
 from search.trial_rows import TrialKey
 
 log = logging.getLogger(__name__)
@@ -193,7 +194,7 @@ def _make_trial(bench: Bench, claim: Claim) -> Attempt:
         claim.attempt_id,
         asdict(config),
         searched,
-        space.distributions(spec.search),
+        search_space.distributions(spec.search),
         {resource_at(spec.budget, _planned(spec, config, e)): e.dev_loss for e in curve},
     )
     step = resume.state["step"] if resume else 0
@@ -213,7 +214,7 @@ def _planned(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> in
 def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialConfig]:
     """The searched values, and the whole configuration."""
     spec, lost = bench.study.spec, claim.lost_attempt
-    names = space.distributions(spec.search)
+    names = search_space.distributions(spec.search)
     if lost is not None and lost.config is not None:
         return {name: lost.config[name] for name in names}, TrialConfig(**lost.config)
     known = dict(spec.enqueue[claim.ordinal]) if claim.ordinal < len(spec.enqueue) else {}
@@ -223,7 +224,7 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
         name = optuna_studies.name(bench.storage, bench.study.optuna_id)
         study = bench.storage.optuna_study(name, sampler, bench.trials)
         searched = samplers.ask(sampler, study, _unborn(), spec.search) | searched
-    config = space.configuration(
+    config = search_space.configuration(
         spec.search,
         searched,
         known,

@@ -12,12 +12,12 @@ from makemore_core.config import TrialConfig
 from makemore_core.data import Data
 from makemore_core.trainer import train
 from makemore_core.warm_up import warm_up
-from search import space
 from search.algorithms import samplers
 from search.algorithms.pruners import Pruner
 from search.algorithms.samplers import sampler_for
 from search.memory import MemoryNeed
-from search.study_file import StudySpec
+from search.spec import search_space
+from search.spec.study_file import StudySpec
 
 PROBES = 8
 PROBE_STEPS = 20
@@ -101,7 +101,9 @@ def _probes(spec: StudySpec) -> list[TrialConfig]:
         sampler = sampler_for("random", random.Random(ordinal).randrange(2**31), ordinal)
         template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
         values = samplers.ask(sampler, study, template, spec.search)
-        configs.append(space.configuration(spec.search, values, {}, examples=spec.budget.examples))
+        configs.append(
+            search_space.configuration(spec.search, values, {}, examples=spec.budget.examples)
+        )
     return configs
 
 

@@ -14,15 +14,16 @@ from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
 from makemore_core.corpus_lines import AS_IT_IS
 from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
-from search import file_errors, optuna_studies, stored_corpora, stores, tables, toml
+from search import file_errors, optuna_studies, stored_corpora, stores, tables
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.processes import is_dead
 from search.retry import patient
 from search.shelf import Shelf
+from search.spec import toml_writer
+from search.spec.study_file import StudySpec, from_document, read
 from search.storage import Storage
-from search.study_file import StudySpec, from_document, read
 
 if TYPE_CHECKING:
     from makemore_core.model import Model
@@ -290,7 +291,7 @@ def load_model(study: StoredStudy, path: Path, sha256: str | None) -> "Model":
 def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
     """A configuration as the file that `train` takes."""
     section = study.spec.study
-    return toml.table(
+    return toml_writer.table(
         "config",
         {
             "corpus": section.corpus,

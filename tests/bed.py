@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import budget, cli, creation, results, study, study_file, worker
+from search import budget, cli, creation, results, study, worker
 from search.job import Job
 from search.paths import DataDir
 from search.results import TrialView
+from search.spec import study_file
 from search.storage import Storage, create_storage, open_storage
 from search.study import StoredStudy
 

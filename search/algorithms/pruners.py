@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from search.study_file import BudgetSection, PrunerSection
+from search.spec.sections import BudgetSection, PrunerSection
 
 LossesAt = Callable[[int], Sequence[float]]
 """The lowest dev loss up to a resource, of each other trial of the study that reported there; lost

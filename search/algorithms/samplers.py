@@ -23,7 +23,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from search.seeds import derive_seed
-from search.space import Space, Value, distributions
+from search.spec.search_space import Space, Value, distributions
 
 STARTUP = 8
 """Configurations before a model of the losses is asked; a power of two, for an even spread."""

@@ -158,15 +158,16 @@ def preview(
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
     from makemore_core.data import Data
-    from search import auto_range, memory, show, study
+    from search import memory, show, study
     from search import preview as costs
     from search.cli import running
+    from search.spec import auto_learning_rate
 
     spec = running.shaped(file, trials, timeout, corpus, seed, layout)
     words = told_notes(session, study.load_corpus(spec, session.data_dir))
     count = worker_count(workers, threads)
     need = memory.refuse_too_large(spec, words, count)
-    spec = auto_range.resolved(spec.of_corpus(words), words)
+    spec = auto_learning_rate.resolved(spec.of_corpus(words), words)
     data = Data.of(words, spec.study.split_seed)
     view = costs.preview(spec, data, count, threads, need)
     session.answer(asdict(view) | {"memory": need.as_document()}, show.preview(view))

@@ -12,7 +12,8 @@ from search.cli.options import AS_FILE, CorpusName, StudyName
 from search.cli.steps import load_words
 from search.errors import BadInput
 from search.session import Session
-from search.study_file import StudySection, read_config
+from search.spec.sections import StudySection
+from search.spec.study_file import read_config
 
 if TYPE_CHECKING:
     from makemore_core.config import TrialConfig

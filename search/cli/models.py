@@ -13,7 +13,7 @@ from search.cli.options import AS_FILE, AnyStudyName, Device, Threads
 from search.cli.steps import beside, check_device, load_words, told_notes
 from search.errors import BadInput
 from search.session import Session
-from search.study_file import read_config
+from search.spec.study_file import read_config
 
 if TYPE_CHECKING:
     from makemore_core.model import Model

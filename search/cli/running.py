@@ -7,7 +7,7 @@ from pathlib import Path
 
 from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
-from search import creation, file_errors, memory, results, stores, study, study_file
+from search import creation, file_errors, memory, results, stores, study
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
 from search.display import failed, farewell, told_barren
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
@@ -15,9 +15,10 @@ from search.illustration.artifacts import Illustrator
 from search.job import Job
 from search.progress import Progress
 from search.session import Session
+from search.spec import sections, study_file
+from search.spec.study_file import StudySpec
 from search.storage import Storage
 from search.study import StoredStudy
-from search.study_file import StudySpec
 from search.supervisor import Launcher, OneStudy, Supervisor
 
 
@@ -90,7 +91,7 @@ def shaped(
     """
     wrong: list[BadInput] = []
     try:
-        timeout = study_file.parse_duration(timeout)
+        timeout = sections.parse_duration(timeout)
     except ValueError as error:
         wrong.append(BadInput(f"--timeout: {error}"))
     try:

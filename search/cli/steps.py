@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from search.baselines import Baselines
     from search.progress import Progress
     from search.results import StatusView
+    from search.spec.sections import StudySection
     from search.storage import Storage
     from search.study import StoredStudy
-    from search.study_file import StudySection
 
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from search.reporting.plot_pieces import (
     path,
     thin,
 )
-from search.space import Choices, Dimension, Interval
+from search.spec.search_space import Choices, Dimension, Interval
 
 MOST_LINES = 300
 BINS = 10

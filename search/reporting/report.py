@@ -11,7 +11,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from search import toml
 from search.errors import BadInput
 from search.finite import finite
 from search.paths import DataDir, file_name
@@ -20,9 +19,10 @@ from search.reporting import report_sections as sections
 from search.reporting import report_verdict as verdict
 from search.reporting.plot_pieces import Figure
 from search.reporting.report_facts import Facts, gather, importances
+from search.spec import toml_writer
+from search.spec.study_file import StudySpec
 from search.storage import Storage
 from search.study import StoredStudy, config_file
-from search.study_file import StudySpec
 
 LINKS = (
     ("course", "How it went"),
@@ -127,10 +127,10 @@ def definition(spec: StudySpec) -> str:
     document = spec.as_document()
     search = document.pop("search")
     enqueue = document.pop("enqueue")
-    tables = [toml.table(name, values) for name, values in document.items()]
+    tables = [toml_writer.table(name, values) for name, values in document.items()]
     lines = [f"{name} = {_inline(value)}" for name, value in search.items()]
     tables.append("\n".join(["[search]", *lines]))
-    tables += [toml.table("[enqueue]", values) for values in enqueue]
+    tables += [toml_writer.table("[enqueue]", values) for values in enqueue]
     return "\n\n".join(table for table in tables if "\n" in table) + "\n"
 
 

@@ -8,7 +8,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from makemore_core.errors import CheckpointError
-from search import confirmations, history, results, space, winner
+from search import confirmations, history, results, winner
 from search.baselines import Baselines, baselines
 from search.confirmations import Candidate
 from search.history import AttemptView, OpeningView
@@ -17,6 +17,7 @@ from search.illustration.plain_model import PlainModel
 from search.paths import DataDir
 from search.reporting.plot_pieces import thin
 from search.results import BestView, StatusView
+from search.spec import search_space
 from search.storage import Storage
 from search.study import StoredStudy, shelf_of
 
@@ -91,7 +92,7 @@ def importances(facts: Facts) -> dict[str, float]:
 
     PED-ANOVA (Watanabe et al. 2023), by Optuna: fast, and it looks at the good end of the space.
     """
-    distributions = space.distributions(facts.study.spec.search)
+    distributions = search_space.distributions(facts.study.spec.search)
     complete = [a for a in facts.attempts if a.outcome == "complete" and a.dev_loss is not None]
     if len(complete) < FEWEST_FOR_IMPORTANCE or len(distributions) < 2:
         return {}

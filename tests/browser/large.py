@@ -17,8 +17,9 @@ from optuna.samplers import RandomSampler
 from sqlalchemy import Connection, MetaData, Table, insert
 
 from makemore_core import corpus as corpora
-from search import creation, space, study_file, tables
+from search import creation, tables
 from search.paths import DataDir
+from search.spec import search_space, study_file
 from search.storage import Storage, create_storage
 from search.study import StoredStudy
 
@@ -57,7 +58,7 @@ class Rows:
         self._stored, self._reports = stored, reports
         self._reflected = MetaData()
         self._reflected.reflect(storage.engine)
-        self._distributions = space.distributions(stored.spec.search)
+        self._distributions = search_space.distributions(stored.spec.search)
         self._rows: dict[str, list[dict[str, Any]]] = {}
 
     def add(self, number: int) -> None:
@@ -69,7 +70,7 @@ class Rows:
             for name, distribution in self._distributions.items()
         }
         budget = self._stored.spec.budget
-        config = space.configuration(
+        config = search_space.configuration(
             self._stored.spec.search,
             values,
             {},

@@ -467,13 +467,14 @@ def undisturbed(place: Place, ordinal: int) -> dict[int, float]:
 def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
     from makemore_core.data import Data
     from makemore_core.trainer import train
-    from search import space, study
-    from search import study_file as files
+    from search import study
     from search.algorithms import samplers
     from search.algorithms.pruners import resource_at
     from search.algorithms.samplers import sampler_for
     from search.paths import DataDir
     from search.seeds import derive_seed
+    from search.spec import search_space
+    from search.spec import study_file as files
 
     with tempfile.TemporaryDirectory() as root:
         path = Path(root) / "study.toml"
@@ -481,7 +482,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         spec = files.read(path)
         words = study.load_corpus(spec, DataDir(Path(root)))
     known = dict(spec.enqueue[ordinal]) if ordinal < len(spec.enqueue) else {}
-    names = space.distributions(spec.search)
+    names = search_space.distributions(spec.search)
     searched = {name: known.pop(name) for name in names if name in known}
     if len(searched) < len(names):
         import optuna
@@ -492,7 +493,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         sampler = sampler_for("random", spec.study.seed, ordinal)
         drawn = samplers.ask(sampler, optuna.create_study(), _unborn(), spec.search)
         searched = drawn | searched
-    config = space.configuration(
+    config = search_space.configuration(
         spec.search,
         searched,
         known,

@@ -7,10 +7,11 @@ from bed import Bed, tiny
 
 from makemore_core.data import Data
 from makemore_core.lr_range import lr_range
-from search import auto_range, study
+from search import study
 from search.errors import Drift, StudyFileError
-from search.space import Interval
-from search.study_file import from_document
+from search.spec import auto_learning_rate
+from search.spec.search_space import Interval
+from search.spec.study_file import from_document
 
 AUTO: dict[str, Any] = {"learning_rate": "auto", "optimizer": "adamw"}
 
@@ -32,7 +33,7 @@ def test_the_range_is_a_decade_about_the_suggestion(bed: Bed) -> None:
     """Of the range test in the middle of the space, on the study's own training split."""
     stored = bed.create(search=AUTO)
     found = stored.spec.search["learning_rate"]
-    middle = auto_range.middle(stored.spec)
+    middle = auto_learning_rate.middle(stored.spec)
     assert (middle.embedding_size, middle.hidden_width, middle.batch_size) == (5, 32, 64)
     data = Data.of(study.kept_corpus(bed.storage, stored, bed.data_dir), 42)
     suggested = lr_range(middle, data, 1).suggested
@@ -46,7 +47,7 @@ def test_going_on_measures_nothing_again(bed: Bed, monkeypatch: pytest.MonkeyPat
     path = bed.file(search=AUTO)
     stored = bed.create(path)
     found = stored.spec.search["learning_rate"]
-    monkeypatch.setattr(auto_range, "resolved", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(auto_learning_rate, "resolved", lambda *_: pytest.fail("measured again"))
     assert bed.create(path).spec == stored.spec
     bed.work(stored)
     assert all(found.holds(trial.config["learning_rate"]) for trial in bed.trials(stored))

@@ -6,7 +6,7 @@ import pytest
 from bed import tiny
 
 from search.algorithms.pruners import Pruner
-from search.study_file import from_document
+from search.spec.study_file import from_document
 from tests.benchmarks.search import curves
 from tests.benchmarks.search.choosing import chooser
 from tests.benchmarks.search.curves import Curve, Table

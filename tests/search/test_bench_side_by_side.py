@@ -7,7 +7,7 @@ import optuna
 import pytest
 from bed import Bed
 
-from search import study_file
+from search.spec import study_file
 from tests.benchmarks.search import events, peers, summary
 from tests.benchmarks.search.contenders import our_events
 from tests.benchmarks.search.events import Event, Recorder

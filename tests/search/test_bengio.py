@@ -11,7 +11,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.data import Data
 from makemore_core.mixture import Mixture, mix
 from makemore_core.trainer import train
-from search import space, study_file
+from search.spec import search_space, study_file
 
 FILE = Path(__file__).parent.parent.parent / "studies" / "bengio.toml"
 EXAMPLES = 300_000
@@ -29,7 +29,7 @@ def configurations() -> list[TrialConfig]:
     """The five networks of the file, shortened."""
     spec = study_file.read(FILE)
     return [
-        space.configuration(spec.search, {}, entry, examples=EXAMPLES, evaluations=2)
+        search_space.configuration(spec.search, {}, entry, examples=EXAMPLES, evaluations=2)
         for entry in spec.enqueue
     ]
 

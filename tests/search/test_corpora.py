@@ -9,8 +9,8 @@ import pytest
 from bed import Bed, invoke, some_words
 from sqlalchemy.exc import DatabaseError
 
-from search import study_file
 from search.retry import told_error
+from search.spec import study_file
 
 COUNTED = "name,sex,count\n" + "\n".join(f"{word},F,{n % 3 + 1}" for n, word in
                                          enumerate(dict.fromkeys(some_words(60))))  # fmt: skip

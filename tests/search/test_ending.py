@@ -16,8 +16,8 @@ from search.display import counts, one_line, told_audit
 from search.ending import describe_end, describe_way_on, enough_time, format_duration
 from search.errors import Interrupted
 from search.results import StatusView
+from search.spec.sections import parse_duration
 from search.study import StoredStudy
-from search.study_file import parse_duration
 
 
 def view_of(bed: Bed, **changes: Any) -> StatusView:

@@ -15,11 +15,12 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import inspect, select, text, update
 
 from makemore_core.config import TrialConfig
-from search import budget, ledger, space, tables
+from search import budget, ledger, tables
 from search.budget import Claim
 from search.errors import TrialLost
 from search.job import Launch
 from search.processes import HOST
+from search.spec import search_space
 from search.storage import open_storage
 from search.study import StoredStudy
 
@@ -60,7 +61,7 @@ class Life:
         self.claim = found
 
     def make_trial(self) -> None:
-        names = space.distributions(self.stored.spec.search)
+        names = search_space.distributions(self.stored.spec.search)
         params = {name: CONFIG[name] for name in names}
         self.made = ledger.make_trial(
             self.storage, self.stored, self.claim.attempt_id, CONFIG, params, names, {}
@@ -349,7 +350,7 @@ def test_only_what_is_new_counts_as_a_report(bed: Bed) -> None:
     life.finish("failed", "interrupted")
     assert 2 == _reports(bed, stored)
     retry = Life(bed, stored)
-    names = space.distributions(stored.spec.search)
+    names = search_space.distributions(stored.spec.search)
     params = {name: CONFIG[name] for name in names}
     taken_over = {444: 2.75}
     retry.made = ledger.make_trial(
@@ -442,7 +443,7 @@ def test_rows_are_those_that_optuna_writes(bed: Bed, zone: str) -> None:
     """A trial made, reported and ended here is, in every column of every table of Optuna's, the
     trial that Optuna makes of the same values; its ids aside, and its times to the second."""
     life = Life(bed, bed.create())
-    names = space.distributions(life.stored.spec.search)
+    names = search_space.distributions(life.stored.spec.search)
     began = datetime.now(UTC).replace(tzinfo=None)
     life.make_trial()
     life.report()

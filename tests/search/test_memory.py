@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore_core.corpus import Corpus
-from search import memory, study_file
+from search import memory
 from search.errors import BadInput
 from search.memory import format_bytes, memory_need, refuse_too_large
-from search.study_file import StudySpec
+from search.spec import study_file
+from search.spec.study_file import StudySpec
 
 GB = 10**9
 

@@ -7,7 +7,7 @@ from bed import Bed
 
 from search import preview, show
 from search.preview import expected_share
-from search.study_file import StudySpec, from_document
+from search.spec.study_file import StudySpec, from_document
 
 SECONDS = 2.0
 

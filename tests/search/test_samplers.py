@@ -14,8 +14,8 @@ from optuna.trial import TrialState, create_trial
 
 from search.algorithms.samplers import ask, relative_cost, sampler_for
 from search.seeds import derive_seed
-from search.space import distributions
-from search.study_file import from_document
+from search.spec.search_space import distributions
+from search.spec.study_file import from_document
 
 KINDS = ("tpe", "random", "qmc", "gp")
 SPACE = from_document(tiny(), "x").search

@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.algorithms.samplers import ask, sampler_for
-from search.space import Choices, Fixed, Interval, configuration, distributions, read_dimension
-from search.study_file import from_document
+from search.spec.search_space import (
+    Choices,
+    Fixed,
+    Interval,
+    configuration,
+    distributions,
+    read_dimension,
+)
+from search.spec.study_file import from_document
 
 UNBORN = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
 

@@ -15,7 +15,7 @@ from makemore_core.errors import CorpusError
 from search import stored_corpora, study, tables
 from search.errors import BadInput, Drift, NotFound, StudyClosed, StudyFileError
 from search.paths import DataDir
-from search.space import Interval
+from search.spec.search_space import Interval
 from search.storage import open_storage
 
 

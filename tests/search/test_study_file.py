@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import BadInput, StudyFileError
-from search.study_file import from_document, parse_duration, parse_memory, read, read_config
+from search.spec.sections import parse_duration, parse_memory
+from search.spec.study_file import from_document, read, read_config
 
 EVERYTHING = """
 [study]

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna_dashboard import get_note
 
-from search import toml
 from search.formatting import command
 from search.illustration.note import write_note
 from search.paths import DataDir, file_name
 from search.session import Session
+from search.spec import toml_writer
 from search.storage import parse_url, sqlite_path
 
 NAMES = ["adam [lr 1e-3]", ":smile: `b` $(ls) 名前", "-x", 'a\'b "c" & <i>\x9b']
@@ -139,7 +139,7 @@ def test_a_data_directory_as_a_shell_would_mean_it(
 @given(anything)
 def test_toml_that_is_written_can_be_read(text: str) -> None:
     """Quotes, line ends and control characters too."""
-    assert {"a": {"b": text}} == tomllib.loads(toml.table("a", {"b": text}))
+    assert {"a": {"b": text}} == tomllib.loads(toml_writer.table("a", {"b": text}))
 
 
 def test_a_note_shows_names_and_no_markup(bed: Bed) -> None:

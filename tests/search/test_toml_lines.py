@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import StudyFileError
-from search.study_file import read, read_config
-from search.toml_lines import MAX_LINES, Lines
+from search.spec.study_file import read, read_config
+from search.spec.toml_lines import MAX_LINES, Lines
 
 TEXT = '''# a comment with [search] in it
 title = "one"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from makemore_core.capacity import CapacityPoint
 from makemore_core.lr_range import LrRange
 from makemore_core.mixture import perplexity
-from search import confidence_intervals, results, space, study_file
+from search import confidence_intervals, results
 from search.algorithms.samplers import sampler_for
 from search.baselines import Baselines
 from search.finite import finite
@@ -27,6 +27,7 @@ from search.illustration.plain_model import PlainModel
 from search.illustration.svg import Chart, Scale
 from search.reporting import plots, plots_space
 from search.reporting.report import in_script
+from search.spec import search_space, study_file
 
 WILD = st.one_of(
     st.sampled_from([0.0, -0.0, 1e-45, 1e-8, 1.0, 2.0, 1e30, 3.4e38, 1e300, math.inf, -math.inf,
@@ -54,7 +55,7 @@ DEFAULT_PARAMS = {"block_size": 3, "embedding_size": 4, "schedule": "constant", 
 
 def attempt(number: int, loss: float | None, others: Sequence[float], outcome: str) -> AttemptView:
     values = {"learning_rate": 1e-3 + number, "hidden_width": 16 + number % 49, "batch_size": 32}
-    config = space.configuration(SPEC.search, values | DEFAULT_PARAMS, {}, examples=100)
+    config = search_space.configuration(SPEC.search, values | DEFAULT_PARAMS, {}, examples=100)
     curve = [[k + 1, each, 0.1, each] for k, each in enumerate(others)]
     return AttemptView(
         trial=number, outcome=outcome, reason=None, dev_loss=loss, dev_loss_unseen=loss,
@@ -195,7 +196,7 @@ EQUAL, SPREAD = [0.0] * 12, [0.0, 1e-45, 2.3, 2.3, 1e30, 3.4e38, 5.0, 1e-8, 4.0,
 def test_samplers_learn_from_any_losses(kind: str, losses: list[float]) -> None:
     """A sampler that has seen losses of any size asks for a configuration within the space."""
     study = optuna.create_study(sampler=sampler_for(kind, 1, 30))
-    names = space.distributions(SPEC.search)
+    names = search_space.distributions(SPEC.search)
     draws = np.random.default_rng(0)
     for loss in losses:
         params = {

@@ -10,9 +10,10 @@ from sqlalchemy import text
 from makemore_core.config import TrialConfig
 from makemore_core.corpus import Corpus
 from makemore_core.trainer import Evaluation, TrialResult
-from search import creation, study_file
+from search import creation
 from search.copying import Tables
 from search.paths import DataDir
+from search.spec import study_file
 from search.storage import Storage, create_storage
 from search.study import StoredStudy
 from tests.browser.large import fill_study

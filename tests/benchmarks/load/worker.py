@@ -14,11 +14,12 @@ from typing import Any
 
 import optuna
 
-from search import budget, ledger, objective, space, study
+from search import budget, ledger, objective, study
 from search.algorithms import samplers
 from search.errors import Interrupted
 from search.job import Job
 from search.quick_trials import QuickStorage
+from search.spec import search_space
 from search.storage import open_storage
 from search.worker import Worker
 from tests.benchmarks.load.stored import LOSS, REPORTS, evaluation, result
@@ -134,7 +135,7 @@ def optunas(url: str, sampler: str, seconds: float) -> Account:
     ours = open_storage(url)
     stored = study.find(ours, "load")
     assert stored is not None
-    searched = space.distributions(stored.spec.search)
+    searched = search_space.distributions(stored.spec.search)
     ours.close()
     kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
     loaded = optuna.load_study(

@@ -15,10 +15,10 @@ from optuna.distributions import (
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from search import space
 from search.algorithms import samplers
 from search.algorithms.pruners import resource_at
 from search.algorithms.samplers import sampler_for
+from search.spec import search_space
 from tests.benchmarks.search.curves import Table
 
 NAME = "replay"
@@ -61,7 +61,7 @@ class Nearest:
 
     def __init__(self, table: Table, seed: int, kind: str) -> None:
         self._table, self._seed, self._kind = table, seed, kind
-        self._distributions = space.distributions(table.spec.search)
+        self._distributions = search_space.distributions(table.spec.search)
         self._points = np.array([self._placed(curve.searched) for curve in table.curves])
         self._left = list(range(len(table.curves)))
         self._storage = InMemoryStorage()
@@ -94,7 +94,7 @@ class Nearest:
         trial = self._storage.get_trial(self._trials[ordinal])
         return self._placed(samplers.ask(sampler, study, trial, self._table.spec.search))
 
-    def _placed(self, searched: Mapping[str, space.Value]) -> list[float]:
+    def _placed(self, searched: Mapping[str, search_space.Value]) -> list[float]:
         """A configuration as a point: each dimension from 0 to 1, each choice its own axis."""
         return [
             place
@@ -107,7 +107,7 @@ class Nearest:
         return int(distances.argmin())
 
 
-def placed(among: BaseDistribution, value: space.Value) -> list[float]:
+def placed(among: BaseDistribution, value: search_space.Value) -> list[float]:
     """A value as coordinates; two choices lie one apart."""
     if isinstance(among, CategoricalDistribution):
         return [0.5**0.5 * (value == choice) for choice in among.choices]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.space import Value
-from search.study_file import StudySpec, from_document
+from search.spec.search_space import Value
+from search.spec.study_file import StudySpec, from_document
 
 RECORDED = Path(__file__).with_name("curves.json")
 

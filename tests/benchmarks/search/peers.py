@@ -29,10 +29,10 @@ from makemore_core.evaluate import split_loss
 from makemore_core.model import initialise
 from makemore_core.schedule import learning_rate_at
 from makemore_core.trainer import arithmetic, evaluation_steps, train
-from search import study_file
 from search.seeds import derive_seed
-from search.space import Fixed, Interval, Space, Value, distributions
-from search.study_file import StudySpec
+from search.spec import study_file
+from search.spec.search_space import Fixed, Interval, Space, Value, distributions
+from search.spec.study_file import StudySpec
 from tests.benchmarks.search.events import Recorder
 from tests.benchmarks.search.workload import config_of, data_of
 from tests.benchmarks.trainer import examples_of, lecture_loop

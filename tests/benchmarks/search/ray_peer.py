@@ -18,11 +18,11 @@ from optuna.distributions import (
 )
 
 from makemore_core.errors import Diverged
-from search import study_file
 from search.algorithms.pruners import Pruner
 from search.seeds import derive_seed
-from search.space import distributions
-from search.study_file import StudySpec
+from search.spec import study_file
+from search.spec.search_space import distributions
+from search.spec.study_file import StudySpec
 from tests.benchmarks.search.events import Recorder
 from tests.benchmarks.search.peers import train_ours
 from tests.benchmarks.search.workload import Race, config_of, data_of

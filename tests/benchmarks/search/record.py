@@ -14,10 +14,10 @@ import optuna
 from makemore_core.errors import Diverged
 from makemore_core.trainer import Evaluation, train
 from makemore_core.warm_up import warm_up
-from search import study_file
 from search.seeds import derive_seed
-from search.space import Value, distributions
-from search.study_file import StudySpec
+from search.spec import study_file
+from search.spec.search_space import Value, distributions
+from search.spec.study_file import StudySpec
 from tests.benchmarks.search.curves import RECORDED, Curve, Table
 from tests.benchmarks.search.side_by_side import conditions
 from tests.benchmarks.search.workload import config_of, data_of, words_of

@@ -16,8 +16,8 @@ from typing import Any
 import optuna
 
 from makemore_core.warm_up import warm_up
-from search import study_file
 from search.environment import surroundings
+from search.spec import study_file
 from tests.bed import toml
 from tests.benchmarks.search import events, summary
 from tests.benchmarks.search.contenders import CONTENDERS, Contender

@@ -10,9 +10,9 @@ from makemore_core import corpus as corpora
 from makemore_core.config import TrialConfig
 from makemore_core.corpus import Corpus
 from makemore_core.data import Data
-from search import space
-from search.space import Space, Value
-from search.study_file import StudySpec
+from search.spec import search_space
+from search.spec.search_space import Space, Value
+from search.spec.study_file import StudySpec
 
 RUNS = Path("runs")
 """Where a corpus lies once it was fetched."""
@@ -55,4 +55,4 @@ def config_of(spec: StudySpec, within: Space, searched: Mapping[str, Value]) -> 
         "evaluations": spec.budget.evaluations,
         "patience": spec.early_stopping.patience,
     }
-    return space.configuration(within, searched, {}, **budget)
+    return search_space.configuration(within, searched, {}, **budget)

@@ -13,8 +13,8 @@ from typing import Any
 
 from makemore_core.config import TrialConfig
 from makemore_core.corpus import Corpus
-from search.space import Auto, Choices, Dimension, Fixed, Interval, Value
-from search.study_file import StudySpec
+from search.spec.search_space import Auto, Choices, Dimension, Fixed, Interval, Value
+from search.spec.study_file import StudySpec
 
 HALF = math.sqrt(10)
 """The range reaches from the suggestion divided by this to the suggestion times this."""
