@@ -12,11 +12,12 @@ from makemore_core import ngram
 from makemore_core.corpus import NAMES_SHA256, Corpus
 from makemore_core.data import Data
 from makemore_core.errors import CoreError, CorpusError
-from search import optuna_studies, stored_corpora
+from search import stored_corpora
 from search.errors import SearchError
 from search.paths import DataDir
 from search.retry import patient
-from search.storage import Storage
+from search.storage import optuna_studies
+from search.storage.database import Storage
 from search.study import StoredStudy, kept_corpus
 
 LECTURE_DEV_LOSS = 2.17

@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, select, update
 
-from search import tables, working_time
+from search import working_time
 from search.retry import patient
 from search.seeds import derive_seed
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 from search.study import StoredStudy, by_uid
 
 KILLS_BEFORE_LAST = 3

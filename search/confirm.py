@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from search import confirmations, results, tables
+from search import confirmations, results
 from search.confirmations import Candidate, Trained
 from search.errors import NotFound, StudyClosed
 from search.paths import DataDir
 from search.retry import insist, patient
 from search.seeds import derive_seed
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 from search.study import StoredStudy, shelf_of
 from search.training_pool import Job, TrainingPool
 

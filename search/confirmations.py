@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from search import tables
 from search.confidence_intervals import mean_over_seeds
 from search.retry import patient
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 from search.study import StoredStudy
 
 

@@ -11,13 +11,14 @@ from sqlalchemy.exc import IntegrityError
 
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
-from search import optuna_studies, stored_corpora, tables
+from search import stored_corpora
 from search.errors import Drift
 from search.paths import DataDir
 from search.retry import insist, patient
 from search.spec import auto_learning_rate
 from search.spec.study_file import StudySpec
-from search.storage import Storage
+from search.storage import optuna_studies, tables
+from search.storage.database import Storage
 from search.study import (
     StoredStudy,
     by_uid,

@@ -16,12 +16,13 @@ from sqlalchemy import delete, select
 
 from makemore_core.data import Data
 from makemore_core.errors import CheckpointError
-from search import confirm, confirmations, results, tables
+from search import confirm, confirmations, results
 from search.confidence_intervals import bootstrap
 from search.errors import NotFound
 from search.paths import DataDir
 from search.retry import patient
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 from search.study import StoredStudy, load_model
 
 STORED = 10

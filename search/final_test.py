@@ -24,13 +24,14 @@ from makemore_core.data import Data
 from makemore_core.evaluate import by_word, example_nats
 from makemore_core.model import Model
 from makemore_core.sealed_test import open_test_split
-from search import ensemble, tables
+from search import ensemble
 from search.confidence_intervals import bootstrap
 from search.errors import StorageLost
 from search.paths import DataDir
 from search.processes import HOST, is_dead
 from search.retry import patient
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 from search.study import StoredStudy, kept_corpus, load_model
 from search.winner import Winner, winner
 

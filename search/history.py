@@ -12,9 +12,9 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
-from search import tables
 from search.retry import patient
-from search.storage import Storage
+from search.storage import optuna_tables, tables
+from search.storage.database import Storage
 from search.study import StoredStudy
 
 Curve = Sequence[Sequence[Any]]
@@ -141,7 +141,7 @@ def workers(storage: Storage, study: StoredStudy) -> list[WorkerView]:
 
 def _last_reports(connection: Any, study: StoredStudy) -> dict[int, tuple[int, float]]:
     """What each running trial reported last, by its number: (resource, dev loss)."""
-    t, i = tables.optuna_trials, tables.optuna_intermediate_values
+    t, i = optuna_tables.optuna_trials, optuna_tables.optuna_intermediate_values
     query = (
         select(t.c.number, i.c.step, i.c.intermediate_value)
         .join_from(t, i, i.c.trial_id == t.c.trial_id)
@@ -178,7 +178,7 @@ def openings(storage: Storage, study: StoredStudy) -> tuple[OpeningView | None, 
 @patient
 def optuna_trial_id(storage: Storage, study: StoredStudy, number: int) -> int | None:
     """Optuna's id of a trial."""
-    t = tables.optuna_trials
+    t = optuna_tables.optuna_trials
     with storage.read() as connection:
         return connection.execute(
             select(t.c.trial_id).where(t.c.study_id == study.optuna_id, t.c.number == number)

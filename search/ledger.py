@@ -22,15 +22,16 @@ from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from search import optuna_studies, tables, trial_rows, working_time
+from search import working_time
 from search.budget import Standing, locked_flags
 from search.errors import NotFound, TrialLost
 from search.job import Launch
 from search.processes import HOST, is_dead
 from search.retry import patient
-from search.storage import Storage
+from search.storage import optuna_studies, optuna_tables, optuna_writer, tables
+from search.storage.database import Storage
+from search.storage.optuna_writer import TrialKey
 from search.study import StoredStudy, by_uid, refuse_lost
-from search.trial_rows import TrialKey
 
 MOST_LOSSES = 2
 """A configuration is tried again once; interruptions and shared causes aside."""
@@ -184,8 +185,8 @@ def make_trial(
                 tables.attempts.c.study_uid == study.uid
             )
         ).scalar_one()
-        made = trial_rows.make(connection, study.optuna_id, params, distributions, free)
-        trial_rows.report(storage, connection, made.trial_id, losses)
+        made = optuna_writer.make(connection, study.optuna_id, params, distributions, free)
+        optuna_writer.report(storage, connection, made.trial_id, losses)
         connection.execute(
             update(tables.attempts)
             .where(tables.attempts.c.id == attempt_id)
@@ -213,7 +214,7 @@ def report(storage: Storage, trial_id: int, losses: Mapping[int, float]) -> None
         TrialLost: the trial was given up on meanwhile.
     """
     with storage.write() as connection:
-        if not trial_rows.report(storage, connection, trial_id, losses):
+        if not optuna_writer.report(storage, connection, trial_id, losses):
             raise TrialLost(KILLED)
 
 
@@ -276,11 +277,11 @@ def finish(
         if attempt.trial is not None:
             trial_id = trial_id or _trial_id(connection, study, attempt.trial)
         if trial_id is not None:  # None also where another program deleted it
-            trial_rows.report(storage, connection, trial_id, losses)
+            optuna_writer.report(storage, connection, trial_id, losses)
             value = values.get("dev_loss") if outcome != "failed" else None
             attributes = _attributes(attempt, values)
             state = OPTUNA_STATES[outcome]
-            trial_rows.end(storage, connection, trial_id, state, value, attributes)
+            optuna_writer.end(storage, connection, trial_id, state, value, attributes)
         _settle_slot(connection, attempt, outcome, reason, cause)
         connection.execute(
             update(tables.attempts)
@@ -362,7 +363,7 @@ def reports_on(storage: Storage, study_uid: str, host: str | None) -> int:
     """Dev losses that workers of a host, or of any, reported; those that a retry took over from
     the attempt before it do not count."""
     a, w, s = tables.attempts, tables.workers, tables.studies
-    t, r = tables.optuna_trials, tables.optuna_intermediate_values
+    t, r = optuna_tables.optuna_trials, optuna_tables.optuna_intermediate_values
     ours = [a.c.study_uid == study_uid, *([] if host is None else [w.c.host == host])]
     reported = (
         select(func.count())
@@ -519,7 +520,7 @@ def _stored_trial(
     """Optuna's id of an attempt's trial, if it has one yet, and what that reported."""
     if attempt.trial is None:
         return None, []
-    reports = tables.optuna_intermediate_values
+    reports = optuna_tables.optuna_intermediate_values
     with storage.read() as connection:
         trial_id = _trial_id(connection, study, attempt.trial)
         losses = connection.execute(
@@ -530,7 +531,7 @@ def _stored_trial(
 
 def _trial_id(connection: Connection, study: StoredStudy, number: int) -> int | None:
     """Optuna's id of a trial; None if another program deleted it."""
-    trials = tables.optuna_trials
+    trials = optuna_tables.optuna_trials
     query = select(trials.c.trial_id).where(
         trials.c.study_id == study.optuna_id, trials.c.number == number
     )

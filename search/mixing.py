@@ -13,7 +13,7 @@ from search import results
 from search.errors import NotFound
 from search.paths import DataDir
 from search.retention import KEPT_CHECKPOINTS
-from search.storage import Storage
+from search.storage.database import Storage
 from search.study import StoredStudy, kept_corpus, load_model
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import DatabaseError
 
-from search import copying, ledger, study
-from search.copying import Tables
+from search import ledger, study
 from search.errors import BadInput, Refused, StorageLost
 from search.formatting import verb_and_arguments
 from search.retry import told_error
-from search.storage import Storage, create_storage, open_storage
+from search.storage import table_copy
+from search.storage.database import Storage, create_storage, open_storage
+from search.storage.table_copy import Tables
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _copied_and_compared(
     source: Storage, target: Storage, on_rows: Callable[[int, int], None]
 ) -> int:
     """In one transaction of the target, while nobody else may write to either; returns the rows."""
-    names = copying.names_of_tables()
+    names = table_copy.names_of_tables()
     done = 0
 
     def tell(rows: int) -> None:
@@ -93,8 +94,8 @@ def _copied_and_compared(
             old.hold()
             refuse_unmovable(source)  # again, now that nobody can begin
             total = sum(map(old.count, names))
-            copying.copy(old, new, tell)
-            copying.compare(old, new, tell)
+            table_copy.copy(old, new, tell)
+            table_copy.compare(old, new, tell)
     return total
 
 

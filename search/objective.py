@@ -17,7 +17,7 @@ from makemore_core.errors import Diverged
 from makemore_core.model import parameters_of
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
-from search import budget, ledger, optuna_studies, retention
+from search import budget, ledger, retention
 from search.algorithms import samplers
 from search.algorithms.pruners import Pruner, resource_at
 from search.algorithms.samplers import sampler_for
@@ -26,17 +26,18 @@ from search.environment import surroundings
 from search.errors import FilesUnusable, SearchError, TrialEnded, TrialLost, TrialPruned
 from search.finite import finite
 from search.paths import DataDir
-from search.quick_trials import QuickStorage
 from search.retry import insist, patient
 from search.rivals import Rivals
 from search.seeds import derive_seed
-from search.shelf import Shelf
 from search.snapshots import Snapshots
 from search.spec import search_space
 from search.spec.study_file import StudySpec
-from search.storage import Storage
+from search.storage import optuna_studies
+from search.storage.database import Storage
+from search.storage.optuna_reader import QuickStorage
+from search.storage.optuna_writer import TrialKey
+from search.storage.study_files import Shelf
 from search.study import StoredStudy, shelf_of
-from search.trial_rows import TrialKey
 
 log = logging.getLogger(__name__)
 

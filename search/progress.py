@@ -19,7 +19,7 @@ from search.display import display, one_line
 from search.formatting import told_config, told_seconds
 from search.paths import DataDir
 from search.results import BestView, StatusView
-from search.storage import Storage
+from search.storage.database import Storage
 from search.study import StoredStudy
 
 SHORTEST_PAUSE = 0.5

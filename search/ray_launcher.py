@@ -27,7 +27,7 @@ from ray.exceptions import (
 
 from search.errors import BadInput, Interrupted, SearchError
 from search.job import Job, thread_limits
-from search.storage import parse_url, sqlite_path
+from search.storage.urls import parse_url, sqlite_path
 
 log = logging.getLogger(__name__)
 

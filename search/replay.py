@@ -14,7 +14,7 @@ from search import results
 from search.environment import differing
 from search.errors import BadInput
 from search.paths import DataDir
-from search.storage import Storage
+from search.storage.database import Storage
 from search.study import StoredStudy, kept_corpus
 
 

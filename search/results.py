@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
-from search import confirmations, tables
+from search import confirmations
 from search.budget import Progress, budget_met, progress
 from search.confidence_intervals import proportion
 from search.confirmations import Candidate
@@ -21,7 +21,8 @@ from search.ledger import INTERRUPTED
 from search.processes import is_dead
 from search.retry import patient
 from search.services import is_served
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 from search.study import StoredStudy
 
 STATES = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from search import results
 from search.paths import ordinal_of, trial_of
-from search.shelf import Shelf
-from search.storage import Storage
+from search.storage.database import Storage
+from search.storage.study_files import Shelf
 from search.study import StoredStudy
 
 KEPT_CHECKPOINTS = 10

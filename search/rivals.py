@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
-from search import tables
 from search.algorithms.pruners import lowest_so_far
 from search.retry import patient
-from search.storage import Storage
+from search.storage import optuna_tables
+from search.storage.database import Storage
 from search.study import StoredStudy
 
 COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
@@ -56,7 +56,7 @@ class Rivals:
     @patient
     def _after(self, study: StoredStudy, trial_id: int) -> dict[int, "_Reports"]:
         """What each later trial reported, the oldest trial first."""
-        t, i = tables.optuna_trials, tables.optuna_intermediate_values
+        t, i = optuna_tables.optuna_trials, optuna_tables.optuna_intermediate_values
         query = (
             select(t.c.trial_id, t.c.state, i.c.step, i.c.intermediate_value)
             .select_from(t)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from search import tables
 from search.errors import Interrupted
 from search.illustration.artifacts import Gallery
 from search.job import Job
@@ -17,7 +16,8 @@ from search.local_launcher import LocalLauncher
 from search.paths import DataDir
 from search.retry import told_error
 from search.services import serving
-from search.storage import Storage, open_storage
+from search.storage import tables
+from search.storage.database import Storage, open_storage
 from search.supervisor import EveryStudy, Supervisor
 from search.web import dashboard
 from search.web.dashboard import Access

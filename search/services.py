@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, delete, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from search import tables
 from search.processes import HOST, is_dead
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 
 SECONDS_BETWEEN_BEATS = 10.0
 

@@ -16,7 +16,7 @@ from search.finite import finite
 from search.paths import DataDir
 
 if TYPE_CHECKING:
-    from search.storage import Storage
+    from search.storage.database import Storage
 
 
 class _Plain(Console):
@@ -67,13 +67,13 @@ class Session:
 
     def open(self, *, writing: bool = False) -> "Storage":
         """The storage, which must exist; and bear writing, where that is what follows."""
-        from search.storage import open_storage
+        from search.storage.database import open_storage
 
         return self._until_the_end(open_storage(self.storage_url, writing=writing))
 
     def create(self) -> "Storage":
         """The storage, made if it does not exist."""
-        from search.storage import create_storage
+        from search.storage.database import create_storage
 
         return self._until_the_end(create_storage(self.storage_url))
 

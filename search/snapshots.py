@@ -17,7 +17,7 @@ from search import ledger
 from search.budget import Claim
 from search.environment import surroundings
 from search.paths import DataDir
-from search.storage import Storage
+from search.storage.database import Storage
 from search.study import StoredStudy, shelf_of
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
 from makemore_core.errors import CorpusError
-from search import tables
 from search.paths import DataDir
 from search.retry import patient
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 
 log = logging.getLogger(__name__)
 

@@ -14,16 +14,17 @@ from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
 from makemore_core.corpus_lines import AS_IT_IS
 from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
-from search import file_errors, optuna_studies, stored_corpora, stores, tables
+from search import file_errors, stored_corpora
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.processes import is_dead
 from search.retry import patient
-from search.shelf import Shelf
 from search.spec import toml_writer
 from search.spec.study_file import StudySpec, from_document, read
-from search.storage import Storage
+from search.storage import artifact_stores, optuna_studies, optuna_tables, tables
+from search.storage.database import Storage
+from search.storage.study_files import Shelf
 
 if TYPE_CHECKING:
     from makemore_core.model import Model
@@ -221,7 +222,7 @@ def tell_of_other_hands(storage: Storage, study: StoredStudy) -> None:
             study.name,
         )
         return
-    trials, attempts = tables.optuna_trials, tables.attempts
+    trials, attempts = optuna_tables.optuna_trials, tables.attempts
     ours = select(attempts.c.id).where(
         attempts.c.study_uid == study.uid, attempts.c.trial == trials.c.number
     )
@@ -248,7 +249,7 @@ def tell_of_other_hands(storage: Storage, study: StoredStudy) -> None:
 def refuse_unreachable(study: StoredStudy) -> None:
     """Raises BadInput unless this host can use the place of the study's model files."""
     if study.artifacts is not None:
-        stores.checked(study.artifacts)
+        artifact_stores.checked(study.artifacts)
 
 
 def refuse_unwritable(study: StoredStudy, data_dir: DataDir) -> None:

@@ -10,7 +10,7 @@ from search.errors import NotFound
 from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.results import BestView, EnsembleView
-from search.storage import Storage
+from search.storage.database import Storage
 from search.study import StoredStudy
 
 

@@ -25,11 +25,11 @@ from search.errors import FilesUnusable, Interrupted, SearchError, StorageLost, 
 from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
 from search.objective import Bench
 from search.paths import DataDir
-from search.quick_trials import QuickStorage
 from search.retry import Trouble
 from search.rivals import Rivals
 from search.services import Service, serving
-from search.storage import Storage, open_storage
+from search.storage.database import Storage, open_storage
+from search.storage.optuna_reader import QuickStorage
 from search.study import StoredStudy
 
 log = logging.getLogger("search.worker")
@@ -262,7 +262,7 @@ def _tell_the_launcher_of_trouble(notices: int) -> None:
     os.set_inheritable(notices, False)
     lines = os.fdopen(notices, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     logging.raiseExceptions = False  # nor does a full disk, when the log cannot be written
-    for name in ("search.storage", "makemore_core.kernel_cache"):
+    for name in ("search.storage.database", "makemore_core.kernel_cache"):
         logging.getLogger(name).addHandler(logging.StreamHandler(lines))
 
 

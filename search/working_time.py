@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
-from search import tables
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 
 clock = time.monotonic
 """Of this process: it is never set, and stands while the machine sleeps."""

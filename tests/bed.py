@@ -20,7 +20,7 @@ from search.job import Job
 from search.paths import DataDir
 from search.results import TrialView
 from search.spec import study_file
-from search.storage import Storage, create_storage, open_storage
+from search.storage.database import Storage, create_storage, open_storage
 from search.study import StoredStudy
 
 TINY: dict[str, dict[str, Any]] = {

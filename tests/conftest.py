@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from servers import environment_of_s3, new_bucket, new_database, start_s3, start_server
 from sqlalchemy.engine import make_url
 
-from search.storage import create_storage
+from search.storage.database import create_storage
 
 settings.register_profile(
     "noisy machine",

@@ -15,7 +15,7 @@ from search.display import one_line
 from search.errors import BadInput
 from search.progress import LEAVES
 from search.session import Session
-from search.storage import Storage
+from search.storage.database import Storage
 from search.study import StoredStudy
 
 

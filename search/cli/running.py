@@ -7,7 +7,7 @@ from pathlib import Path
 
 from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
-from search import creation, file_errors, memory, results, stores, study
+from search import creation, file_errors, memory, results, study
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
 from search.display import failed, farewell, told_barren
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
@@ -17,7 +17,8 @@ from search.progress import Progress
 from search.session import Session
 from search.spec import sections, study_file
 from search.spec.study_file import StudySpec
-from search.storage import Storage
+from search.storage import artifact_stores
+from search.storage.database import Storage
 from search.study import StoredStudy
 from search.supervisor import Launcher, OneStudy, Supervisor
 
@@ -125,7 +126,7 @@ def create_or_resume(
     words = told_notes(session, _corpus(session, spec))
     if workers_here is not None:
         memory.refuse_too_large(spec, words, workers_here)
-    checked = None if artifacts is None else stores.checked(artifacts)
+    checked = None if artifacts is None else artifact_stores.checked(artifacts)
     storage = session.create()
     return storage, creation.create_or_resume(storage, spec, words, session.data_dir, checked)
 

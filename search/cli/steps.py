@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from search.progress import Progress
     from search.results import StatusView
     from search.spec.sections import StudySection
-    from search.storage import Storage
+    from search.storage.database import Storage
     from search.study import StoredStudy
 
 

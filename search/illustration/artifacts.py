@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
-from search import history, optuna_studies
+from search import history
 from search.baselines import baselines
 from search.errors import Interrupted
 from search.history import AttemptView
@@ -33,7 +33,8 @@ from search.illustration.note import write_note
 from search.paths import DataDir
 from search.results import status
 from search.retry import patient
-from search.storage import Storage
+from search.storage import optuna_studies
+from search.storage.database import Storage
 from search.study import StoredStudy, all_studies, config_file, shelf_of
 
 if TYPE_CHECKING:

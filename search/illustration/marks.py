@@ -6,10 +6,11 @@ written when they change, by whoever draws pictures. A test score is never among
 
 from typing import Any
 
-from search import confirmations, history, results, trial_rows
-from search.quick_trials import CONFIRMED, MARKS, SEEDS, WINNER, read_marks
+from search import confirmations, history, results
 from search.retry import patient
-from search.storage import Storage
+from search.storage import optuna_writer
+from search.storage.database import Storage
+from search.storage.optuna_reader import CONFIRMED, MARKS, SEEDS, WINNER, read_marks
 from search.study import StoredStudy
 
 
@@ -25,8 +26,8 @@ def write_marks(storage: Storage, study: StoredStudy) -> None:
         for trial_id in wanted.keys() | present.keys():
             own = wanted.get(trial_id, {})
             gone = [name for name in MARKS if name not in own]
-            trial_rows.drop_attributes(connection, trial_id, gone)
-            trial_rows.set_attributes(storage, connection, trial_id, own)
+            optuna_writer.drop_attributes(connection, trial_id, gone)
+            optuna_writer.set_attributes(storage, connection, trial_id, own)
 
 
 def _wanted(storage: Storage, study: StoredStudy) -> dict[int, dict[str, Any]]:

@@ -14,14 +14,15 @@ from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
 from makemore_core.printable import printable
-from search import confirmations, history, optuna_studies, results
+from search import confirmations, history, results
 from search.baselines import Baselines, baselines, keep_baselines, told_against
 from search.confirmations import Candidate
 from search.history import OpeningView
 from search.paths import DataDir
 from search.results import BestView
 from search.retry import patient
-from search.storage import Storage
+from search.storage import optuna_studies
+from search.storage.database import Storage
 from search.study import StoredStudy
 from search.winner import describe_best, remarks_on, told_winner
 

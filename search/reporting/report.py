@@ -21,7 +21,7 @@ from search.reporting.plot_pieces import Figure
 from search.reporting.report_facts import Facts, gather, importances
 from search.spec import toml_writer
 from search.spec.study_file import StudySpec
-from search.storage import Storage
+from search.storage.database import Storage
 from search.study import StoredStudy, config_file
 
 LINKS = (

@@ -18,7 +18,7 @@ from search.paths import DataDir
 from search.reporting.plot_pieces import thin
 from search.results import BestView, StatusView
 from search.spec import search_space
-from search.storage import Storage
+from search.storage.database import Storage
 from search.study import StoredStudy, shelf_of
 
 MOST_FOR_IMPORTANCE = 3_000

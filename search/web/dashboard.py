@@ -19,8 +19,8 @@ from optuna_dashboard import wsgi
 
 from search.errors import BadInput
 from search.paths import DataDir
-from search.quick_trials import QuickStorage
-from search.storage import Storage
+from search.storage.database import Storage
+from search.storage.optuna_reader import QuickStorage
 from search.web.dashboard_layers import (
     Pictures,
     inert,

@@ -10,11 +10,12 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from sqlalchemy import select
 
-from search import optuna_studies, study, tables
+from search import study
 from search.errors import SearchError
 from search.illustration import artifacts
 from search.paths import DataDir
-from search.storage import Storage
+from search.storage import optuna_studies, optuna_tables, tables
+from search.storage.database import Storage
 from search.web.gate import (
     SAFE_METHODS,
     Application,
@@ -176,7 +177,7 @@ def _our_study(storage: Storage, path: str) -> str | None:
     about = re.match(r"/api/(studies|trials)/([0-9]+)", path)
     if about is None:
         return None
-    s, t = tables.studies, tables.optuna_trials
+    s, t = tables.studies, optuna_tables.optuna_trials
     query = select(s.c.uid).where(optuna_studies.optuna_id() == int(about[2]))
     if about[1] == "trials":
         query = (

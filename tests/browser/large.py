@@ -17,10 +17,11 @@ from optuna.samplers import RandomSampler
 from sqlalchemy import Connection, MetaData, Table, insert
 
 from makemore_core import corpus as corpora
-from search import creation, tables
+from search import creation
 from search.paths import DataDir
 from search.spec import search_space, study_file
-from search.storage import Storage, create_storage
+from search.storage import tables
+from search.storage.database import Storage, create_storage
 from search.study import StoredStudy
 
 START = 1_790_000_000.0

@@ -11,7 +11,7 @@ from optuna.testing.pytest_storages import StorageTestCase
 from servers import new_database
 from sqlalchemy.engine import make_url
 
-from search.storage import create_storage
+from search.storage.database import create_storage
 
 Empty = Callable[[], str]
 """Gives the URL of a database of its own, without studies."""

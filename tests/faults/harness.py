@@ -30,7 +30,10 @@ CALM = {
     "search.objective.REPORT_SECONDS": 0.03,
 }
 """Snapshots and reports come often enough for a trial of half a second to have some."""
-SHORT_LEASE = {"search.tables.LEASE_SECONDS": 4.0, "search.supervisor.RECOVERY_SECONDS": 0.3}
+SHORT_LEASE = {
+    "search.storage.tables.LEASE_SECONDS": 4.0,
+    "search.supervisor.RECOVERY_SECONDS": 0.3,
+}
 
 FAILED = {"killed", "interrupted", "error"}
 PRUNED = {"pruner", "diverged", "out of memory", "over its time limit", "over its memory limit"}

@@ -24,15 +24,16 @@ from sqlalchemy import (
     update,
 )
 
-from search import history, migrations, tables, working_time
+from search import history, working_time
 from search.errors import StorageUnusable
-from search.migrations import migrate
-from search.storage import create_storage, open_storage
+from search.storage import migrations, tables
+from search.storage.database import create_storage, open_storage
+from search.storage.migrations import migrate
 from search.study import by_uid
 
 OPENERS = """
 import os, sys
-from search.storage import open_storage
+from search.storage.database import open_storage
 
 for _ in range(4):
     if os.fork() == 0:

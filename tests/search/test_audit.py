@@ -6,9 +6,10 @@ import pytest
 from bed import Bed, InterruptedAfter
 from sqlalchemy import select
 
-from search import results, tables
+from search import results
 from search.confidence_intervals import proportion
 from search.errors import Interrupted
+from search.storage import tables
 
 
 def attempts(bed: Bed) -> list[Any]:

@@ -7,8 +7,9 @@ from typing import Any
 from bed import Bed, ended, run_python
 from sqlalchemy import func, select, update
 
-from search import budget, ledger, study, tables
+from search import budget, ledger, study
 from search.budget import Claim, Standing
+from search.storage import tables
 from search.study import StoredStudy
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
@@ -16,7 +17,7 @@ COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 CLAIMERS = """
 import os, random, sys
 from search import budget, ledger, study
-from search.storage import open_storage
+from search.storage.database import open_storage
 
 url, uid = sys.argv[1:]
 children = []

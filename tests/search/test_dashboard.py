@@ -20,12 +20,13 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 from wsgi import Client
 
-from search import study, tables
+from search import study
 from search.errors import BadInput
 from search.illustration import artifacts
 from search.illustration.artifacts import Illustrator
-from search.quick_trials import QuickStorage
-from search.storage import Storage, open_storage
+from search.storage import optuna_tables
+from search.storage.database import Storage, open_storage
+from search.storage.optuna_reader import QuickStorage
 from search.web import dashboard
 from search.web.dashboard import Access
 
@@ -404,7 +405,7 @@ def test_times_are_read_as_optuna_reads_them(bed: Bed, zone: str) -> None:
     theirs = optuna.create_study(study_name="theirs", storage=bed.url)
     theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     _expect_the_times_of_optuna(bed)
-    trials = tables.optuna_trials
+    trials = optuna_tables.optuna_trials
     with bed.storage.write() as connection:
         for trial_id in range(1, 12):
             began = CLOCKS_CHANGE[trial_id % 2] + timedelta(minutes=45) * trial_id

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from search import ledger, objective, results, services, study, tables
+from search import ledger, objective, results, services, study
 from search.display import counts, one_line, told_audit
 from search.ending import describe_end, describe_way_on, enough_time, format_duration
 from search.errors import Interrupted
 from search.results import StatusView
 from search.spec.sections import parse_duration
+from search.storage import tables
 from search.study import StoredStudy
 
 

@@ -15,7 +15,7 @@ from search.errors import Interrupted
 from search.job import Job
 from search.paths import DataDir
 from search.retention import KEPT_CHECKPOINTS
-from search.stores import open_store
+from search.storage.artifact_stores import open_store
 from search.study import StoredStudy
 
 pytestmark = pytest.mark.hosts

@@ -15,13 +15,14 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import inspect, select, text, update
 
 from makemore_core.config import TrialConfig
-from search import budget, ledger, tables
+from search import budget, ledger
 from search.budget import Claim
 from search.errors import TrialLost
 from search.job import Launch
 from search.processes import HOST
 from search.spec import search_space
-from search.storage import open_storage
+from search.storage import tables
+from search.storage.database import open_storage
 from search.study import StoredStudy
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}

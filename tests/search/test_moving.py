@@ -10,8 +10,9 @@ from bed import Bed, invoke, run_python
 from servers import new_database
 from sqlalchemy import func, select, update
 
-from search import budget, ledger, results, study, tables
-from search.storage import create_storage, open_storage
+from search import budget, ledger, results, study
+from search.storage import tables
+from search.storage.database import create_storage, open_storage
 
 pytestmark = pytest.mark.sqlite_file
 

@@ -16,9 +16,9 @@ from optuna.trial import TrialState
 from servers import new_database
 from sqlalchemy import NullPool, create_engine, func, make_url, select, text
 
-from search import trial_rows
 from search.errors import StorageUnusable
-from search.storage import Storage, create_storage, open_storage
+from search.storage import optuna_writer
+from search.storage.database import Storage, create_storage, open_storage
 
 SECRET = secrets.token_hex(8)  # of this process alone: others beside it may tell theirs
 PASSWORD = SECRET + "{}%41"
@@ -169,7 +169,7 @@ def test_a_report_of_a_trial_that_has_ended_is_noticed(storage: Storage) -> None
 
     def report(losses: dict[int, float]) -> bool:
         with storage.write() as connection:
-            return trial_rows.report(storage, connection, trial_id, losses)
+            return optuna_writer.report(storage, connection, trial_id, losses)
 
     assert report({1: 2.5})
     assert report({1: 2.5, 2: 2.25})

@@ -9,8 +9,9 @@ from typing import Any
 from bed import Answer, Bed, ended, wait_until
 from sqlalchemy import select
 
-from search import results, tables
+from search import results
 from search.processes import HOST, is_dead
+from search.storage import tables
 from search.study import StoredStudy, find
 
 SLOWER: dict[str, Any] = {

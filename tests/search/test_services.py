@@ -4,10 +4,11 @@ import pytest
 from bed import Bed, InterruptedAfter
 from sqlalchemy import update
 
-from search import ledger, services, tables, worker
+from search import ledger, services, worker
 from search.errors import Interrupted
 from search.job import Job
 from search.services import Service, serving
+from search.storage import tables
 
 
 def is_served(bed: Bed) -> bool:

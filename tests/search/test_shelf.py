@@ -11,14 +11,14 @@ from servers import new_bucket
 from makemore_core.errors import CheckpointError
 from search import results, study
 from search.paths import DataDir
-from search.shelf import Shelf
-from search.stores import DirectoryStore, checked, open_store
+from search.storage.artifact_stores import DirectoryStore, checked, open_store
+from search.storage.study_files import Shelf
 
 NAME = "trial-3.safetensors"
 WRITER = """
 import resource, signal, sys
 from pathlib import Path
-from search.stores import DirectoryStore
+from search.storage.artifact_stores import DirectoryStore
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
 try:

@@ -14,13 +14,14 @@ from bed import Bed, ended, run_python, tree
 from sqlalchemy import inspect, select, update
 from sqlalchemy.sql.expression import TableClause
 
-from search import sqlite_files, tables
 from search.errors import StorageUnusable
-from search.storage import create_storage, open_storage, parse_url, told_url
+from search.storage import sqlite_files, tables
+from search.storage.database import create_storage, open_storage
+from search.storage.urls import parse_url, told_url
 
 CREATORS = """
 import os, sys
-from search.storage import create_storage
+from search.storage.database import create_storage
 
 for _ in range(8):
     if os.fork() == 0:

@@ -12,11 +12,12 @@ from sqlalchemy import delete, func, select, update
 from makemore_core.corpus import read_file
 from makemore_core.data import Data
 from makemore_core.errors import CorpusError
-from search import stored_corpora, study, tables
+from search import stored_corpora, study
 from search.errors import BadInput, Drift, NotFound, StudyClosed, StudyFileError
 from search.paths import DataDir
 from search.spec.search_space import Interval
-from search.storage import open_storage
+from search.storage import tables
+from search.storage.database import open_storage
 
 
 def test_a_study_is_created_once(bed: Bed) -> None:
@@ -244,8 +245,8 @@ import os, sys
 from pathlib import Path
 from search import creation, study, study_file
 from search.paths import DataDir
-from search.storage import open_storage
-from search.storage import create_storage
+from search.storage.database import open_storage
+from search.storage.database import create_storage
 
 create_storage(sys.argv[1]).close()
 for number in range(6):

@@ -5,8 +5,8 @@ from pathlib import Path
 from bed import Bed
 from sqlalchemy import select, update
 
-from search import tables
 from search.environment import code_fingerprint, differing, surroundings
+from search.storage import tables
 
 
 def test_every_attempt_is_recorded_with_them(finished: Bed) -> None:

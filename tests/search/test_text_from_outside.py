@@ -18,7 +18,7 @@ from search.illustration.note import write_note
 from search.paths import DataDir, file_name
 from search.session import Session
 from search.spec import toml_writer
-from search.storage import parse_url, sqlite_path
+from search.storage.urls import parse_url, sqlite_path
 
 NAMES = ["adam [lr 1e-3]", ":smile: `b` $(ls) 名前", "-x", 'a\'b "c" & <i>\x9b']
 """Names of studies that are also markup, words of a shell, options, verbs, ..."""

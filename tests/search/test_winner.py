@@ -16,14 +16,15 @@ from optuna_dashboard import get_note
 from rich.console import Console
 from sqlalchemy import select, update
 
-from search import confirmations, results, retention, study, tables
+from search import confirmations, results, retention, study
 from search.baselines import Baselines
 from search.display import display, farewell
 from search.illustration.artifacts import Illustrator
 from search.illustration.marks import write_marks
 from search.illustration.note import write_note
-from search.quick_trials import QuickStorage
 from search.results import SearchedView
+from search.storage import tables
+from search.storage.optuna_reader import QuickStorage
 from search.study import StoredStudy
 
 NOTHING = Baselines(None, None, None)

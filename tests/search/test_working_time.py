@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import literal, select, update
 
-from search import budget, history, ledger, results, study, tables, working_time
+from search import budget, history, ledger, results, study, working_time
 from search.budget import Claim, Standing
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 from search.study import StoredStudy
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}

@@ -11,10 +11,10 @@ from makemore_core.config import TrialConfig
 from makemore_core.corpus import Corpus
 from makemore_core.trainer import Evaluation, TrialResult
 from search import creation
-from search.copying import Tables
 from search.paths import DataDir
 from search.spec import study_file
-from search.storage import Storage, create_storage
+from search.storage.database import Storage, create_storage
+from search.storage.table_copy import Tables
 from search.study import StoredStudy
 from tests.browser.large import fill_study
 

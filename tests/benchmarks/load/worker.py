@@ -18,9 +18,9 @@ from search import budget, ledger, objective, study
 from search.algorithms import samplers
 from search.errors import Interrupted
 from search.job import Job
-from search.quick_trials import QuickStorage
 from search.spec import search_space
-from search.storage import open_storage
+from search.storage.database import open_storage
+from search.storage.optuna_reader import QuickStorage
 from search.worker import Worker
 from tests.benchmarks.load.stored import LOSS, REPORTS, evaluation, result
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from search import tables
 from search.paths import DataDir
 from search.seeds import derive_seed
+from search.storage import tables
 from tests.benchmarks.search import events, peers
 from tests.benchmarks.search.events import Event
 from tests.benchmarks.search.workload import Race

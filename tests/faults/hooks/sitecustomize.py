@@ -2,7 +2,7 @@
 
 `FAULTS` names a directory with a `plan.json`:
 
-    constants   {"search.tables.LEASE_SECONDS": 3.0, ...}: set right after the module is loaded
+    constants   {"search.storage.tables.LEASE_SECONDS": 3.0, ...}: set right after the module is loaded
     watch       phases to count; those of the faults are counted anyway
     refused     {"link": 1, ...}: functions of `os` that fail, and by which error
     limits_pages  whether a file `full` beside the plan lets no SQLite database grow
@@ -44,12 +44,12 @@ BEFORE = {
 }
 AFTER = {
     "claimed": "search.budget:claim",
-    "trial added": "search.trial_rows:make",
+    "trial added": "search.storage.optuna_writer:make",
     "created": "search.ledger:make_trial",
     "reported": "search.ledger:report",
     "checkpointed": "makemore_core.checkpoint:_write",
     "snapshot recorded": "search.ledger:record_snapshots",
-    "told": "search.trial_rows:end",
+    "told": "search.storage.optuna_writer:end",
     "slot settled": "search.ledger:_settle_slot",
     "settled": "search.ledger:finish",
     "committed": "sqlalchemy.engine.default:DefaultDialect.do_commit",
@@ -135,7 +135,7 @@ def pause(plan, fault, seen):
 
 def oversleep(plan, fault, seen):
     """Does nothing for longer than a lease: no worker renews one in the middle of a step."""
-    time.sleep(2 * sys.modules["search.tables"].LEASE_SECONDS)
+    time.sleep(2 * sys.modules["search.storage.tables"].LEASE_SECONDS)
 
 
 def fail(plan, fault, seen):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from makemore_core.errors import CheckpointError
-from search.stores import Store, open_store
+from search.storage.artifact_stores import Store, open_store
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)

@@ -28,9 +28,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.sql import ColumnElement
 
-from search import tables
 from search.errors import SearchError
-from search.storage import new_database_in_memory
+from search.storage import tables
+from search.storage.database import new_database_in_memory
 
 BATCH = 5_000
 """Rows that are in memory at once."""

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, String, case, cast, column, delete, func, ins
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.expression import TableClause, table
 
-from search import tables
-from search.storage import Storage
+from search.storage import tables
+from search.storage.database import Storage
 
 MARK = "makemore-search:study"
 """The user attribute of an Optuna study whose value is the uid of ours."""

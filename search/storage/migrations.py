@@ -27,9 +27,9 @@ from sqlalchemy import (
     update,
 )
 
-from search import tables
 from search.errors import StorageUnusable
 from search.processes import is_dead
+from search.storage import tables
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, literal, sel
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 
-from search import tables
-from search.storage import Storage
+from search.storage import optuna_tables
+from search.storage.database import Storage
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def make(
         at_least: the lowest number that it may have; those below are taken, although another
             program may have deleted their trials.
     """
-    studies, trials = tables.optuna_studies, tables.optuna_trials
+    studies, trials = optuna_tables.optuna_studies, optuna_tables.optuna_trials
     connection.execute(  # as Optuna does: of two at once, the second counts the first
         select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update()
     )
@@ -76,7 +76,7 @@ def make(
         for name, value in params.items()
     ]
     if rows:
-        connection.execute(insert(tables.optuna_params), rows)
+        connection.execute(insert(optuna_tables.optuna_params), rows)
     return TrialKey(trial_id, number)
 
 
@@ -93,7 +93,7 @@ def report(
 @functools.cache
 def _report(dialect: str) -> Executable:
     """One report of a running trial; built once, since building it takes as long as running it."""
-    reports, trials = tables.optuna_intermediate_values, tables.optuna_trials
+    reports, trials = optuna_tables.optuna_intermediate_values, optuna_tables.optuna_trials
     kind = literal("FINITE", reports.c.intermediate_value_type.type)
     row = select(trials.c.trial_id, bindparam("at"), bindparam("loss"), kind).where(
         trials.c.trial_id == bindparam("id"), trials.c.state == TrialState.RUNNING
@@ -115,7 +115,7 @@ def end(
     attributes: Mapping[str, Any],
 ) -> None:
     """Ends a trial that is still running, with its value if it has one, and user attributes."""
-    trials = tables.optuna_trials
+    trials = optuna_tables.optuna_trials
     ended = connection.execute(
         update(trials)
         .where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING)
@@ -125,7 +125,7 @@ def end(
         return
     if value is not None:
         connection.execute(
-            insert(tables.optuna_values).values(
+            insert(optuna_tables.optuna_values).values(
                 trial_id=trial_id, objective=0, value=value, value_type="FINITE"
             )
         )
@@ -145,7 +145,7 @@ def set_attributes(
 def _set_attribute(dialect: str) -> Executable:
     """One user attribute of a trial; built once."""
     upsert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    statement = upsert(tables.optuna_user_attributes).values(
+    statement = upsert(optuna_tables.optuna_user_attributes).values(
         trial_id=bindparam("id"), key=bindparam("name"), value_json=bindparam("json")
     )
     return statement.on_conflict_do_update(
@@ -155,7 +155,7 @@ def _set_attribute(dialect: str) -> Executable:
 
 def drop_attributes(connection: Connection, trial_id: int, names: Collection[str]) -> None:
     """Removes user attributes of a trial, where it has them."""
-    attributes = tables.optuna_user_attributes
+    attributes = optuna_tables.optuna_user_attributes
     connection.execute(
         delete(attributes).where(attributes.c.trial_id == trial_id, attributes.c.key.in_(names))
     )

@@ -1,20 +1,16 @@
 """A database URL to an engine and Optuna's storage. The only place that knows a dialect."""
 
-import functools
 import logging
 import os
 import secrets
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
-from optuna.storages._rdb import models
 from sqlalchemy import (
     Connection,
     Engine,
@@ -29,30 +25,32 @@ from sqlalchemy import (
     inspect,
     select,
     text,
-    update,
 )
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
-    ArgumentError,
-    NoSuchModuleError,
     SQLAlchemyError,
 )
 from sqlalchemy.sql import ColumnElement
 
-from search import migrations, sqlite_files, tables
 from search.errors import StorageUnusable
 from search.processes import Lookout
 from search.retry import _open_files, patient, told_error
+from search.storage import migrations, sqlite_files, tables
+from search.storage.checks import (
+    _refuse_damaged,
+    _refuse_somebody_elses,
+    _refuse_unwritable,
+    refuse_unknown_optuna,
+)
+from search.storage.connections import (
+    _engine_options,
+    _plain_engine,
+    _set_up_postgresql,
+    _set_up_sqlite,
+)
+from search.storage.urls import parse_url, sqlite_path, told_url
 
 log = logging.getLogger(__name__)
-
-OPTUNA_VERSION = "5.0"
-OPTUNA_SCHEMA = 12
-"""The Optuna whose tables are read and written here by SQL; a test holds each row against it."""
-BUSY_SECONDS = 60
-"""How long SQLite itself waits for another writer."""
-IDLE_TRANSACTION_SECONDS = 30
-"""After so long PostgreSQL ends the transaction of a process that was stopped within one."""
 
 
 class Storage:
@@ -162,44 +160,6 @@ class _Deaf:
         """Drops the note."""
 
 
-def parse_url(raw: str) -> URL:
-    """Checks a storage URL without touching the database."""
-    try:
-        url = make_url(raw)
-        url.get_dialect()
-    except (ArgumentError, NoSuchModuleError):
-        raise StorageUnusable(
-            "storage: not a database URL; give sqlite:///PATH or postgresql+psycopg://HOST/NAME"
-        ) from None
-    except ImportError as error:
-        raise StorageUnusable(f"storage: its driver is not installed ({error.name})") from None
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StorageUnusable(
-            f"storage: {url.get_backend_name()} is not supported; use SQLite or PostgreSQL"
-        )
-    _refuse_unknown_options(raw, url)
-    return url
-
-
-def _refuse_unknown_options(raw: str, url: URL) -> None:
-    """In the URL of a file, where a question mark of its path would begin them unnoticed."""
-    if url.get_backend_name() != "sqlite":
-        return
-    words = [word for word in raw.partition("?")[2].split("&") if word]
-    unknown = [word for word in words if word.partition("=")[0] != "timeout"]
-    if unknown:
-        raise StorageUnusable(
-            f"storage {told_url(url)}: no such option: {unknown[0]}; give sqlite:///PATH, and in "
-            "PATH write %3F for a question mark"
-        )
-
-
-def told_url(url: URL) -> str:
-    """A URL for people: without a password, wherever in it one stands."""
-    hidden = {name: "***" for name in ("password", "sslpassword") if name in url.query}
-    return url.update_query_dict(hidden).render_as_string(hide_password=True)
-
-
 def open_storage(raw_url: str, *, wait: bool = False, writing: bool = False) -> Storage:
     """Opens a database that exists and holds our tables; creates nothing.
 
@@ -246,15 +206,6 @@ def create_storage(raw_url: str) -> Storage:
             _create_tables(url)
         _refuse_unwritable(url, path, told)
     return open_storage(raw_url)
-
-
-def sqlite_path(url: URL) -> Path | None:
-    """The file of a SQLite URL."""
-    if url.get_backend_name() != "sqlite":
-        return None
-    if not url.database or url.database == ":memory:":
-        raise StorageUnusable("storage sqlite://: a database in memory is lost; give a file")
-    return Path(url.database)
 
 
 def _create_file(url: URL, path: Path, told: str) -> None:
@@ -321,20 +272,6 @@ def _open(url: URL, told: str) -> Storage:
     return Storage(url, rdb, lookout)
 
 
-def refuse_unknown_optuna() -> None:
-    """Raises StorageUnusable unless Optuna stores trials as `trial_rows` and `quick_trials` do.
-
-    The version counts as well as the schema's: Optuna 5 has the schema of Optuna 4, and another
-    meaning of its times.
-    """
-    known = optuna.__version__.split(".")[:2] == OPTUNA_VERSION.split(".")
-    if not known or models.SCHEMA_VERSION != OPTUNA_SCHEMA:
-        raise StorageUnusable(
-            f"optuna {optuna.__version__}: stores trials in a way that this program does not know; "
-            f"pip install 'optuna=={OPTUNA_VERSION}.*'"
-        )
-
-
 def _rdb_storage(url: URL, *, create: bool) -> RDBStorage:
     refuse_unknown_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -348,98 +285,8 @@ def _rdb_storage(url: URL, *, create: bool) -> RDBStorage:
     return rdb
 
 
-def _engine_options(url: URL, *, create: bool) -> dict[str, Any]:
-    if url.get_backend_name() == "sqlite":
-        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}}
-        if not create and not url.query:
-            options["creator"] = functools.partial(_connect_to_file, str(url.database))
-        return options
-    vanished = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
-    arguments = {name: value for name, value in vanished.items() if name not in url.query}
-    return {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 2, "connect_args": arguments}
-
-
-def _connect_to_file(path: str) -> sqlite3.Connection:
-    """To a file that exists: one that was removed is never made again, empty, in passing."""
-    return sqlite3.connect(
-        f"file:{quote(path)}?mode=rw", timeout=BUSY_SECONDS, uri=True, check_same_thread=False
-    )
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    """A rollback journal that survives a power cut. No WAL: before SQLite 3.51.3 it can corrupt.
-
-    A database that another program holds open in WAL mode cannot leave it: it is used as it is.
-    Temporary tables stay in memory: not every machine has a directory for them.
-    """
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
-        connection.execute(f"PRAGMA {pragma}").close()
-    try:
-        connection.execute("PRAGMA journal_mode = DELETE").close()
-    except sqlite3.OperationalError as error:
-        mode = connection.execute("PRAGMA journal_mode").fetchone()
-        if "locked" not in str(error) or mode != ("wal",):
-            raise
-        _warn_of_wal()
-
-
-@functools.cache
-def _warn_of_wal() -> None:
-    """Said once by each process, of a SQLite that may corrupt such a database."""
-    if sqlite3.sqlite_version_info < (3, 51, 3):
-        log.warning(
-            "storage: another program holds this database open in WAL mode, where SQLite %s can "
-            "damage it when two processes write at once; close that program",
-            sqlite3.sqlite_version,
-        )
-
-
-def _set_up_postgresql(connection: Any, _record: object) -> None:
-    """Nobody waits for ever for a lock, nor for a process that was stopped while it held one."""
-    limits = {
-        "idle_in_transaction_session_timeout": IDLE_TRANSACTION_SECONDS,
-        "lock_timeout": BUSY_SECONDS,
-    }
-    for name, seconds in limits.items():
-        connection.execute(f"SET {name} = '{seconds}s'").close()
-    connection.commit()
-
-
 def _has_our_tables(url: URL) -> bool:
     return inspect(_plain_engine(url)).has_table(tables.schema.name)
-
-
-def _plain_engine(url: URL) -> Engine:
-    """For a look at a database that exists, before anything else is done with it."""
-    arguments = _engine_options(url, create=True)["connect_args"]
-    return create_engine(url, poolclass=NullPool, connect_args=arguments)
-
-
-def _refuse_somebody_elses(url: URL, path: Path | None, told: str) -> None:
-    """A file with tables of another program; an empty one, or Optuna's, may hold ours as well."""
-    names = inspect(_plain_engine(url)).get_table_names()
-    if path is not None and names and "version_info" not in names:
-        raise StorageUnusable(
-            f"storage {told}: holds tables of another program ({names[0]}); give another file"
-        )
-
-
-def _refuse_damaged(url: URL, told: str) -> None:
-    with _plain_engine(url).connect() as connection:
-        found = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
-    if found != "ok":
-        raise StorageUnusable(
-            f"storage {told}: is damaged ({' '.join(found.split())[:100]}); restore it from a copy"
-        )
-
-
-def _refuse_unwritable(url: URL, path: Path | None, told: str) -> None:
-    """Changes nothing, but goes as far as a change that is then taken back."""
-    if path is not None and not os.access(path, os.W_OK):
-        raise StorageUnusable(f"storage {told}: is read-only; make it writable")
-    with _plain_engine(url).connect() as connection:
-        connection.execute(update(tables.schema).values(version=tables.schema.c.version))
-        connection.rollback()
 
 
 @contextmanager

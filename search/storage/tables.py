@@ -16,14 +16,11 @@ counted once. `ordinal` counts configurations; an Optuna trial number counts att
 All times are seconds since 1970 by the database's clock. Optuna's are UTC, without saying so.
 """
 
-from optuna.trial import TrialState
 from sqlalchemy import (
     JSON,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Enum,
     Float,
     ForeignKey,
     Index,
@@ -32,8 +29,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    column,
-    table,
 )
 from sqlalchemy.types import BigInteger
 
@@ -195,54 +190,4 @@ openings = Table(
     Column("evaluated_at", Float),
     Column("result", JSON),
     Index("makemore_openings_by_split", "fingerprint", "split_seed"),
-)
-
-# Optuna's tables, as far as they are used here: everybody reads them, `trial_rows` writes four of
-# them, and a test breaks when they change.
-optuna_studies = table("studies", column("study_id", Integer), column("study_name", String))
-optuna_trials = table(
-    "trials",
-    column("trial_id", Integer),
-    column("number", Integer),
-    column("study_id", Integer),
-    column("state", Enum(TrialState)),
-    column("datetime_start", DateTime),
-    column("datetime_complete", DateTime),
-)
-optuna_params = table(
-    "trial_params",
-    column("param_id", Integer),
-    column("trial_id", Integer),
-    column("param_name", String),
-    column("param_value", Float),
-    column("distribution_json", Text),
-)
-optuna_values = table(
-    "trial_values",
-    column("trial_id", Integer),
-    column("objective", Integer),
-    column("value", Float),
-    column("value_type", Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype")),
-)
-optuna_intermediate_values = table(
-    "trial_intermediate_values",
-    column("trial_id", Integer),
-    column("step", Integer),
-    column("intermediate_value", Float),
-    column(
-        "intermediate_value_type",
-        Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
-    ),
-)
-optuna_user_attributes = table(
-    "trial_user_attributes",
-    column("trial_id", Integer),
-    column("key", String),
-    column("value_json", Text),
-)
-optuna_system_attributes = table(
-    "trial_system_attributes",
-    column("trial_id", Integer),
-    column("key", String),
-    column("value_json", Text),
 )

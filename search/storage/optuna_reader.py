@@ -22,11 +22,11 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, select
 from sqlalchemy.sql import ColumnElement
 
-from search import tables
 from search.retry import patient
-from search.storage import Storage
+from search.storage import optuna_tables, tables
+from search.storage.database import Storage
 
-TRIALS = tables.optuna_trials
+TRIALS = optuna_tables.optuna_trials
 Identified = tuple[int, FrozenTrial]
 """A trial, and Optuna's id of it."""
 
@@ -47,17 +47,21 @@ def read_trials(
     if only_ours:
         wanted &= _has_an_attempt()
     trials = connection.execute(select(TRIALS).where(wanted).order_by(TRIALS.c.number)).all()
-    values, reports = tables.optuna_values, tables.optuna_intermediate_values
-    attributes = tables.optuna_system_attributes
+    values, reports = optuna_tables.optuna_values, optuna_tables.optuna_intermediate_values
+    attributes = optuna_tables.optuna_system_attributes
     numbers = _numbers(connection, values.c["objective", "value", "value_type"], wanted)
     curves = _numbers(
         connection,
         reports.c["step", "intermediate_value", "intermediate_value_type"],
         wanted,
     )
-    columns = tables.optuna_params.c["param_name", "param_value", "distribution_json", "param_id"]
+    columns = optuna_tables.optuna_params.c[
+        "param_name", "param_value", "distribution_json", "param_id"
+    ]
     params = _rows(connection, columns, wanted)
-    user = _documents(connection, tables.optuna_user_attributes.c["key", "value_json"], wanted)
+    user = _documents(
+        connection, optuna_tables.optuna_user_attributes.c["key", "value_json"], wanted
+    )
     system = _documents(connection, attributes.c["key", "value_json"], wanted)
     found = []
     for row in trials:
@@ -137,7 +141,7 @@ def _documents(
 
 def read_marks(connection: Connection, study_id: int) -> dict[int, dict[str, Any]]:
     """The attributes of a study's trials that change after their end, by the trial's id."""
-    attributes = tables.optuna_user_attributes
+    attributes = optuna_tables.optuna_user_attributes
     query = (
         select(attributes.c.trial_id, attributes.c.key, attributes.c.value_json)
         .join_from(attributes, TRIALS, attributes.c.trial_id == TRIALS.c.trial_id)
