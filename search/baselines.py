@@ -12,13 +12,13 @@ from makemore_core import ngram
 from makemore_core.corpus import NAMES_SHA256, Corpus
 from makemore_core.data import Data
 from makemore_core.errors import CoreError, CorpusError
-from search import stored_corpora
 from search.errors import SearchError
 from search.paths import DataDir
 from search.retry import patient
 from search.storage import optuna_studies
 from search.storage.database import Storage
-from search.study import StoredStudy, kept_corpus
+from search.study import corpora
+from search.study.study import StoredStudy, kept_corpus
 
 LECTURE_DEV_LOSS = 2.17
 """The lecture's best, on its own split of its own corpus."""
@@ -149,7 +149,7 @@ def count_models(data: Data) -> Baselines:
 
 def _corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:
     """The study's words, unless they would have to be downloaded."""
-    kept = stored_corpora.kept(storage, study.fingerprint, data_dir)
+    kept = corpora.kept(storage, study.fingerprint, data_dir)
     if kept is None and study.spec.study.corpus == "names":
         raise CorpusError("its corpus is not stored, and is not downloaded for this")
     return kept or kept_corpus(storage, study, data_dir)

@@ -17,7 +17,7 @@ from search.retry import patient
 from search.seeds import derive_seed
 from search.storage import tables
 from search.storage.database import Storage
-from search.study import StoredStudy, by_uid
+from search.study.study import StoredStudy, by_uid
 
 KILLS_BEFORE_LAST = 3
 """A configuration whose attempts were killed so often is tried after all others."""

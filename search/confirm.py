@@ -18,7 +18,7 @@ from search.retry import insist, patient
 from search.seeds import derive_seed
 from search.storage import tables
 from search.storage.database import Storage
-from search.study import StoredStudy, shelf_of
+from search.study.study import StoredStudy, shelf_of
 from search.training_pool import Job, TrainingPool
 
 

@@ -15,10 +15,16 @@ from search import confirm, confirmations, ensemble
 from search.confidence_intervals import bootstrap
 from search.confirmations import Candidate, Trained
 from search.errors import BadInput
-from search.memory import refuse_too_large
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.study import StoredStudy, kept_corpus, load_model, refuse_unreachable, refuse_unwritable
+from search.study.memory import refuse_too_large
+from search.study.study import (
+    StoredStudy,
+    kept_corpus,
+    load_model,
+    refuse_unreachable,
+    refuse_unwritable,
+)
 from search.training_pool import Job, TrainingPool
 
 

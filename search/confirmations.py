@@ -11,7 +11,7 @@ from search.confidence_intervals import mean_over_seeds
 from search.retry import patient
 from search.storage import tables
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from search.formatting import command, told_config, told_rate, told_seconds
 from search.history import WorkerView
 from search.processes import HOST
 from search.results import StatusView
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 from search.winner import describe_best, remarks_on
 
 

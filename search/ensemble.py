@@ -23,7 +23,7 @@ from search.paths import DataDir
 from search.retry import patient
 from search.storage import tables
 from search.storage.database import Storage
-from search.study import StoredStudy, load_model
+from search.study.study import StoredStudy, load_model
 
 STORED = 10
 

@@ -32,7 +32,7 @@ from search.processes import HOST, is_dead
 from search.retry import patient
 from search.storage import tables
 from search.storage.database import Storage
-from search.study import StoredStudy, kept_corpus, load_model
+from search.study.study import StoredStudy, kept_corpus, load_model
 from search.winner import Winner, winner
 
 CLAIM_SECONDS = 60.0

@@ -15,7 +15,7 @@ from sqlalchemy import and_, select
 from search.retry import patient
 from search.storage import optuna_tables, tables
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 
 Curve = Sequence[Sequence[Any]]
 """[examples, dev loss, training seconds, train loss] of each evaluation; a train loss that was not

@@ -31,7 +31,7 @@ from search.retry import patient
 from search.storage import optuna_studies, optuna_tables, optuna_writer, tables
 from search.storage.database import Storage
 from search.storage.optuna_writer import TrialKey
-from search.study import StoredStudy, by_uid, refuse_lost
+from search.study.study import StoredStudy, by_uid, refuse_lost
 
 MOST_LOSSES = 2
 """A configuration is tried again once; interruptions and shared causes aside."""

@@ -14,7 +14,7 @@ from search.errors import NotFound
 from search.paths import DataDir
 from search.retention import KEPT_CHECKPOINTS
 from search.storage.database import Storage
-from search.study import StoredStudy, kept_corpus, load_model
+from search.study.study import StoredStudy, kept_corpus, load_model
 
 
 @dataclass(frozen=True)

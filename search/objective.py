@@ -37,7 +37,7 @@ from search.storage.database import Storage
 from search.storage.optuna_reader import QuickStorage
 from search.storage.optuna_writer import TrialKey
 from search.storage.study_files import Shelf
-from search.study import StoredStudy, shelf_of
+from search.study.study import StoredStudy, shelf_of
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from search.formatting import told_config, told_seconds
 from search.paths import DataDir
 from search.results import BestView, StatusView
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 
 SHORTEST_PAUSE = 0.5
 LONGEST_SHARE = 0.01

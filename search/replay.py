@@ -15,7 +15,7 @@ from search.environment import differing
 from search.errors import BadInput
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.study import StoredStudy, kept_corpus
+from search.study.study import StoredStudy, kept_corpus
 
 
 @dataclass(frozen=True)

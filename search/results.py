@@ -23,7 +23,7 @@ from search.retry import patient
 from search.services import is_served
 from search.storage import tables
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 
 STATES = {
     TrialState.COMPLETE: "complete",

@@ -9,7 +9,7 @@ from search import results
 from search.paths import ordinal_of, trial_of
 from search.storage.database import Storage
 from search.storage.study_files import Shelf
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 
 KEPT_CHECKPOINTS = 10
 ABANDONED_SECONDS = 600.0

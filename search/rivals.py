@@ -14,7 +14,7 @@ from search.algorithms.pruners import lowest_so_far
 from search.retry import patient
 from search.storage import optuna_tables
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 
 COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 """Lost attempts are nobody's rivals: their retries report the same again."""

@@ -17,11 +17,11 @@ from search.confirmation import Confirmation
 from search.ending import format_duration
 from search.final_test import TestResult
 from search.formatting import told_config, told_seconds, told_seeds
-from search.memory import MemoryNeed, format_bytes
 from search.mixing import MixTable
-from search.preview import Preview
 from search.replay import Replay
 from search.results import BestView, TrialView
+from search.study.cost_estimate import Preview
+from search.study.memory import MemoryNeed, format_bytes
 from search.winner import describe_best, describe_model, remarks_on, told_winner
 
 MOST_SYMBOLS = 300

@@ -18,7 +18,7 @@ from search.budget import Claim
 from search.environment import surroundings
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.study import StoredStudy, shelf_of
+from search.study.study import StoredStudy, shelf_of
 
 log = logging.getLogger(__name__)
 

@@ -15,14 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from search import budget, ledger, study
+from search import budget, ledger
 from search.errors import FilesUnusable, Interrupted, NotFound, StorageLost, WorkersDying
 from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job, Launch
 from search.processes import HOST
 from search.retry import Trouble
 from search.storage import tables
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 log = logging.getLogger(__name__)
 

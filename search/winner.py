@@ -11,7 +11,7 @@ from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.results import BestView, EnsembleView
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 
 
 @dataclass(frozen=True)

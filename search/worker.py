@@ -19,7 +19,7 @@ from typing import Any
 
 from makemore_core.data import Data
 from makemore_core.warm_up import warm_up
-from search import budget, ledger, objective, study
+from search import budget, ledger, objective
 from search.budget import Claim, Standing
 from search.errors import FilesUnusable, Interrupted, SearchError, StorageLost, StorageUnusable
 from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
@@ -30,7 +30,8 @@ from search.rivals import Rivals
 from search.services import Service, serving
 from search.storage.database import Storage, open_storage
 from search.storage.optuna_reader import QuickStorage
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 log = logging.getLogger("search.worker")
 

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import budget, cli, creation, results, study, worker
+from search import budget, cli, results, worker
 from search.job import Job
 from search.paths import DataDir
 from search.results import TrialView
 from search.spec import study_file
 from search.storage.database import Storage, create_storage, open_storage
-from search.study import StoredStudy
+from search.study import create as creation
+from search.study import study
+from search.study.study import StoredStudy
 
 TINY: dict[str, dict[str, Any]] = {
     "study": {"name": "tiny"},

@@ -13,13 +13,14 @@ from bed import Bed
 from rich.console import Console
 from transcripts import blocks, report_labels, shape, shortened, unknown
 
-from search import results, study
+from search import results
 from search.baselines import baselines
 from search.cli import app
 from search.display import display
 from search.history import WorkerView
 from search.processes import HOST
 from search.progress import STOPS
+from search.study import study
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

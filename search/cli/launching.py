@@ -124,8 +124,9 @@ def worker(
     device: Device = "cpu",
 ) -> None:
     """One more worker, for one study, or for every open study of the storage in turn."""
-    from search import file_errors, study
+    from search import file_errors
     from search import worker as workers
+    from search.study import study
 
     check_device(device)
     file_errors.refuse_unwritable(session.data_dir.all_checkpoints)
@@ -158,10 +159,10 @@ def preview(
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
     from makemore_core.data import Data
-    from search import memory, show, study
-    from search import preview as costs
+    from search import show
     from search.cli import running
     from search.spec import auto_learning_rate
+    from search.study import cost_estimate, memory, study
 
     spec = running.shaped(file, trials, timeout, corpus, seed, layout)
     words = told_notes(session, study.load_corpus(spec, session.data_dir))
@@ -169,5 +170,5 @@ def preview(
     need = memory.refuse_too_large(spec, words, count)
     spec = auto_learning_rate.resolved(spec.of_corpus(words), words)
     data = Data.of(words, spec.study.split_seed)
-    view = costs.preview(spec, data, count, threads, need)
+    view = cost_estimate.preview(spec, data, count, threads, need)
     session.answer(asdict(view) | {"memory": need.as_document()}, show.preview(view))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from search import results, study
+from search import results
 from search.baselines import baselines, kept_baselines
 from search.cli.options import AnyStudyName, StudyName
 from search.cli.steps import answer_status, file_of, shown_progress, status_document
@@ -16,7 +16,8 @@ from search.errors import BadInput
 from search.progress import LEAVES
 from search.session import Session
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 
 def status(

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from search import study
 from search.cli.options import StudyName, Yes
 from search.cli.steps import answer_status, ask, file_of
 from search.session import Session
+from search.study import study
 
 
 def stop(session: Session, name: StudyName) -> None:
@@ -51,12 +51,12 @@ def move_storage(
     """
     from rich.progress import Progress
 
-    from search import moving
+    from search.study import move
 
     hidden = session.quiet or not session.console.is_terminal
     with Progress(console=session.console, disable=hidden, transient=True) as shown:
         bar = shown.add_task("copying and comparing rows", total=None)
-        moved = moving.move(
+        moved = move.move(
             source, target, lambda done, of: shown.update(bar, completed=done, total=of)
         )
     document = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
-from search import creation, file_errors, memory, results, study
+from search import file_errors, results
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
 from search.display import failed, farewell, told_barren
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
@@ -19,7 +19,8 @@ from search.spec import sections, study_file
 from search.spec.study_file import StudySpec
 from search.storage import artifact_stores
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study import create, memory, study
+from search.study.study import StoredStudy
 from search.supervisor import Launcher, OneStudy, Supervisor
 
 
@@ -128,7 +129,7 @@ def create_or_resume(
         memory.refuse_too_large(spec, words, workers_here)
     checked = None if artifacts is None else artifact_stores.checked(artifacts)
     storage = session.create()
-    return storage, creation.create_or_resume(storage, spec, words, session.data_dir, checked)
+    return storage, create.create_or_resume(storage, spec, words, session.data_dir, checked)
 
 
 def _corpus(session: Session, spec: StudySpec) -> Corpus:

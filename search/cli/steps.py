@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from search.results import StatusView
     from search.spec.sections import StudySection
     from search.storage.database import Storage
-    from search.study import StoredStudy
+    from search.study.study import StoredStudy
 
 
 T = TypeVar("T")
@@ -127,10 +127,11 @@ def answer_status(
     Args:
         file, given: as of `ending.describe_way_on`.
     """
-    from search import results, study
+    from search import results
     from search.baselines import kept_baselines
     from search.display import one_line, told_against_counts, told_audit, told_barren
     from search.ending import describe_end, describe_way_on
+    from search.study import study
 
     view = results.status(storage, study.by_uid(storage, stored.uid))
     others = kept_baselines(storage, stored)

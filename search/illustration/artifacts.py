@@ -35,7 +35,7 @@ from search.results import status
 from search.retry import patient
 from search.storage import optuna_studies
 from search.storage.database import Storage
-from search.study import StoredStudy, all_studies, config_file, shelf_of
+from search.study.study import StoredStudy, all_studies, config_file, shelf_of
 
 if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore

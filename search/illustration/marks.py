@@ -11,7 +11,7 @@ from search.retry import patient
 from search.storage import optuna_writer
 from search.storage.database import Storage
 from search.storage.optuna_reader import CONFIRMED, MARKS, SEEDS, WINNER, read_marks
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 
 
 @patient

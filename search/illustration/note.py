@@ -23,7 +23,7 @@ from search.results import BestView
 from search.retry import patient
 from search.storage import optuna_studies
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 from search.winner import describe_best, remarks_on, told_winner
 
 MOST_CONFIRMED = 5

@@ -22,7 +22,7 @@ from search.reporting.report_facts import Facts, gather, importances
 from search.spec import toml_writer
 from search.spec.study_file import StudySpec
 from search.storage.database import Storage
-from search.study import StoredStudy, config_file
+from search.study.study import StoredStudy, config_file
 
 LINKS = (
     ("course", "How it went"),

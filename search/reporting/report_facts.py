@@ -19,7 +19,7 @@ from search.reporting.plot_pieces import thin
 from search.results import BestView, StatusView
 from search.spec import search_space
 from search.storage.database import Storage
-from search.study import StoredStudy, shelf_of
+from search.study.study import StoredStudy, shelf_of
 
 MOST_FOR_IMPORTANCE = 3_000
 FEWEST_FOR_IMPORTANCE = 8

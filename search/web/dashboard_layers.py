@@ -10,12 +10,12 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from sqlalchemy import select
 
-from search import study
 from search.errors import SearchError
 from search.illustration import artifacts
 from search.paths import DataDir
 from search.storage import optuna_studies, optuna_tables, tables
 from search.storage.database import Storage
+from search.study import study
 from search.web.gate import (
     SAFE_METHODS,
     Application,

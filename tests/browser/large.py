@@ -17,12 +17,12 @@ from optuna.samplers import RandomSampler
 from sqlalchemy import Connection, MetaData, Table, insert
 
 from makemore_core import corpus as corpora
-from search import creation
 from search.paths import DataDir
 from search.spec import search_space, study_file
 from search.storage import tables
 from search.storage.database import Storage, create_storage
-from search.study import StoredStudy
+from search.study import create
+from search.study.study import StoredStudy
 
 START = 1_790_000_000.0
 SECONDS_EACH = 2.0
@@ -36,7 +36,7 @@ def fill(data_dir: DataDir, trials: int = 10_000, reports: int = 10) -> StoredSt
     )
     storage = create_storage(data_dir.default_storage)
     words = corpora.load(spec.study.corpus, data_dir.root)
-    stored = creation.create_or_resume(storage, spec, words, data_dir)
+    stored = create.create_or_resume(storage, spec, words, data_dir)
     fill_study(storage, stored, trials, reports)
     storage.close()
     return stored

@@ -13,8 +13,8 @@ from bed import Bed, ended, wait_until
 from conftest import Serve, keep
 from playwright.sync_api import Page, expect
 
-from search import study
 from search.paths import DataDir
+from search.study import study
 
 POINTS = ".main-svg .scatterlayer .trace path, .main-svg .scatterlayer .points path"
 QUICK_ENOUGH = 20.0

@@ -470,7 +470,6 @@ def undisturbed(place: Place, ordinal: int) -> dict[int, float]:
 def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
     from makemore_core.data import Data
     from makemore_core.trainer import train
-    from search import study
     from search.algorithms import samplers
     from search.algorithms.pruners import resource_at
     from search.algorithms.samplers import sampler_for
@@ -478,6 +477,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
     from search.seeds import derive_seed
     from search.spec import search_space
     from search.spec import study_file as files
+    from search.study import study
 
     with tempfile.TemporaryDirectory() as root:
         path = Path(root) / "study.toml"

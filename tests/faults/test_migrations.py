@@ -29,7 +29,7 @@ from search.errors import StorageUnusable
 from search.storage import migrations, tables
 from search.storage.database import create_storage, open_storage
 from search.storage.migrations import migrate
-from search.study import by_uid
+from search.study.study import by_uid
 
 OPENERS = """
 import os, sys

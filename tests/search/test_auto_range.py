@@ -7,11 +7,11 @@ from bed import Bed, tiny
 
 from makemore_core.data import Data
 from makemore_core.lr_range import lr_range
-from search import study
 from search.errors import Drift, StudyFileError
 from search.spec import auto_learning_rate
 from search.spec.search_space import Interval
 from search.spec.study_file import from_document
+from search.study import study
 
 AUTO: dict[str, Any] = {"learning_rate": "auto", "optimizer": "adamw"}
 

@@ -7,12 +7,13 @@ from bed import Bed
 
 from makemore_core import ngram
 from makemore_core.data import Data
-from search import baselines, results, show, study
+from search import baselines, results, show
 from search.baselines import Baselines, count_models, told_against
 from search.display import told_against_counts
 from search.illustration.artifacts import Illustrator
 from search.illustration.note import note
 from search.reporting import report
+from search.study import study
 
 
 def others(loss: float, order: int = 6) -> Baselines:

@@ -7,10 +7,11 @@ from typing import Any
 from bed import Bed, ended, run_python
 from sqlalchemy import func, select, update
 
-from search import budget, ledger, study
+from search import budget, ledger
 from search.budget import Claim, Standing
 from search.storage import tables
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 

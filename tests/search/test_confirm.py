@@ -10,8 +10,9 @@ from bed import Bed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search import confirm, study, training_pool
+from search import confirm, training_pool
 from search.confidence_intervals import mean_over_seeds
+from search.study import study
 
 SECONDS = st.lists(st.floats(0.0, 100.0), min_size=1, max_size=12)
 

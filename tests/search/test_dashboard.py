@@ -20,13 +20,13 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 from wsgi import Client
 
-from search import study
 from search.errors import BadInput
 from search.illustration import artifacts
 from search.illustration.artifacts import Illustrator
 from search.storage import optuna_tables
 from search.storage.database import Storage, open_storage
 from search.storage.optuna_reader import QuickStorage
+from search.study import study
 from search.web import dashboard
 from search.web.dashboard import Access
 

@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from search import ledger, objective, results, services, study
+from search import ledger, objective, results, services
 from search.display import counts, one_line, told_audit
 from search.ending import describe_end, describe_way_on, enough_time, format_duration
 from search.errors import Interrupted
 from search.results import StatusView
 from search.spec.sections import parse_duration
 from search.storage import tables
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 
 def view_of(bed: Bed, **changes: Any) -> StatusView:

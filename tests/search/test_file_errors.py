@@ -11,13 +11,14 @@ import pytest
 from bed import Bed, invoke, some_words, tree
 
 from makemore_core import checkpoint, corpus
-from search import local_launcher, retry, study, worker
+from search import local_launcher, retry, worker
 from search.budget import Standing
 from search.errors import FilesUnusable
 from search.job import FILES_UNUSABLE, GAVE_UP, Job
 from search.local_launcher import Nursery
 from search.paths import DataDir
 from search.processes import HOST
+from search.study import study
 from search.supervisor import OneStudy, Supervisor
 
 LASTING = [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP]

@@ -17,9 +17,9 @@ from bed import Answer, Bed, ended, run_python, some_words
 from sqlalchemy import select
 
 from makemore_core import checkpoint
-from search import study
 from search.confidence_intervals import bootstrap
 from search.storage import tables
+from search.study import study
 
 KEYS = {
     "study",

@@ -10,13 +10,14 @@ import pytest
 from bed import Bed, InterruptedAfter, invoke, never
 from servers import new_bucket
 
-from search import study, worker
+from search import worker
 from search.errors import Interrupted
 from search.job import Job
 from search.paths import DataDir
 from search.retention import KEPT_CHECKPOINTS
 from search.storage.artifact_stores import open_store
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 pytestmark = pytest.mark.hosts
 

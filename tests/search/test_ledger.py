@@ -23,7 +23,7 @@ from search.processes import HOST
 from search.spec import search_space
 from search.storage import tables
 from search.storage.database import open_storage
-from search.study import StoredStudy
+from search.study.study import StoredStudy
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 CONFIG = asdict(

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore_core.corpus import Corpus
-from search import memory
 from search.errors import BadInput
-from search.memory import format_bytes, memory_need, refuse_too_large
 from search.spec import study_file
 from search.spec.study_file import StudySpec
+from search.study import memory
+from search.study.memory import format_bytes, memory_need, refuse_too_large
 
 GB = 10**9
 

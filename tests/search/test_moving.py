@@ -10,15 +10,16 @@ from bed import Bed, invoke, run_python
 from servers import new_database
 from sqlalchemy import func, select, update
 
-from search import budget, ledger, results, study
+from search import budget, ledger, results
 from search.storage import tables
 from search.storage.database import create_storage, open_storage
+from search.study import study
 
 pytestmark = pytest.mark.sqlite_file
 
 KILLED = """
 import os, signal, sys
-from search.moving import move
+from search.study.move import move
 
 move(sys.argv[1], sys.argv[2], lambda done, of: done > of / 2 and os.kill(os.getpid(), 9))
 """

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from bed import Bed
 
-from search import preview, show
-from search.preview import expected_share
+from search import show
 from search.spec.study_file import StudySpec, from_document
+from search.study import cost_estimate
+from search.study.cost_estimate import expected_share
 
 SECONDS = 2.0
 
@@ -15,8 +16,8 @@ SECONDS = 2.0
 @pytest.fixture(autouse=True)
 def full_trials_of_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here depends on how fast the machine is."""
-    monkeypatch.setattr(preview, "warm_up", lambda: None)
-    monkeypatch.setattr(preview, "_seconds_of_full_trial", lambda *_: SECONDS)
+    monkeypatch.setattr(cost_estimate, "warm_up", lambda: None)
+    monkeypatch.setattr(cost_estimate, "_seconds_of_full_trial", lambda *_: SECONDS)
 
 
 def spec(pruner: str = "none", audit: float = 0.0, **budget: Any) -> StudySpec:
@@ -28,8 +29,8 @@ def spec(pruner: str = "none", audit: float = 0.0, **budget: Any) -> StudySpec:
     return from_document(document, "s.toml")
 
 
-def told(of: StudySpec, workers: int = 2) -> tuple[preview.Preview, str]:
-    view = preview.preview(of, None, workers, 1)  # type: ignore[arg-type]
+def told(of: StudySpec, workers: int = 2) -> tuple[cost_estimate.Preview, str]:
+    view = cost_estimate.preview(of, None, workers, 1)  # type: ignore[arg-type]
     return view, show.preview(view).splitlines()[1]
 
 

@@ -8,13 +8,14 @@ import pytest
 from bed import Bed
 from rich.console import Console
 
-from search import results, study
+from search import results
 from search.baselines import Baselines, lecture
 from search.display import display, failed, farewell, told_baselines
 from search.history import WorkerView
 from search.processes import HOST
 from search.progress import LEAVES, STOPS, Progress
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 WIDTH = 80
 

@@ -14,13 +14,14 @@ from bed import Bed
 
 from makemore_core import checkpoint
 from makemore_core.errors import CheckpointError
-from search import results, study
+from search import results
 from search.illustration import pictures, plain_model
 from search.reporting import report, report_facts
 from search.reporting.plot_pieces import focus, thin
 from search.reporting.report_facts import Facts
 from search.spec import study_file
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 
 def reported(bed: Bed, *arguments: Any) -> str:

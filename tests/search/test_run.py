@@ -12,7 +12,7 @@ from sqlalchemy import select
 from search import results
 from search.processes import HOST, is_dead
 from search.storage import tables
-from search.study import StoredStudy, find
+from search.study.study import StoredStudy, find
 
 SLOWER: dict[str, Any] = {
     "budget": {"trials": 3, "examples": 1_000_000, "evaluations": 9},

@@ -12,12 +12,12 @@ from sqlalchemy import delete, func, select, update
 from makemore_core.corpus import read_file
 from makemore_core.data import Data
 from makemore_core.errors import CorpusError
-from search import stored_corpora, study
 from search.errors import BadInput, Drift, NotFound, StudyClosed, StudyFileError
 from search.paths import DataDir
 from search.spec.search_space import Interval
 from search.storage import tables
 from search.storage.database import open_storage
+from search.study import corpora, study
 
 
 def test_a_study_is_created_once(bed: Bed) -> None:
@@ -221,7 +221,7 @@ def test_a_corpus_that_is_too_large_is_not_stored(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The study goes on with the file, and its user is told what that means."""
-    monkeypatch.setattr(stored_corpora, "MOST_BYTES", 100)
+    monkeypatch.setattr(corpora, "MOST_BYTES", 100)
     stored = bed.create()
     assert "another host needs the file" in caplog.text
     assert set() == stored_fingerprints(bed)

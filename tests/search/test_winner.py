@@ -16,7 +16,7 @@ from optuna_dashboard import get_note
 from rich.console import Console
 from sqlalchemy import select, update
 
-from search import confirmations, results, retention, study
+from search import confirmations, results, retention
 from search.baselines import Baselines
 from search.display import display, farewell
 from search.illustration.artifacts import Illustrator
@@ -25,7 +25,8 @@ from search.illustration.note import write_note
 from search.results import SearchedView
 from search.storage import tables
 from search.storage.optuna_reader import QuickStorage
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 NOTHING = Baselines(None, None, None)
 

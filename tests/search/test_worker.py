@@ -8,9 +8,10 @@ from bed import Bed, InterruptedAfter, some_words
 
 from makemore_core.config import TrialConfig
 from makemore_core.splits import split
-from search import results, snapshots, study
+from search import results, snapshots
 from search.budget import Standing
 from search.errors import Interrupted
+from search.study import study
 
 
 def test_a_study_ends_with_exactly_its_budget(bed: Bed) -> None:

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import literal, select, update
 
-from search import budget, history, ledger, results, study, working_time
+from search import budget, history, ledger, results, working_time
 from search.budget import Claim, Standing
 from search.storage import tables
 from search.storage.database import Storage
-from search.study import StoredStudy
+from search.study import study
+from search.study.study import StoredStudy
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 EIGHT_HOURS = 8 * 3600.0

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from makemore_core.config import TrialConfig
 from makemore_core.corpus import Corpus
 from makemore_core.trainer import Evaluation, TrialResult
-from search import creation
 from search.paths import DataDir
 from search.spec import study_file
 from search.storage.database import Storage, create_storage
 from search.storage.table_copy import Tables
-from search.study import StoredStudy
+from search.study import create
+from search.study.study import StoredStudy
 from tests.browser.large import fill_study
 
 SIDES = ("ours", "optuna")
@@ -37,7 +37,7 @@ def prepare(url: str, trials: int, sampler: str) -> None:
         }
         spec = study_file.from_document(document, "load")
         corpus = Corpus("load", WORDS)
-        stored = creation.create_or_resume(storage, spec, corpus, DataDir(Path(directory)))
+        stored = create.create_or_resume(storage, spec, corpus, DataDir(Path(directory)))
         if trials:
             _fill(storage, stored, trials)
         storage.close()

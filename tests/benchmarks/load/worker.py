@@ -14,13 +14,14 @@ from typing import Any
 
 import optuna
 
-from search import budget, ledger, objective, study
+from search import budget, ledger, objective
 from search.algorithms import samplers
 from search.errors import Interrupted
 from search.job import Job
 from search.spec import search_space
 from search.storage.database import open_storage
 from search.storage.optuna_reader import QuickStorage
+from search.study import study
 from search.worker import Worker
 from tests.benchmarks.load.stored import LOSS, REPORTS, evaluation, result
 

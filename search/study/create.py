@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError
 
 from makemore_core import corpus as corpora
 from makemore_core.corpus import Corpus
-from search import stored_corpora
 from search.errors import Drift
 from search.paths import DataDir
 from search.retry import insist, patient
@@ -19,7 +18,8 @@ from search.spec import auto_learning_rate
 from search.spec.study_file import StudySpec
 from search.storage import optuna_studies, tables
 from search.storage.database import Storage
-from search.study import (
+from search.study import corpora as stored_corpora
+from search.study.study import (
     StoredStudy,
     by_uid,
     find,

@@ -14,7 +14,7 @@ from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
 from makemore_core.corpus_lines import AS_IT_IS
 from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
-from search import file_errors, stored_corpora
+from search import file_errors
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.formatting import verb_and_arguments
 from search.paths import DataDir
@@ -25,6 +25,7 @@ from search.spec.study_file import StudySpec, from_document, read
 from search.storage import artifact_stores, optuna_studies, optuna_tables, tables
 from search.storage.database import Storage
 from search.storage.study_files import Shelf
+from search.study import corpora as stored_corpora
 
 if TYPE_CHECKING:
     from makemore_core.model import Model

@@ -15,9 +15,9 @@ from makemore_core.warm_up import warm_up
 from search.algorithms import samplers
 from search.algorithms.pruners import Pruner
 from search.algorithms.samplers import sampler_for
-from search.memory import MemoryNeed
 from search.spec import search_space
 from search.spec.study_file import StudySpec
+from search.study.memory import MemoryNeed
 
 PROBES = 8
 PROBE_STEPS = 20

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import DatabaseError
 
-from search import ledger, study
+from search import ledger
 from search.errors import BadInput, Refused, StorageLost
 from search.formatting import verb_and_arguments
 from search.retry import told_error
 from search.storage import table_copy
 from search.storage.database import Storage, create_storage, open_storage
 from search.storage.table_copy import Tables
+from search.study import study
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""A study as it is stored: create, resume, delete, move, its words, its cost."""
