@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from search import confirmations, results
-from search.confirmations import Candidate, Trained
 from search.errors import NotFound, StudyClosed
 from search.paths import DataDir
 from search.retry import insist, patient
@@ -20,6 +18,8 @@ from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, shelf_of
 from search.training_pool import Job, TrainingPool
+from search.trials import confirmations, results
+from search.trials.confirmations import Candidate, Trained
 
 
 def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job]:

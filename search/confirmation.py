@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from makemore_core.data import Data
 from makemore_core.evaluate import word_losses
-from search import confirm, confirmations, ensemble
+from search import confirm, ensemble
 from search.confidence_intervals import bootstrap
-from search.confirmations import Candidate, Trained
 from search.errors import BadInput
 from search.paths import DataDir
 from search.storage.database import Storage
@@ -26,6 +25,8 @@ from search.study.study import (
     refuse_unwritable,
 )
 from search.training_pool import Job, TrainingPool
+from search.trials import confirmations
+from search.trials.confirmations import Candidate, Trained
 
 
 @dataclass(frozen=True)

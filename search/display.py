@@ -9,12 +9,12 @@ from rich.text import Text
 
 from makemore_core.printable import printable
 from search.baselines import Baselines, told_against
-from search.ending import describe_end
 from search.formatting import command, told_config, told_rate, told_seconds
-from search.history import WorkerView
 from search.processes import HOST
-from search.results import StatusView
 from search.study.study import StoredStudy
+from search.trials.ending import describe_end
+from search.trials.history import WorkerView
+from search.trials.status import StatusView
 from search.winner import describe_best, remarks_on
 
 
@@ -185,28 +185,6 @@ def told_barren(view: StatusView) -> str | None:
 def failed(view: StatusView) -> bool:
     """Whether a study is at its end without a result, and not by limits of its file."""
     return told_barren(view) is not None and any(r not in AS_ASKED for r in view.pruned_for)
-
-
-def told_audit(view: StatusView) -> str | None:
-    """How often a pruned trial would have beaten what pruning let through; None where the pruner
-    stopped nothing."""
-    audit, stopped = view.audit, view.pruned_for.get("pruner", 0)
-    if not stopped and (audit is None or not audit.audited):
-        return None
-    unknown = (
-        f"pruning: it stopped {stopped} trial{'s' * (stopped != 1)}; what it missed is not known"
-    )
-    if audit is None:
-        return f"{unknown}: nothing was audited, as the study file has no `audit` under [pruner]"
-    if not audit.audited:
-        return f"{unknown}: nothing was audited so far"
-    if audit.rate is None or audit.ci95 is None:
-        return f"{unknown}: no trial that was let through is complete"
-    low, high = audit.ci95
-    return (
-        f"pruning: {audit.would_have_won} of {audit.audited} audited trials would have beaten the "
-        f"best that was let through: {audit.rate:.0%} (95% interval {low:.0%} to {high:.0%})"
-    )
 
 
 def farewell(

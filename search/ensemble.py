@@ -16,7 +16,7 @@ from sqlalchemy import delete, select
 
 from makemore_core.data import Data
 from makemore_core.errors import CheckpointError
-from search import confirm, confirmations, results
+from search import confirm
 from search.confidence_intervals import bootstrap
 from search.errors import NotFound
 from search.paths import DataDir
@@ -24,6 +24,7 @@ from search.retry import patient
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, load_model
+from search.trials import confirmations, results
 
 STORED = 10
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from makemore_core import ngram
 from makemore_core.data import Data
 from makemore_core.mixture import mix
-from search import results
 from search.errors import NotFound
 from search.paths import DataDir
-from search.retention import KEPT_CHECKPOINTS
 from search.storage.database import Storage
 from search.study.study import StoredStudy, kept_corpus, load_model
+from search.trials import results
+from search.trials.retention import KEPT_CHECKPOINTS
 
 
 @dataclass(frozen=True)

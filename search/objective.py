@@ -17,17 +17,14 @@ from makemore_core.errors import Diverged
 from makemore_core.model import parameters_of
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
-from search import budget, ledger, retention
 from search.algorithms import samplers
 from search.algorithms.pruners import Pruner, resource_at
 from search.algorithms.samplers import sampler_for
-from search.budget import Claim, Standing
 from search.environment import surroundings
 from search.errors import FilesUnusable, SearchError, TrialEnded, TrialLost, TrialPruned
 from search.finite import finite
 from search.paths import DataDir
 from search.retry import insist, patient
-from search.rivals import Rivals
 from search.seeds import derive_seed
 from search.snapshots import Snapshots
 from search.spec import search_space
@@ -38,6 +35,10 @@ from search.storage.optuna_reader import QuickStorage
 from search.storage.optuna_writer import TrialKey
 from search.storage.study_files import Shelf
 from search.study.study import StoredStudy, shelf_of
+from search.trials import attempts, claims, leases, retention
+from search.trials.claims import Claim
+from search.trials.leases import Standing
+from search.trials.reported_losses import Rivals
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class Attempt:
         """Stores what is not reported yet, unless something was stored a moment ago."""
         now = time.monotonic()
         if self.unreported and (at_once or now - self.reported >= REPORT_SECONDS):
-            ledger.report(self.bench.storage, self.trial.trial_id, self.unreported)
+            attempts.report(self.bench.storage, self.trial.trial_id, self.unreported)
             self.unreported = {}
             self.reported = now
 
@@ -119,7 +120,7 @@ class Attempt:
         """Notes, at once, that the pruner would have stopped it: its retry, if it comes to that,
         has to know."""
         if not self.audited:
-            ledger.record_audit(self.bench.storage, self.claim.attempt_id)
+            attempts.record_audit(self.bench.storage, self.claim.attempt_id)
             self.audited = True
 
     def on_block(self, run: TrainingRun) -> None:
@@ -127,11 +128,11 @@ class Attempt:
         now = time.monotonic()
         if self.bench.interrupted() or self._out_of_time(now):
             self.snapshots.save(run)
-            raise TrialLost(ledger.INTERRUPTED)
+            raise TrialLost(attempts.INTERRUPTED)
         self._check_limits(now)
         if now - self.beaten >= BEAT_SECONDS:
             self.beaten = now
-            ledger.beat(self.bench.storage, self.bench.study, self.bench.worker_id)
+            leases.beat(self.bench.storage, self.bench.study, self.bench.worker_id)
         self.report_if_due()
         self.snapshots.save_if_due(run)
 
@@ -171,12 +172,12 @@ def attempt(bench: Bench, claim: Claim) -> str:
         values = {"outcome": "failed", "reason": lost.reason}
     except Exception:  # whatever a sampler raises: the attempt is lost, the study goes on
         log.exception("slot %d: no trial could be made", claim.ordinal)
-        values = {"outcome": "failed", "reason": ledger.ERROR}
+        values = {"outcome": "failed", "reason": attempts.ERROR}
     else:
         try:
             values = _train(made)
         except FilesUnusable:  # no fault of the configuration: it is tried again
-            values = {"outcome": "failed", "reason": ledger.INTERRUPTED}
+            values = {"outcome": "failed", "reason": attempts.INTERRUPTED}
             _finish(bench, claim, made, _measured(made) | values)
             raise
     return _finish(bench, claim, made, values)
@@ -189,7 +190,7 @@ def _make_trial(bench: Bench, claim: Claim) -> Attempt:
     snapshots = Snapshots(bench.storage, bench.study, bench.data_dir, claim)
     resume = snapshots.newest()
     curve = [] if resume is None else [Evaluation(*values) for values in resume.state["curve"]]
-    trial = ledger.make_trial(
+    trial = attempts.make_trial(
         bench.storage,
         bench.study,
         claim.attempt_id,
@@ -282,7 +283,7 @@ def _train(made: Attempt) -> dict[str, Any]:
         if _is_out_of_memory(error):
             return _measured(made) | {"outcome": "pruned", "reason": "out of memory"}
         log.exception("trial %d: lost by an error", made.trial.number)
-        return _measured(made) | {"outcome": "failed", "reason": ledger.ERROR}
+        return _measured(made) | {"outcome": "failed", "reason": attempts.ERROR}
     try:
         return _measured(made) | _completed(made, result)
     except TrialLost as lost:
@@ -329,8 +330,8 @@ def _keep_checkpoint(made: Attempt, result: TrialResult) -> str | None:
 
     def meanwhile() -> None:
         if bench.interrupted():
-            raise TrialLost(ledger.INTERRUPTED)
-        ledger.beat(bench.storage, bench.study, bench.worker_id)
+            raise TrialLost(attempts.INTERRUPTED)
+        leases.beat(bench.storage, bench.study, bench.worker_id)
 
     return insist(keep, meanwhile)
 
@@ -340,20 +341,20 @@ def _finish(bench: Bench, claim: Claim, made: Attempt | None, values: dict[str, 
     outcome, reason = values["outcome"], values["reason"]
     trial_id, losses = (made.trial.trial_id, made.unreported) if made else (None, {})
     try:
-        ledger.finish(bench.storage, bench.study, claim.attempt_id, trial_id, losses, **values)
+        attempts.finish(bench.storage, bench.study, claim.attempt_id, trial_id, losses, **values)
     except TrialLost as lost:
         log.warning("slot %d: its outcome came too late (%s)", claim.ordinal, lost.reason)
         outcome, reason = "failed", lost.reason
-        if lost.reason == ledger.INTERRUPTED:  # the study was closed: the attempt is ours to end
+        if lost.reason == attempts.INTERRUPTED:  # the study was closed: the attempt is ours to end
             ended = {"outcome": outcome, "reason": reason}
-            ledger.finish(bench.storage, bench.study, claim.attempt_id, trial_id, losses, **ended)
+            attempts.finish(bench.storage, bench.study, claim.attempt_id, trial_id, losses, **ended)
     log.info("slot %d: %s%s", claim.ordinal, outcome, f" ({reason})" if reason else "")
     if outcome != "failed":
         Snapshots(bench.storage, bench.study, bench.data_dir, claim).drop()
     if outcome == "complete":
         retention.drop_the_rest(bench.storage, bench.study, bench.shelf)
         retention.sweep(bench.data_dir.checkpoints(bench.study.uid))
-    return outcome if reason != ledger.ERROR else ledger.ERROR
+    return outcome if reason != attempts.ERROR else attempts.ERROR
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -375,4 +376,4 @@ def _resident_bytes() -> int:
 
 def claim_slot(bench: Bench) -> Claim | Standing:
     """The next slot for this worker, or why there is none."""
-    return budget.claim(bench.storage, bench.study, bench.worker_id, bench.attempt_columns())
+    return claims.claim(bench.storage, bench.study, bench.worker_id, bench.attempt_columns())

@@ -13,14 +13,15 @@ from typing import Self
 from rich.console import Console
 from rich.live import Live
 
-from search import history, results
 from search.baselines import Baselines, baselines
 from search.display import display, one_line
 from search.formatting import told_config, told_seconds
 from search.paths import DataDir
-from search.results import BestView, StatusView
 from search.storage.database import Storage
 from search.study.study import StoredStudy
+from search.trials import history, results, status
+from search.trials.results import BestView
+from search.trials.status import StatusView
 
 SHORTEST_PAUSE = 0.5
 LONGEST_SHARE = 0.01
@@ -101,7 +102,7 @@ class Progress:
             )
 
     def _look(self, last: bool) -> None:
-        view = results.status(self._storage, self._study)
+        view = status.status(self._storage, self._study)
         if view.best and min(_searched_losses(view.best)) < self._best:
             self._tell_records()
         if not self._is_live:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from makemore_core.config import TrialConfig
 from makemore_core.data import Data
 from makemore_core.trainer import Evaluation, train
-from search import results
 from search.environment import differing
 from search.errors import BadInput
 from search.paths import DataDir
 from search.storage.database import Storage
 from search.study.study import StoredStudy, kept_corpus
+from search.trials import results
 
 
 @dataclass(frozen=True)

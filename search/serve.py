@@ -15,10 +15,10 @@ from search.job import Job
 from search.local_launcher import LocalLauncher
 from search.paths import DataDir
 from search.retry import told_error
-from search.services import serving
 from search.storage import tables
 from search.storage.database import Storage, open_storage
 from search.supervisor import EveryStudy, Supervisor
+from search.trials.services import serving
 from search.web import dashboard
 from search.web.dashboard import Access
 from search.web.gate import Environ, StartResponse, plain

@@ -14,14 +14,14 @@ from makemore_core.splits import split
 from makemore_core.trainer import TrialResult
 from search.baselines import Baselines, told_against
 from search.confirmation import Confirmation
-from search.ending import format_duration
 from search.final_test import TestResult
 from search.formatting import told_config, told_seconds, told_seeds
 from search.mixing import MixTable
 from search.replay import Replay
-from search.results import BestView, TrialView
 from search.study.cost_estimate import Preview
 from search.study.memory import MemoryNeed, format_bytes
+from search.trials.ending import format_duration
+from search.trials.results import BestView, TrialView
 from search.winner import describe_best, describe_model, remarks_on, told_winner
 
 MOST_SYMBOLS = 300

@@ -13,12 +13,12 @@ from makemore_core import checkpoint
 from makemore_core.errors import CheckpointError
 from makemore_core.snapshot import Snapshot
 from makemore_core.trainer import TrainingRun
-from search import ledger
-from search.budget import Claim
 from search.environment import surroundings
 from search.paths import DataDir
 from search.storage.database import Storage
 from search.study.study import StoredStudy, shelf_of
+from search.trials import attempts
+from search.trials.claims import Claim
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Snapshots:
             shared = self._share(path)
             entries = [e for e in self._kept if e["step"] != run.step]
             self._kept = [{"step": run.step, "sha256": sha256}, *entries][:KEPT]
-            ledger.record_snapshots(self._storage, self._claim.attempt_id, self._kept)
+            attempts.record_snapshots(self._storage, self._claim.attempt_id, self._kept)
             if shared:  # a store that does not answer is not asked again; the lease runs meanwhile
                 self._drop_all_but(self._kept)
         took = time.monotonic() - started

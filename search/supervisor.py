@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from search import budget, ledger
 from search.errors import FilesUnusable, Interrupted, NotFound, StorageLost, WorkersDying
 from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job, Launch
 from search.processes import HOST
@@ -24,6 +23,7 @@ from search.storage import tables
 from search.storage.database import Storage
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import attempts, budget, leases, recovery, results
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +94,10 @@ class OneStudy:
         return min(workers, self._study.spec.budget.trials - now.finished)
 
     def finished(self, host: str | None) -> int:
-        return ledger.finished_on(self._storage, self._study.uid, host)
+        return results.finished_on(self._storage, self._study.uid, host)
 
     def reports(self, host: str | None) -> int:
-        return ledger.reports_on(self._storage, self._study.uid, host)
+        return results.reports_on(self._storage, self._study.uid, host)
 
     def is_open(self) -> bool:
         try:
@@ -110,7 +110,7 @@ class OneStudy:
         return budget.spent(self._study, now) and now.claimed == 0
 
     def recover(self) -> None:
-        ledger.recover(self._storage, self._study)
+        recovery.recover(self._storage, self._study)
 
     def _progress(self) -> budget.Progress:
         return budget.progress_of(self._storage, self._study.uid)
@@ -143,7 +143,7 @@ class EveryStudy:
         return False
 
     def recover(self) -> None:
-        ledger.recover_all(self._storage)
+        recovery.recover_all(self._storage)
 
 
 class RunningWorker(Protocol):
@@ -224,7 +224,7 @@ class Leases:
     def all_ran_out(self, launch_ids: Sequence[str]) -> bool:
         """Whether those of all these processes did, since this was so last."""
         now = time.monotonic()
-        for worker_id, launch_id in ledger.expired_workers(self._storage, launch_ids).items():
+        for worker_id, launch_id in leases.expired_workers(self._storage, launch_ids).items():
             if worker_id not in self._known:
                 self._known.add(worker_id)
                 self._lately[launch_id] = now
@@ -328,8 +328,8 @@ class Supervisor:
             # one worker to end.
             self._stopping = self._stopping or not self._work.is_open()
         elif status != 0:
-            ledger.end_launched(
-                self._storage, [launch_id], ledger.SHARED if cause else ledger.KILLED
+            leases.end_launched(
+                self._storage, [launch_id], attempts.SHARED if cause else attempts.KILLED
             )
             self._work.recover()
             if cause is None:
@@ -398,7 +398,7 @@ class Supervisor:
         self._workers.clear()
         if not isinstance(sys.exception(), StorageLost):
             if launch_ids:
-                ledger.end_launched(self._storage, launch_ids, ledger.SHARED)
+                leases.end_launched(self._storage, launch_ids, attempts.SHARED)
             self._work.recover()
 
     def _note(self, _number: int, _frame: Any) -> None:

@@ -20,9 +20,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from makemore_core.corpus import Corpus
-from search.confirmations import Trained
 from search.errors import SearchError
 from search.job import thread_limits
+from search.trials.confirmations import Trained
 
 REHEARSAL_SECONDS = 1.0
 

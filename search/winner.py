@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import confirmations, ensemble, results
+from search import ensemble
 from search.errors import NotFound
 from search.formatting import verb_and_arguments
 from search.paths import DataDir
-from search.results import BestView, EnsembleView
 from search.storage.database import Storage
 from search.study.study import StoredStudy
+from search.trials import confirmations, results
+from search.trials.results import BestView, EnsembleView
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,21 @@ from typing import Any
 
 from makemore_core.data import Data
 from makemore_core.warm_up import warm_up
-from search import budget, ledger, objective
-from search.budget import Claim, Standing
+from search import objective
 from search.errors import FilesUnusable, Interrupted, SearchError, StorageLost, StorageUnusable
 from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
 from search.objective import Bench
 from search.paths import DataDir
 from search.retry import Trouble
-from search.rivals import Rivals
-from search.services import Service, serving
 from search.storage.database import Storage, open_storage
 from search.storage.optuna_reader import QuickStorage
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import attempts, claims, leases, recovery
+from search.trials.claims import Claim
+from search.trials.leases import Standing
+from search.trials.reported_losses import Rivals
+from search.trials.services import Service, serving
 
 log = logging.getLogger("search.worker")
 
@@ -94,7 +96,7 @@ class Worker:
         while True:
             standing = self._take_one(bench)
             if standing is Standing.WAIT:
-                ledger.recover(bench.storage, bench.study)
+                recovery.recover(bench.storage, bench.study)
                 time.sleep(WAIT_SECONDS)
             elif standing is not None:
                 return standing
@@ -110,7 +112,7 @@ class Worker:
         while True:
             if service is not None:
                 service.beat()
-            stored = budget.neediest(self._storage)
+            stored = claims.neediest(self._storage)
             if stored is None:
                 self._raise_if_interrupted()
                 self._recover_all()
@@ -122,7 +124,7 @@ class Worker:
 
     def _still_neediest(self, stored: StoredStudy) -> bool:
         """Whether staying is fair; a study's definition and budget must be the same as well."""
-        return budget.neediest(self._storage) == stored
+        return claims.neediest(self._storage) == stored
 
     def _take_one(self, bench: Bench) -> Standing | None:
         """Claims one slot and makes an attempt at it; None when it did."""
@@ -130,7 +132,7 @@ class Worker:
         claimed = objective.claim_slot(bench)
         if not isinstance(claimed, Claim):
             return claimed
-        failed = objective.attempt(bench, claimed) == ledger.ERROR
+        failed = objective.attempt(bench, claimed) == attempts.ERROR
         self._errors_in_a_row = self._errors_in_a_row + 1 if failed else 0
         if self._errors_in_a_row >= MOST_ERRORS_IN_A_ROW:
             raise SearchError(f"{self._errors_in_a_row} trials in a row failed by an error")
@@ -145,7 +147,7 @@ class Worker:
             study=stored,
             data_dir=self._data_dir,
             data=self._data_of(stored),
-            worker_id=ledger.register_worker(self._storage, stored, self._job.launch),
+            worker_id=leases.register_worker(self._storage, stored, self._job.launch),
             threads=self._job.threads,
             device=self._job.device,
             interrupted=self._interrupted,
@@ -155,7 +157,7 @@ class Worker:
         try:
             yield bench
         finally:
-            ledger.end_worker(self._storage, bench.worker_id)
+            leases.end_worker(self._storage, bench.worker_id)
 
     def _data_of(self, stored: StoredStudy) -> Data:
         """A study's words; read once for as long as this worker lives."""
@@ -169,7 +171,7 @@ class Worker:
     def _recover_all(self) -> None:
         if time.monotonic() - self._recovered > RECOVERY_SECONDS:
             self._recovered = time.monotonic()
-            ledger.recover_all(self._storage)
+            recovery.recover_all(self._storage)
 
     def _raise_if_interrupted(self) -> None:
         if self._interrupted():

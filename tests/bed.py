@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import budget, cli, results, worker
+from search import cli, worker
 from search.job import Job
 from search.paths import DataDir
-from search.results import TrialView
 from search.spec import study_file
 from search.storage.database import Storage, create_storage, open_storage
 from search.study import create as creation
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import leases, results
+from search.trials.results import TrialView
 
 TINY: dict[str, dict[str, Any]] = {
     "study": {"name": "tiny"},
@@ -206,7 +207,7 @@ class Bed:
         words = study.load_corpus(spec, self.data_dir)
         return creation.create_or_resume(self.storage, spec, words, self.data_dir, artifacts)
 
-    def work(self, stored: StoredStudy, interrupted: Callable[[], bool] = never) -> budget.Standing:
+    def work(self, stored: StoredStudy, interrupted: Callable[[], bool] = never) -> leases.Standing:
         """One worker's whole life in this process."""
         job = Job(self.url, str(self.data_dir.root), stored.uid, 1, "cpu", None)
         return worker.work(job, interrupted)

@@ -13,14 +13,14 @@ from bed import Bed
 from rich.console import Console
 from transcripts import blocks, report_labels, shape, shortened, unknown
 
-from search import results
 from search.baselines import baselines
 from search.cli import app
 from search.display import display
-from search.history import WorkerView
 from search.processes import HOST
 from search.progress import STOPS
 from search.study import study
+from search.trials import status
+from search.trials.history import WorkerView
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ def test_the_pictures_are_those_of_that_run() -> None:
 def test_the_picture_of_the_terminal_shows_what_the_live_view_says(finished: Bed) -> None:
     """Bar, best, workers and counts look as the display draws them today."""
     stored = study.resolve(finished.storage, "tiny")
-    view = results.status(finished.storage, stored)
+    view = status.status(finished.storage, stored)
     running = {**view.trials, "running": 2}
     view = dataclasses.replace(view, trials=running, eta_seconds=9.0, ended_by=None, workers=2)
     workers = [

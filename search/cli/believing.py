@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from search import results
 from search.cli.options import StudyName, Threads, Workers, Yes
 from search.cli.steps import ask, worker_count
 from search.session import Session
 from search.study import study
+from search.trials import results
 
 
 def confirm(

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from search import results
 from search.baselines import baselines, kept_baselines
 from search.cli.options import AnyStudyName, StudyName
 from search.cli.steps import answer_status, file_of, shown_progress, status_document
@@ -18,6 +17,8 @@ from search.session import Session
 from search.storage.database import Storage
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import results
+from search.trials import status as status_module
 
 
 def status(
@@ -29,7 +30,7 @@ def status(
     storage = session.open()
     if name is None:
         every = [study.resolve(storage, each) for each in results.all_names(storage)]
-        views = [results.status(storage, each) for each in every]
+        views = [status_module.status(storage, each) for each in every]
         text = "\n".join(one_line(view) for view in views) or "no studies yet"
         documents = [
             status_document(view, kept_baselines(storage, each))
@@ -95,7 +96,7 @@ def report(
 
 def _watch(session: Session, storage: Storage, stored: StoredStudy) -> None:
     with shown_progress(session, storage, stored, hint=LEAVES) as shown:
-        while results.status(storage, study.by_uid(storage, stored.uid)).state == "open":
+        while status_module.status(storage, study.by_uid(storage, stored.uid)).state == "open":
             shown.update()
             time.sleep(1.0)
         shown.update(last=True)

@@ -8,13 +8,13 @@ import typer
 
 from makemore_core.corpus_format import CorpusFormat
 from makemore_core.printable import printable
-from search import results
 from search.cli.options import AS_FILE, AnyStudyName, Device, Threads
 from search.cli.steps import beside, check_device, load_words, told_notes
 from search.errors import BadInput
 from search.session import Session
 from search.spec.study_file import read_config
 from search.study import study
+from search.trials import results
 
 if TYPE_CHECKING:
     from makemore_core.model import Model

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
-from search import file_errors, results
+from search import file_errors
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
 from search.display import failed, farewell, told_barren
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
@@ -22,6 +22,7 @@ from search.storage.database import Storage
 from search.study import create, memory, study
 from search.study.study import StoredStudy
 from search.supervisor import Launcher, OneStudy, Supervisor
+from search.trials import status
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def tell(session: Session, course: Course, file: Path, given: Mapping[str, str])
     if not course.is_done:
         raise _interrupted(session, storage, stored)
     answer_status(session, storage, stored, str(file), given)
-    view = results.status(storage, stored)
+    view = status.status(storage, stored)
     if failed(view):
         raise SearchError(str(told_barren(view)))
     _say_what_next(session, storage, stored, course.shown)
@@ -189,6 +190,6 @@ def _say_what_next(
     if session.quiet or session.json:
         return
     verbs = ("best", "report", "confirm", "test")
-    view = results.status(storage, stored)
+    view = status.status(storage, stored)
     text = farewell(view, stored, shown.others, verbs, same_place(session))
     session.console.print(text, markup=False)

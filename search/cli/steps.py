@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from makemore_core.corpus import Corpus
     from search.baselines import Baselines
     from search.progress import Progress
-    from search.results import StatusView
     from search.spec.sections import StudySection
     from search.storage.database import Storage
     from search.study.study import StoredStudy
+    from search.trials.status import StatusView
 
 
 T = TypeVar("T")
@@ -127,13 +127,14 @@ def answer_status(
     Args:
         file, given: as of `ending.describe_way_on`.
     """
-    from search import results
     from search.baselines import kept_baselines
-    from search.display import one_line, told_against_counts, told_audit, told_barren
-    from search.ending import describe_end, describe_way_on
+    from search.display import one_line, told_against_counts, told_barren
     from search.study import study
+    from search.trials import status
+    from search.trials.ending import describe_end, describe_way_on
+    from search.trials.status import told_audit
 
-    view = results.status(storage, study.by_uid(storage, stored.uid))
+    view = status.status(storage, study.by_uid(storage, stored.uid))
     others = kept_baselines(storage, stored)
     barren = told_barren(view)  # which more trials would not change
     lines = [

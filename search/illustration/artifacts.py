@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
-from search import history
 from search.baselines import baselines
 from search.errors import Interrupted
-from search.history import AttemptView
 from search.illustration import pictures, plain_model
 from search.illustration.marks import write_marks
 from search.illustration.note import write_note
 from search.paths import DataDir
-from search.results import status
 from search.retry import patient
 from search.storage import optuna_studies
 from search.storage.database import Storage
 from search.study.study import StoredStudy, all_studies, config_file, shelf_of
+from search.trials import history
+from search.trials.history import AttemptView
+from search.trials.status import status
 
 if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore

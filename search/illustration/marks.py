@@ -6,12 +6,12 @@ written when they change, by whoever draws pictures. A test score is never among
 
 from typing import Any
 
-from search import confirmations, history, results
 from search.retry import patient
 from search.storage import optuna_writer
 from search.storage.database import Storage
 from search.storage.optuna_reader import CONFIRMED, MARKS, SEEDS, WINNER, read_marks
 from search.study.study import StoredStudy
+from search.trials import confirmations, history, results
 
 
 @patient

@@ -14,16 +14,16 @@ from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
 from makemore_core.printable import printable
-from search import confirmations, history, results
 from search.baselines import Baselines, baselines, keep_baselines, told_against
-from search.confirmations import Candidate
-from search.history import OpeningView
 from search.paths import DataDir
-from search.results import BestView
 from search.retry import patient
 from search.storage import optuna_studies
 from search.storage.database import Storage
 from search.study.study import StoredStudy
+from search.trials import confirmations, history, results
+from search.trials.confirmations import Candidate
+from search.trials.history import OpeningView
+from search.trials.results import BestView
 from search.winner import describe_best, remarks_on, told_winner
 
 MOST_CONFIRMED = 5

@@ -6,9 +6,9 @@ from makemore_core.config import TrialConfig
 from makemore_core.printable import printable
 from makemore_core.schedule import learning_rate_at
 from search.finite import LOWEST_DRAWN, is_finite
-from search.history import Curve
 from search.illustration.plain_model import PlainModel, plane
 from search.illustration.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, document, text
+from search.trials.history import Curve
 
 SCHEDULE_POINTS = 201
 COLUMNS = 4

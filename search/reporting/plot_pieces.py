@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from search.baselines import Baselines
 from search.finite import LOWEST_DRAWN, finite_of
-from search.history import AttemptView
+from search.trials.history import AttemptView
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]

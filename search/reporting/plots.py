@@ -13,7 +13,6 @@ from makemore_core.printable import printable
 from makemore_core.schedule import learning_rate_at
 from search.baselines import Baselines
 from search.finite import finite_of
-from search.history import AttemptView
 from search.illustration.plain_model import PlainModel, plane
 from search.reporting.plot_pieces import (
     ACCENT,
@@ -33,6 +32,7 @@ from search.reporting.plot_pieces import (
     path,
     thin,
 )
+from search.trials.history import AttemptView
 
 MOST_CURVES = 150
 

@@ -6,7 +6,6 @@ from html import escape
 from typing import Any
 
 from search.finite import is_finite
-from search.history import AttemptView
 from search.reporting.plot_pieces import (
     ACCENT,
     GOOD,
@@ -23,6 +22,7 @@ from search.reporting.plot_pieces import (
     thin,
 )
 from search.spec.search_space import Choices, Dimension, Interval
+from search.trials.history import AttemptView
 
 MOST_LINES = 300
 BINS = 10

@@ -8,18 +8,21 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from makemore_core.errors import CheckpointError
-from search import confirmations, history, results, winner
+from search import winner
 from search.baselines import Baselines, baselines
-from search.confirmations import Candidate
-from search.history import AttemptView, OpeningView
 from search.illustration import plain_model
 from search.illustration.plain_model import PlainModel
 from search.paths import DataDir
 from search.reporting.plot_pieces import thin
-from search.results import BestView, StatusView
 from search.spec import search_space
 from search.storage.database import Storage
 from search.study.study import StoredStudy, shelf_of
+from search.trials import confirmations, history
+from search.trials import status as results
+from search.trials.confirmations import Candidate
+from search.trials.history import AttemptView, OpeningView
+from search.trials.results import BestView
+from search.trials.status import StatusView
 
 MOST_FOR_IMPORTANCE = 3_000
 FEWEST_FOR_IMPORTANCE = 8

@@ -4,14 +4,15 @@ import math
 from collections.abc import Mapping
 
 from search.baselines import told_against
-from search.display import counts, told_audit
-from search.ending import describe_end
+from search.display import counts
 from search.formatting import told_seconds, told_seeds
 from search.reporting.html import listing, paragraph, plot, section, table, text, tiles
 from search.reporting.plots import MOST_CURVES
 from search.reporting.plots_space import MOST_LINES
 from search.reporting.report_facts import Facts
-from search.results import BestView, StatusView
+from search.trials.ending import describe_end
+from search.trials.results import BestView
+from search.trials.status import StatusView, told_audit
 from search.winner import remarks_on
 
 TOP = 10

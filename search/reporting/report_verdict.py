@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from search.formatting import command, told_seeds
-from search.history import OpeningView
 from search.reporting.html import block, paragraph, plot, section, table, text, tiles
 from search.reporting.report_facts import Facts
+from search.trials.history import OpeningView
 from search.winner import describe_ensemble, told_winner
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import DatabaseError
 
-from search import ledger
 from search.errors import BadInput, Refused, StorageLost
 from search.formatting import verb_and_arguments
 from search.retry import told_error
@@ -19,6 +18,7 @@ from search.storage import table_copy
 from search.storage.database import Storage, create_storage, open_storage
 from search.storage.table_copy import Tables
 from search.study import study
+from search.trials import recovery
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) 
         StorageLost: a database failed on the way; the target holds no studies.
     """
     with closing(open_storage(source_url, writing=True)) as source:
-        ledger.recover_all(source)
+        recovery.recover_all(source)
         refuse_unmovable(source)
         with closing(create_storage(target_url)) as target:
             return _move(source, target, on_rows)

@@ -24,12 +24,12 @@ from sqlalchemy import (
     update,
 )
 
-from search import history, working_time
 from search.errors import StorageUnusable
 from search.storage import migrations, tables
 from search.storage.database import create_storage, open_storage
 from search.storage.migrations import migrate
 from search.study.study import by_uid
+from search.trials import history, working_time
 
 OPENERS = """
 import os, sys

@@ -6,10 +6,10 @@ import pytest
 from bed import Bed, InterruptedAfter
 from sqlalchemy import select
 
-from search import results
 from search.confidence_intervals import proportion
 from search.errors import Interrupted
 from search.storage import tables
+from search.trials import status
 
 
 def attempts(bed: Bed) -> list[Any]:
@@ -27,7 +27,7 @@ def test_the_audit_counts_what_ran_on(bed: Bed) -> None:
     ran_on = [row for row in rows if row.audited and row.reason != "pruner"]
     bar = min(row.dev_loss for row in rows if row.outcome == "complete" and not row.audited)
     won = [row for row in ran_on if row.dev_loss < bar]
-    audit = results.status(bed.storage, stored).audit
+    audit = status.status(bed.storage, stored).audit
     assert audit is not None
     assert stopped and ran_on, "the study audits all or nothing, and tells nothing"
     assert (len(stopped), len(ran_on)) == (audit.pruned, audit.audited)

@@ -7,13 +7,14 @@ from bed import Bed
 
 from makemore_core import ngram
 from makemore_core.data import Data
-from search import baselines, results, show
+from search import baselines, show
 from search.baselines import Baselines, count_models, told_against
 from search.display import told_against_counts
 from search.illustration.artifacts import Illustrator
 from search.illustration.note import note
 from search.reporting import report
 from search.study import study
+from search.trials import status
 
 
 def others(loss: float, order: int = 6) -> Baselines:
@@ -73,7 +74,7 @@ def test_every_best_has_the_count_model_beside_it(finished: Bed) -> None:
     Illustrator(finished.storage, stored, finished.data_dir).finish()
     kept = baselines.kept_baselines(finished.storage, stored)
     assert kept is not None
-    view = results.status(finished.storage, stored)
+    view = status.status(finished.storage, stored)
     assert view.best is not None
     expected = told_against(view.best.dev_loss, kept)
     assert expected in finished.cli("status", "tiny").out
@@ -94,7 +95,7 @@ def test_best_counts_where_nobody_did(finished: Bed) -> None:
 def test_a_study_behind_the_count_model_says_so(finished: Bed) -> None:
     """Plainly, whoever shows its best."""
     stored = study.resolve(finished.storage, "tiny")
-    view = results.status(finished.storage, stored)
+    view = status.status(finished.storage, stored)
     assert view.best is not None
     (line,) = told_against_counts(view, others(0.5))
     assert "behind the best count model" in line

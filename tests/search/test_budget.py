@@ -7,11 +7,12 @@ from typing import Any
 from bed import Bed, ended, run_python
 from sqlalchemy import func, select, update
 
-from search import budget, ledger
-from search.budget import Claim, Standing
 from search.storage import tables
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import attempts, claims, leases
+from search.trials.claims import Claim
+from search.trials.leases import Standing
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 
@@ -50,19 +51,19 @@ while not isinstance(claim := budget.claim(storage, stored, worker, columns), bu
 
 def claim(bed: Bed, stored: StoredStudy, worker: str) -> Claim:
     """A claim that succeeds."""
-    found = budget.claim(bed.storage, stored, worker, COLUMNS)
+    found = claims.claim(bed.storage, stored, worker, COLUMNS)
     assert isinstance(found, Claim), found
     return found
 
 
 def finish(bed: Bed, stored: StoredStudy, claimed: Claim, dev_loss: float = 2.5) -> None:
     values = {"outcome": "complete", "reason": None, "dev_loss": dev_loss}
-    ledger.finish(bed.storage, stored, claimed.attempt_id, None, {}, **values)
+    attempts.finish(bed.storage, stored, claimed.attempt_id, None, {}, **values)
 
 
 def lose(bed: Bed, stored: StoredStudy, claimed: Claim, reason: str) -> None:
     values = {"outcome": "failed", "reason": reason}
-    ledger.finish(bed.storage, stored, claimed.attempt_id, None, {}, **values)
+    attempts.finish(bed.storage, stored, claimed.attempt_id, None, {}, **values)
 
 
 def test_processes_that_claim_at_once_share_out_exactly_the_budget(bed: Bed) -> None:
@@ -85,32 +86,32 @@ def test_processes_that_claim_at_once_share_out_exactly_the_budget(bed: Bed) -> 
 def test_nothing_is_claimed_beyond_the_budget(bed: Bed) -> None:
     """With every slot claimed, a worker waits: a slot may yet be lost."""
     stored = bed.create(budget={"trials": 2})
-    worker = ledger.register_worker(bed.storage, stored)
+    worker = leases.register_worker(bed.storage, stored)
     first, second = claim(bed, stored, worker), claim(bed, stored, worker)
     assert (0, 1) == (first.ordinal, second.ordinal)
-    assert Standing.WAIT is budget.claim(bed.storage, stored, worker, COLUMNS)
+    assert Standing.WAIT is claims.claim(bed.storage, stored, worker, COLUMNS)
     finish(bed, stored, first)
-    assert Standing.WAIT is budget.claim(bed.storage, stored, worker, COLUMNS)
+    assert Standing.WAIT is claims.claim(bed.storage, stored, worker, COLUMNS)
     finish(bed, stored, second)
-    assert Standing.DONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+    assert Standing.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_larger_budget_goes_on_and_a_smaller_one_is_done(bed: Bed) -> None:
     """`trials` is a total over the study's life; fewer than already finished is simply done."""
     stored = bed.create(budget={"trials": 2})
-    worker = ledger.register_worker(bed.storage, stored)
+    worker = leases.register_worker(bed.storage, stored)
     for _ in range(2):
         finish(bed, stored, claim(bed, stored, worker))
     more = bed.create(budget={"trials": 3})
     assert 2 == claim(bed, more, worker).ordinal
     fewer = bed.create(budget={"trials": 1})
-    assert Standing.DONE is budget.claim(bed.storage, fewer, worker, COLUMNS)
+    assert Standing.DONE is claims.claim(bed.storage, fewer, worker, COLUMNS)
 
 
 def test_a_lost_slot_is_claimed_again_before_a_new_one(bed: Bed) -> None:
     """A lost configuration is tried again next, with the same training seed."""
     stored = bed.create(budget={"trials": 3})
-    worker = ledger.register_worker(bed.storage, stored)
+    worker = leases.register_worker(bed.storage, stored)
     first = claim(bed, stored, worker)
     lose(bed, stored, first, "interrupted")
     again = claim(bed, stored, worker)
@@ -122,7 +123,7 @@ def test_a_lost_slot_is_claimed_again_before_a_new_one(bed: Bed) -> None:
 def test_an_abandoned_configuration_is_replaced(bed: Bed) -> None:
     """A configuration lost twice by error is not counted: another takes its place."""
     stored = bed.create(budget={"trials": 1})
-    worker = ledger.register_worker(bed.storage, stored)
+    worker = leases.register_worker(bed.storage, stored)
     for _ in range(2):
         attempt = claim(bed, stored, worker)
         assert 0 == attempt.ordinal
@@ -130,17 +131,17 @@ def test_an_abandoned_configuration_is_replaced(bed: Bed) -> None:
     replacement = claim(bed, stored, worker)
     assert 1 == replacement.ordinal
     finish(bed, stored, replacement)
-    assert Standing.DONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+    assert Standing.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_target_that_is_met_ends_the_study(bed: Bed) -> None:
     """Once a complete trial's dev loss is at or below the target, nothing more is claimed."""
     stored = bed.create(budget={"trials": 9, "target": 2.0})
-    worker = ledger.register_worker(bed.storage, stored)
+    worker = leases.register_worker(bed.storage, stored)
     finish(bed, stored, claim(bed, stored, worker), dev_loss=2.0001)
     met = claim(bed, stored, worker)
     finish(bed, stored, met, dev_loss=2.0)
-    assert Standing.DONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+    assert Standing.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_timeout_counts_working_time_over_all_resumes(bed: Bed) -> None:
@@ -148,8 +149,8 @@ def test_a_timeout_counts_working_time_over_all_resumes(bed: Bed) -> None:
     stored = bed.create(budget={"trials": 9, "timeout": 60})
     with bed.storage.write() as connection:
         connection.execute(update(tables.studies).values(worked_seconds=70.0))
-    worker = ledger.register_worker(bed.storage, stored)
-    assert Standing.DONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+    worker = leases.register_worker(bed.storage, stored)
+    assert Standing.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
     longer = bed.create(budget={"trials": 9, "timeout": 3_670})
     remaining = claim(bed, longer, worker).remaining_seconds
     assert remaining is not None
@@ -159,19 +160,19 @@ def test_a_timeout_counts_working_time_over_all_resumes(bed: Bed) -> None:
 def test_stopped_closed_and_deleted_studies_give_nothing(bed: Bed) -> None:
     """A worker learns at its next claim that its study was stopped, closed or deleted."""
     stored = bed.create()
-    worker = ledger.register_worker(bed.storage, stored)
+    worker = leases.register_worker(bed.storage, stored)
     study.request_stop(bed.storage, stored)
-    assert Standing.STOPPED is budget.claim(bed.storage, stored, worker, COLUMNS)
-    ledger.end_worker(bed.storage, worker)
+    assert Standing.STOPPED is claims.claim(bed.storage, stored, worker, COLUMNS)
+    leases.end_worker(bed.storage, worker)
     stored = bed.create()
-    worker = ledger.register_worker(bed.storage, stored)
+    worker = leases.register_worker(bed.storage, stored)
     claim(bed, stored, worker)
     with bed.storage.write() as connection:
         connection.execute(update(tables.studies).values(closed_at=bed.storage.now()))
-    assert Standing.CLOSED is budget.claim(bed.storage, stored, worker, COLUMNS)
-    ledger.end_worker(bed.storage, worker)
+    assert Standing.CLOSED is claims.claim(bed.storage, stored, worker, COLUMNS)
+    leases.end_worker(bed.storage, worker)
     study.delete_study(bed.storage, stored, bed.data_dir)
-    assert Standing.GONE is budget.claim(bed.storage, stored, worker, COLUMNS)
+    assert Standing.GONE is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_study_counts_each_slot_once(finished: Bed) -> None:

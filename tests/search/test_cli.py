@@ -15,8 +15,8 @@ import pytest
 from bed import Bed, ended, invoke, some_words, toml, tree
 
 from makemore_core.config import TrialConfig
-from search.results import recorded_attempt
 from search.study import study
+from search.trials.results import recorded_attempt
 
 STATUS = {"study", "state", "trials", "budget", "best", "elapsed_seconds", "eta_seconds"}
 BEST = {

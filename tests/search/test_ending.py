@@ -11,20 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from search import ledger, objective, results, services
-from search.display import counts, one_line, told_audit
-from search.ending import describe_end, describe_way_on, enough_time, format_duration
+from search import objective
+from search.display import counts, one_line
 from search.errors import Interrupted
-from search.results import StatusView
 from search.spec.sections import parse_duration
 from search.storage import tables
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import leases, results, services, status
+from search.trials.ending import describe_end, describe_way_on, enough_time, format_duration
+from search.trials.status import StatusView, told_audit
 
 
 def view_of(bed: Bed, **changes: Any) -> StatusView:
     stored = study.resolve(bed.storage, "tiny")
-    return replace(results.status(bed.storage, stored), **changes)
+    return replace(status.status(bed.storage, stored), **changes)
 
 
 def end_of(bed: Bed) -> tuple[str, str | None, str, str]:
@@ -94,7 +95,7 @@ def test_a_stop_an_interruption_and_a_crash_are_told_apart(bed: Bed) -> None:
 def test_what_dead_workers_still_hold_is_a_crash(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that was killed with its launcher is not taken for one at work."""
     stored = bed.create()
-    worker_id = ledger.register_worker(bed.storage, stored)
+    worker_id = leases.register_worker(bed.storage, stored)
     claimed = {"threads": 1, "device": "cpu", "versions": {}}
     objective.budget.claim(bed.storage, stored, worker_id, claimed)  # type: ignore[attr-defined]
     assert (None, 1) == (view_of(bed).ended_by, view_of(bed).workers)
@@ -133,7 +134,7 @@ def test_no_time_left_is_told_without_a_worker(bed: Bed) -> None:
     interrupted_in_a_trial(bed, stored, 20)
     assert view_of(bed).eta_seconds is None
     assert " left" not in one_line(view_of(bed))
-    ledger.register_worker(bed.storage, stored)
+    leases.register_worker(bed.storage, stored)
     assert 0 < (view_of(bed).eta_seconds or 0) <= 3600
     assert " left" in one_line(view_of(bed))
 
@@ -206,6 +207,6 @@ def test_pruning_is_told_only_where_the_pruner_stopped_something(finished: Bed) 
 
 def test_a_stop_that_its_workers_have_not_followed_yet(bed: Bed) -> None:
     """Workers that are still there are told of, not passed over."""
-    ledger.register_worker(bed.storage, bed.create())
+    leases.register_worker(bed.storage, bed.create())
     assert "its workers are leaving" in bed.cli("stop", "tiny").out
     assert view_of(bed).eta_seconds is None

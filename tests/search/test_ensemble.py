@@ -19,9 +19,9 @@ from sqlalchemy import select
 from makemore_core import checkpoint
 from makemore_core.evaluate import example_nats
 from search.ensemble import averaged_nats, crossed_nats, greedy
-from search.results import trials_to_keep
 from search.storage import tables
 from search.study import study
+from search.trials.retention import trials_to_keep
 
 LIKELIHOODS = arrays.arrays(np.float64, (4, 30), elements=st.floats(0.01, 1.0))
 NewDatabase = Callable[[str | None], str | None]

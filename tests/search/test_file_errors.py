@@ -12,7 +12,6 @@ from bed import Bed, invoke, some_words, tree
 
 from makemore_core import checkpoint, corpus
 from search import local_launcher, retry, worker
-from search.budget import Standing
 from search.errors import FilesUnusable
 from search.job import FILES_UNUSABLE, GAVE_UP, Job
 from search.local_launcher import Nursery
@@ -20,6 +19,7 @@ from search.paths import DataDir
 from search.processes import HOST
 from search.study import study
 from search.supervisor import OneStudy, Supervisor
+from search.trials.leases import Standing
 
 LASTING = [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP]
 PASSING = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT]

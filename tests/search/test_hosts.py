@@ -14,10 +14,10 @@ from search import worker
 from search.errors import Interrupted
 from search.job import Job
 from search.paths import DataDir
-from search.retention import KEPT_CHECKPOINTS
 from search.storage.artifact_stores import open_store
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials.retention import KEPT_CHECKPOINTS
 
 pytestmark = pytest.mark.hosts
 

@@ -15,8 +15,6 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import inspect, select, text, update
 
 from makemore_core.config import TrialConfig
-from search import budget, ledger
-from search.budget import Claim
 from search.errors import TrialLost
 from search.job import Launch
 from search.processes import HOST
@@ -24,6 +22,8 @@ from search.spec import search_space
 from search.storage import tables
 from search.storage.database import open_storage
 from search.study.study import StoredStudy
+from search.trials import attempts, claims, leases, recovery, results
+from search.trials.claims import Claim
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 CONFIG = asdict(
@@ -56,34 +56,36 @@ class Life:
         """`launcher`: the process that has started the worker, if any has."""
         self.bed, self.stored, self.storage = bed, stored, bed.storage
         self.launch = launcher and Launch(secrets.token_hex(16), HOST, launcher)
-        self.worker = ledger.register_worker(bed.storage, stored, self.launch or None)
-        found = budget.claim(bed.storage, stored, self.worker, COLUMNS)
+        self.worker = leases.register_worker(bed.storage, stored, self.launch or None)
+        found = claims.claim(bed.storage, stored, self.worker, COLUMNS)
         assert isinstance(found, Claim), found
         self.claim = found
 
     def make_trial(self) -> None:
         names = search_space.distributions(self.stored.spec.search)
         params = {name: CONFIG[name] for name in names}
-        self.made = ledger.make_trial(
+        self.made = attempts.make_trial(
             self.storage, self.stored, self.claim.attempt_id, CONFIG, params, names, {}
         )
 
     def report(self) -> None:
-        ledger.report(self.storage, self.made.trial_id, {444: 2.75})
+        attempts.report(self.storage, self.made.trial_id, {444: 2.75})
 
     def finish(self, outcome: str = "complete", reason: str | None = None) -> None:
         values = {"outcome": outcome, "reason": reason, "dev_loss": 2.5, **MEASURED}
-        ledger.finish(self.storage, self.stored, self.claim.attempt_id, None, {888: 2.5}, **values)
+        attempts.finish(
+            self.storage, self.stored, self.claim.attempt_id, None, {888: 2.5}, **values
+        )
 
     def die(self, pid: int) -> None:
         """As by kill -9: the process is gone, and nothing in the database says so."""
         self._change_worker(pid=pid)
 
-    def die_seen(self, cause: str = ledger.KILLED) -> None:
+    def die_seen(self, cause: str = attempts.KILLED) -> None:
         """As by kill -9, and the launcher says what it was."""
         assert self.launch
         self.die(DEAD_PID)
-        ledger.end_launched(self.storage, [self.launch.id], cause)
+        leases.end_launched(self.storage, [self.launch.id], cause)
 
     def fall_silent(self) -> None:
         """Nobody renews its lease any more."""
@@ -120,7 +122,7 @@ def test_death_at_any_step_loses_nothing(lived: int, bed: Bed) -> None:
     life.die(DEAD_PID)
     recorded = lived == len(STEPS)
     for _ in range(2):
-        ledger.recover(bed.storage, stored)
+        recovery.recover(bed.storage, stored)
         assert ("finished" if recorded else "waiting") == slot(bed).state
         assert 0 == slot(bed).losses
         states = [trial.state for trial in bed.trials(stored)]
@@ -140,8 +142,8 @@ def test_a_report_is_in_the_database_bit_for_bit(loss: float, bed: Bed) -> None:
     life = Life(bed, bed.create())
     life.make_trial()
     for value in (1.5, loss):
-        ledger.report(bed.storage, life.made.trial_id, {444: value})
-    ledger.report(bed.storage, life.made.trial_id, {888: 2.5})
+        attempts.report(bed.storage, life.made.trial_id, {444: value})
+    attempts.report(bed.storage, life.made.trial_id, {888: 2.5})
     assert {444: loss, 888: 2.5} == reports(life)
 
 
@@ -154,7 +156,7 @@ def test_a_trial_that_has_ended_takes_no_report(state: TrialState, bed: Bed) -> 
     bed.storage.optuna.set_trial_state_values(life.made.trial_id, state, [2.5])
     for resource in (444, 888):
         with pytest.raises(TrialLost):
-            ledger.report(bed.storage, life.made.trial_id, {resource: 1.0})
+            attempts.report(bed.storage, life.made.trial_id, {resource: 1.0})
     assert {444: 2.75} == reports(life)
 
 
@@ -165,7 +167,7 @@ def test_recovery_by_many_at_once_is_recovery_once(bed: Bed) -> None:
     life.make_trial()
     life.die(DEAD_PID)
     storages = [open_storage(bed.url) for _ in range(4)]
-    threads = [threading.Thread(target=ledger.recover, args=(s, stored)) for s in storages]
+    threads = [threading.Thread(target=recovery.recover, args=(s, stored)) for s in storages]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -182,7 +184,7 @@ def test_a_retry_is_a_new_trial_with_the_same_configuration_and_seed(bed: Bed) -
     life = Life(bed, stored)
     life.make_trial()
     life.die(DEAD_PID)
-    ledger.recover(bed.storage, stored)
+    recovery.recover(bed.storage, stored)
     bed.work(stored)
     lost, retry = bed.trials(stored)
     assert (None, lost.number) == (lost.retry_of, retry.retry_of)
@@ -201,7 +203,7 @@ def test_a_configuration_that_kills_two_workers_is_pruned(bed: Bed) -> None:
         life.make_trial()
         life.report()
         life.die_seen()
-        ledger.recover(bed.storage, stored)
+        recovery.recover(bed.storage, stored)
     first, second = bed.trials(stored)
     assert ("failed", "killed") == (first.state, first.reason)
     assert ("pruned", "killed workers") == (second.state, second.reason)
@@ -232,7 +234,7 @@ def test_interruptions_never_use_up_the_retry(bed: Bed) -> None:
     life = Life(bed, stored, os.getpid())
     life.make_trial()
     life.die_seen()
-    ledger.recover(bed.storage, stored)
+    recovery.recover(bed.storage, stored)
     assert ("waiting", 1) == (slot(bed).state, slot(bed).losses)
     assert {"failed"} == {trial.state for trial in bed.trials(stored)}
 
@@ -250,10 +252,10 @@ def test_a_death_with_a_shared_cause_is_held_against_nobody(launcher: Any, bed: 
         life.make_trial()
         life.report()
         if launcher == "shared":
-            life.die_seen(ledger.SHARED)
+            life.die_seen(attempts.SHARED)
         else:
             life.die(DEAD_PID)
-        assert 1 == ledger.recover(bed.storage, stored)
+        assert 1 == recovery.recover(bed.storage, stored)
         assert ("waiting", 0, 0) == _counts(bed)
     assert {("failed", "killed")} == {(t.state, t.reason) for t in bed.trials(stored)}
 
@@ -265,9 +267,9 @@ def test_a_dead_worker_is_left_to_its_launcher(bed: Bed) -> None:
     life = Life(bed, stored, os.getpid())
     life.make_trial()
     life.die(DEAD_PID)
-    assert 0 == ledger.recover(bed.storage, stored)
+    assert 0 == recovery.recover(bed.storage, stored)
     life.fall_silent()
-    assert 1 == ledger.recover(bed.storage, stored)
+    assert 1 == recovery.recover(bed.storage, stored)
     assert ("waiting", 0, 0) == _counts(bed)
 
 
@@ -277,10 +279,10 @@ def test_a_worker_that_broke_off_is_counted_as_one_that_was_killed(bed: Bed) -> 
     stored = bed.create(budget={"trials": 1})
     life = Life(bed, stored, os.getpid())
     life.make_trial()
-    ledger.end_worker(bed.storage, life.worker)
-    assert 0 == ledger.recover(bed.storage, stored)
+    leases.end_worker(bed.storage, life.worker)
+    assert 0 == recovery.recover(bed.storage, stored)
     life.die_seen()
-    assert 1 == ledger.recover(bed.storage, stored)
+    assert 1 == recovery.recover(bed.storage, stored)
     assert ("waiting", 1, 0) == _counts(bed)
 
 
@@ -289,7 +291,7 @@ def test_a_word_on_a_process_does_not_touch_what_it_had_done(bed: Bed) -> None:
     life = Life(bed, bed.create(), os.getpid())
     life.make_trial()
     life.finish()
-    ledger.end_worker(bed.storage, life.worker)
+    leases.end_worker(bed.storage, life.worker)
     life.die_seen()
     with bed.storage.read() as connection:
         assert [None] == connection.execute(select(tables.workers.c.end_cause)).scalars().all()
@@ -302,14 +304,14 @@ def test_a_lease_that_ran_out_counts_only_after_four_times(bed: Bed) -> None:
     killed = Life(bed, stored, os.getpid())
     killed.make_trial()
     killed.die_seen()
-    ledger.recover(bed.storage, stored)
-    for times in range(1, ledger.MAX_EXPIRATIONS + 1):
+    recovery.recover(bed.storage, stored)
+    for times in range(1, attempts.MAX_EXPIRATIONS + 1):
         assert ("waiting", 1, times - 1) == _counts(bed)
         life = Life(bed, stored, os.getpid())
         life.make_trial()
         life.report()
         life.fall_silent()
-        assert 1 == ledger.recover(bed.storage, stored)
+        assert 1 == recovery.recover(bed.storage, stored)
     assert "finished" == slot(bed).state
     *lost, last = bed.trials(stored)
     assert {("failed", "killed")} == {(trial.state, trial.reason) for trial in lost}
@@ -321,7 +323,7 @@ def test_a_late_worker_records_its_lost_lease_itself(bed: Bed) -> None:
     stored = bed.create(budget={"trials": 1})
     life = Life(bed, stored)
     life.make_trial()
-    ledger.end_worker(bed.storage, life.worker, ledger.EXPIRED)
+    leases.end_worker(bed.storage, life.worker, attempts.EXPIRED)
     life.finish("failed", "killed")
     assert ("waiting", 0, 1) == _counts(bed)
 
@@ -330,12 +332,12 @@ def test_what_kills_everything_waits_until_nothing_else_is_left(bed: Bed) -> Non
     """A configuration that takes even its launcher with it, again and again, is tried after the
     others; it is neither lost nor in their way."""
     stored = bed.create(budget={"trials": 3})
-    for _ in range(budget.KILLS_BEFORE_LAST):
+    for _ in range(claims.KILLS_BEFORE_LAST):
         life = Life(bed, stored)
         assert 0 == life.claim.ordinal
         life.make_trial()
         life.die(DEAD_PID)
-        ledger.recover(bed.storage, stored)
+        recovery.recover(bed.storage, stored)
     others = [Life(bed, stored) for _ in range(2)]
     assert [1, 2] == [each.claim.ordinal for each in others]
     assert 0 == Life(bed, stored).claim.ordinal
@@ -354,16 +356,16 @@ def test_only_what_is_new_counts_as_a_report(bed: Bed) -> None:
     names = search_space.distributions(stored.spec.search)
     params = {name: CONFIG[name] for name in names}
     taken_over = {444: 2.75}
-    retry.made = ledger.make_trial(
+    retry.made = attempts.make_trial(
         bed.storage, stored, retry.claim.attempt_id, CONFIG, params, names, taken_over
     )
     assert 2 == _reports(bed, stored)
-    ledger.report(bed.storage, retry.made.trial_id, {888: 2.5})
+    attempts.report(bed.storage, retry.made.trial_id, {888: 2.5})
     assert 3 == _reports(bed, stored)
 
 
 def _reports(bed: Bed, stored: StoredStudy, host: str | None = None) -> int:
-    return ledger.reports_on(bed.storage, stored.uid, host)
+    return results.reports_on(bed.storage, stored.uid, host)
 
 
 def _counts(bed: Bed) -> tuple[str, int, int]:
@@ -378,13 +380,13 @@ def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Bed) -> None:
     late = Life(bed, stored)
     late.make_trial()
     late.fall_silent()
-    assert 1 == ledger.recover(bed.storage, stored)
+    assert 1 == recovery.recover(bed.storage, stored)
     with pytest.raises(TrialLost):
         late.report()
     with pytest.raises(TrialLost):
         late.finish()
     with pytest.raises(TrialLost):
-        ledger.beat(bed.storage, stored, late.worker)
+        leases.beat(bed.storage, stored, late.worker)
     bed.work(stored)
     lost, retry = bed.trials(stored)
     assert ("failed", "killed", None) == (lost.state, lost.reason, lost.dev_loss)
@@ -397,8 +399,8 @@ def test_a_worker_that_is_alive_keeps_what_it_holds(bed: Bed) -> None:
     stored = bed.create()
     life = Life(bed, stored)
     life.make_trial()
-    ledger.beat(bed.storage, stored, life.worker)
-    assert 0 == ledger.recover(bed.storage, stored)
+    leases.beat(bed.storage, stored, life.worker)
+    assert 0 == recovery.recover(bed.storage, stored)
     life.finish()
     assert ["complete"] == [trial.state for trial in bed.trials(stored)]
 
@@ -412,9 +414,9 @@ def test_a_worker_on_another_host_is_given_its_lease(bed: Bed) -> None:
         connection.execute(
             update(workers).where(workers.c.id == life.worker).values(host="elsewhere", pid=1)
         )
-    assert 0 == ledger.recover(bed.storage, stored)
+    assert 0 == recovery.recover(bed.storage, stored)
     life.fall_silent()
-    assert 1 == ledger.recover(bed.storage, stored)
+    assert 1 == recovery.recover(bed.storage, stored)
 
 
 def test_a_trial_that_is_made_again_is_the_same(bed: Bed) -> None:

@@ -10,10 +10,10 @@ from bed import Bed, invoke, run_python
 from servers import new_database
 from sqlalchemy import func, select, update
 
-from search import budget, ledger, results
 from search.storage import tables
 from search.storage.database import create_storage, open_storage
 from search.study import study
+from search.trials import claims, leases, results
 
 pytestmark = pytest.mark.sqlite_file
 
@@ -105,7 +105,7 @@ def test_a_moved_study_goes_on_as_if_it_had_not_moved(
     assert [(t.number, t.state, t.config, t.dev_loss) for t in expected] == [
         (t.number, t.state, t.config, t.dev_loss) for t in trials
     ]
-    assert budget.Standing.STOPPED is bed.work(study.resolve(bed.storage, "tiny"))
+    assert leases.Standing.STOPPED is bed.work(study.resolve(bed.storage, "tiny"))
 
 
 def test_a_moved_study_goes_on_in_one_place_alone(finished: Bed, tmp_path: Path) -> None:
@@ -147,21 +147,21 @@ def test_a_closed_study_stays_closed(finished: Bed, postgresql_server: Any) -> N
 def test_a_study_that_is_worked_on_does_not_move(finished: Bed, tmp_path: Path) -> None:
     """Its trials would be counted twice: refused, and nothing is made."""
     stored = study.resolve(finished.storage, "tiny")
-    worker = ledger.register_worker(finished.storage, stored)
+    worker = leases.register_worker(finished.storage, stored)
     refused = invoke("move-storage", finished.url, url_of(tmp_path / "there.db"))
     assert 3 == refused.status
     assert "stop tiny" in refused.complaint
     assert not (tmp_path / "there.db").exists()
-    ledger.end_worker(finished.storage, worker)
+    leases.end_worker(finished.storage, worker)
     assert 0 == invoke("move-storage", finished.url, url_of(tmp_path / "there.db")).status
 
 
 def test_what_a_killed_worker_left_is_settled_before(bed: Bed, tmp_path: Path) -> None:
     """A trial that was under way is waiting where it arrives."""
     stored = bed.create()
-    worker = ledger.register_worker(bed.storage, stored)
+    worker = leases.register_worker(bed.storage, stored)
     claim = {"threads": 1, "device": "cpu", "versions": {}}
-    assert isinstance(budget.claim(bed.storage, stored, worker, claim), budget.Claim)
+    assert isinstance(claims.claim(bed.storage, stored, worker, claim), claims.Claim)
     with bed.storage.write() as connection:
         connection.execute(update(tables.workers).values(pid=2**22 + 1))
     bed.json("move-storage", bed.url, url_of(tmp_path / "there.db"))

@@ -8,14 +8,14 @@ import pytest
 from bed import Bed
 from rich.console import Console
 
-from search import results
 from search.baselines import Baselines, lecture
 from search.display import display, failed, farewell, told_baselines
-from search.history import WorkerView
 from search.processes import HOST
 from search.progress import LEAVES, STOPS, Progress
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import results, status
+from search.trials.history import WorkerView
 
 WIDTH = 80
 
@@ -57,7 +57,7 @@ def test_plain_lines_where_there_is_no_terminal(finished: Bed) -> None:
 
 def test_a_line_for_every_record_also_between_looks(finished: Bed) -> None:
     """A best that another replaced before anyone looked still gets its line."""
-    from search import history
+    from search.trials import history
 
     plain = console(terminal=False)
     Progress(finished.storage, tiny(finished), plain).update()
@@ -69,7 +69,7 @@ def test_quiet_says_nothing_and_reads_nothing(
     finished: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """--quiet does not even look."""
-    monkeypatch.setattr(results, "status", None)
+    monkeypatch.setattr(status, "status", None)
     plain = console(terminal=False)
     with Progress(finished.storage, tiny(finished), plain, quiet=True) as shown:
         shown.update(last=True)
@@ -87,7 +87,7 @@ def test_the_live_display_has_a_line_for_each_worker(finished: Bed) -> None:
     others = Baselines(2.4528, None, 2.17)
     terminal = console(terminal=False)
     terminal.print(
-        display(results.status(finished.storage, stored), workers, stored, others, LEAVES)
+        display(status.status(finished.storage, stored), workers, stored, others, LEAVES)
     )
     text = told(terminal)
     for words in ("12/12", "worker 1", "trial 7", "2,000", "dev 2.5000", "on elsewhere"):
@@ -128,7 +128,7 @@ def test_looks_are_few_and_fewer_when_they_cost(
 
 def test_the_end_says_what_to_do_next(finished: Bed) -> None:
     """The best configuration, where the dashboard is, and the next commands."""
-    view = results.status(finished.storage, tiny(finished))
+    view = status.status(finished.storage, tiny(finished))
     verbs = ["best", "report", "confirm", "test"]
     text = farewell(view, tiny(finished), Baselines(2.5, None, None), verbs, " --data-dir d")
     for words in ("bigram 2.5", "learning_rate =", "dashboard --data-dir d", "confirm tiny"):
@@ -151,7 +151,7 @@ def test_an_end_without_a_result_says_why(
 ) -> None:
     """A larger budget is advised only where it can help; a run fails unless its file's own limits
     ended every trial."""
-    view = results.status(finished.storage, tiny(finished))
+    view = status.status(finished.storage, tiny(finished))
     view = replace(view, best=None, pruned_for=pruned_for)
     assert expected in farewell(view, tiny(finished), Baselines(None, None, None), [], "")
     assert fails == failed(view)

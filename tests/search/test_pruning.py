@@ -15,8 +15,8 @@ from optuna.trial import TrialState, create_trial
 
 from search.algorithms.pruners import Pruner, lowest_so_far, resource_at
 from search.errors import Interrupted
-from search.rivals import Rivals
 from search.spec.sections import BudgetSection, PrunerSection
+from search.trials.reported_losses import Rivals
 
 LOSSES = st.floats(0.5, 10.0)
 RIVALS = st.lists(LOSSES, max_size=40)

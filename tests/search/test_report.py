@@ -14,7 +14,6 @@ from bed import Bed
 
 from makemore_core import checkpoint
 from makemore_core.errors import CheckpointError
-from search import results
 from search.illustration import pictures, plain_model
 from search.reporting import report, report_facts
 from search.reporting.plot_pieces import focus, thin
@@ -22,6 +21,7 @@ from search.reporting.report_facts import Facts
 from search.spec import study_file
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import results
 
 
 def reported(bed: Bed, *arguments: Any) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 from bed import Answer, Bed, ended, wait_until
 from sqlalchemy import select
 
-from search import results
 from search.processes import HOST, is_dead
 from search.storage import tables
 from search.study.study import StoredStudy, find
+from search.trials import status
 
 SLOWER: dict[str, Any] = {
     "budget": {"trials": 3, "examples": 1_000_000, "evaluations": 9},
@@ -43,7 +43,7 @@ def in_the_middle_of_a_trial(bed: Bed, finished: int = 0) -> int | None:
     attempts, workers = tables.attempts, tables.workers
     if not bed.has_storage or find(bed.storage, "tiny") is None:
         return None
-    view = results.status(bed.storage, stored_study(bed))
+    view = status.status(bed.storage, stored_study(bed))
     if view.budget["finished"] < finished:
         return None
     query = (
@@ -61,7 +61,7 @@ def start(bed: Bed, file: Path, *options: Any) -> "subprocess.Popen[str]":
 
 def assert_exactly(trials: int, bed: Bed) -> None:
     """The budget was met exactly, and nothing is left under way."""
-    view = results.status(bed.storage, stored_study(bed))
+    view = status.status(bed.storage, stored_study(bed))
     assert "done" == view.state
     assert trials == view.trials["complete"] + view.trials["pruned"] == view.budget["finished"]
     assert (0, 0) == (view.trials["running"], view.trials["waiting"])
@@ -178,7 +178,7 @@ def test_stop_ends_a_run_as_ctrl_c_does(bed: Bed) -> None:
     assert "tiny" == bed.json("stop", "tiny")["study"]
     answer = ended(process)
     assert 130 == answer.status, answer.err
-    view = results.status(bed.storage, stored_study(bed))
+    view = status.status(bed.storage, stored_study(bed))
     assert (0, "open") == (view.trials["running"], view.state)
     assert [] == worker_pids(bed)
 

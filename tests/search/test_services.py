@@ -4,11 +4,12 @@ import pytest
 from bed import Bed, InterruptedAfter
 from sqlalchemy import update
 
-from search import ledger, services, worker
+from search import worker
 from search.errors import Interrupted
 from search.job import Job
-from search.services import Service, serving
 from search.storage import tables
+from search.trials import leases, services
+from search.trials.services import Service, serving
 
 
 def is_served(bed: Bed) -> bool:
@@ -66,7 +67,7 @@ def test_one_that_is_at_a_long_trial_still_serves(bed: Bed) -> None:
     """A lone worker renews the lease of the study that it is at, and that counts."""
     Service(bed.storage).beat()
     forget(bed, tables.LEASE_SECONDS + 1)
-    ledger.register_worker(bed.storage, bed.create())
+    leases.register_worker(bed.storage, bed.create())
     assert is_served(bed)
 
 

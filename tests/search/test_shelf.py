@@ -9,11 +9,11 @@ from bed import Bed, ended, invoke, run_python, tree
 from servers import new_bucket
 
 from makemore_core.errors import CheckpointError
-from search import results
 from search.paths import DataDir
 from search.storage.artifact_stores import DirectoryStore, checked, open_store
 from search.storage.study_files import Shelf
 from search.study import study
+from search.trials import results
 
 NAME = "trial-3.safetensors"
 WRITER = """

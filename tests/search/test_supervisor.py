@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from bed import Bed
 
-from search import ledger, supervisor
+from search import supervisor
 from search.errors import WorkersDying
 from search.job import STORAGE_LOST, Job, Launch
 from search.supervisor import Leases, Supervisor
+from search.trials import attempts
+from search.trials import leases as leases_module
 
 KILLED = -9
 CAUSE = "the host went away"
@@ -206,9 +208,9 @@ def test_leases_that_all_ran_out_are_one_event(bed: Bed, expired: int) -> None:
     ids = ["a" * 32, "b" * 32]
     workers = [_registered(bed, stored, each) for each in ids]
     for worker in workers[:expired]:
-        ledger.end_worker(bed.storage, worker, ledger.EXPIRED)
+        leases_module.end_worker(bed.storage, worker, attempts.EXPIRED)
     assert [expired == 2, False] == [leases.all_ran_out(ids) for _ in range(2)]
 
 
 def _registered(bed: Bed, stored: Any, launch_id: str) -> str:
-    return ledger.register_worker(bed.storage, stored, Launch(launch_id, "here", 1))
+    return leases_module.register_worker(bed.storage, stored, Launch(launch_id, "here", 1))

@@ -17,17 +17,18 @@ from hypothesis import strategies as st
 from makemore_core.capacity import CapacityPoint
 from makemore_core.lr_range import LrRange
 from makemore_core.mixture import perplexity
-from search import confidence_intervals, results
+from search import confidence_intervals
 from search.algorithms.samplers import sampler_for
 from search.baselines import Baselines
 from search.finite import finite
-from search.history import AttemptView
 from search.illustration import artifacts, lecture_pictures, pictures
 from search.illustration.plain_model import PlainModel
 from search.illustration.svg import Chart, Scale
 from search.reporting import plots, plots_space
 from search.reporting.report import in_script
 from search.spec import search_space, study_file
+from search.trials import results
+from search.trials.history import AttemptView
 
 WILD = st.one_of(
     st.sampled_from([0.0, -0.0, 1e-45, 1e-8, 1.0, 2.0, 1e30, 3.4e38, 1e300, math.inf, -math.inf,

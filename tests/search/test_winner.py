@@ -16,17 +16,18 @@ from optuna_dashboard import get_note
 from rich.console import Console
 from sqlalchemy import select, update
 
-from search import confirmations, results, retention
 from search.baselines import Baselines
 from search.display import display, farewell
 from search.illustration.artifacts import Illustrator
 from search.illustration.marks import write_marks
 from search.illustration.note import write_note
-from search.results import SearchedView
 from search.storage import tables
 from search.storage.optuna_reader import QuickStorage
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import confirmations, results, status
+from search.trials import retention as retention_module
+from search.trials.results import SearchedView
 
 NOTHING = Baselines(None, None, None)
 
@@ -72,7 +73,7 @@ def sha256(path: Path) -> str:
 def told(bed: Bed) -> dict[str, str]:
     """Every text that names the winner."""
     stored = tiny(bed)
-    view = results.status(bed.storage, stored)
+    view = status.status(bed.storage, stored)
     live = io.StringIO()
     Console(file=live, width=300).print(display(view, [], stored, NOTHING, ""))
     write_note(bed.storage, stored, bed.data_dir)
@@ -148,8 +149,10 @@ def test_what_was_confirmed_is_kept(finished: Bed) -> None:
     configuration stay."""
     last, stored = searched(finished)[-1], tiny(finished)
     confirm(finished, {last.trial: [2.5]})
-    assert {last.trial} <= results.trials_to_keep(finished.storage, stored, 0)
-    retention.drop_the_rest(finished.storage, stored, study.shelf_of(stored, finished.data_dir))
+    assert {last.trial} <= retention_module.trials_to_keep(finished.storage, stored, 0)
+    retention_module.drop_the_rest(
+        finished.storage, stored, study.shelf_of(stored, finished.data_dir)
+    )
     assert finished.data_dir.checkpoint(stored.uid, last.trial).is_file()
     assert finished.json("sample", "tiny", "--seed", 1)
 

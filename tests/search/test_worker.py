@@ -8,17 +8,18 @@ from bed import Bed, InterruptedAfter, some_words
 
 from makemore_core.config import TrialConfig
 from makemore_core.splits import split
-from search import results, snapshots
-from search.budget import Standing
+from search import snapshots
 from search.errors import Interrupted
 from search.study import study
+from search.trials import results, status
+from search.trials.leases import Standing
 
 
 def test_a_study_ends_with_exactly_its_budget(bed: Bed) -> None:
     """Complete and pruned trials together are `trials`; nothing is left running or waiting."""
     stored = bed.create()
     assert Standing.DONE is bed.work(stored)
-    view = results.status(bed.storage, stored)
+    view = status.status(bed.storage, stored)
     assert "done" == view.state
     assert 12 == view.trials["complete"] + view.trials["pruned"] == view.budget["finished"]
     assert 0 == view.trials["running"] + view.trials["waiting"] + view.trials["failed"]
@@ -70,7 +71,7 @@ def test_an_interrupted_trial_is_failed_and_tried_again(bed: Bed) -> None:
     with pytest.raises(Interrupted):
         bed.work(stored, InterruptedAfter(4))
     assert [("failed", "interrupted")] == [(t.state, t.reason) for t in bed.trials(stored)]
-    assert 1 == results.status(bed.storage, stored).trials["waiting"]
+    assert 1 == status.status(bed.storage, stored).trials["waiting"]
     bed.work(stored)
     lost, retry = bed.trials(stored)
     assert ("complete", lost.number) == (retry.state, retry.retry_of)
@@ -100,7 +101,7 @@ def test_known_configurations_come_first_and_once(bed: Bed) -> None:
         {"learning_rate": 0.5, "initialisation": "lecture", "dropout": 0.1},
     ]
     stored = bed.create(enqueue=known, budget={"trials": 5})
-    assert 2 == results.status(bed.storage, stored).trials["waiting"]
+    assert 2 == status.status(bed.storage, stored).trials["waiting"]
     for looks in (2, 4, 9):
         with pytest.raises(Interrupted):
             bed.work(stored, InterruptedAfter(looks))
@@ -112,7 +113,7 @@ def test_known_configurations_come_first_and_once(bed: Bed) -> None:
         assert values.items() <= configs[index].items()
     assert not any(known[0].items() <= config.items() for config in configs[1:])
     assert {"scaled"} == {config["initialisation"] for config in configs[2:]}
-    assert 0 == results.status(bed.storage, stored).trials["waiting"]
+    assert 0 == status.status(bed.storage, stored).trials["waiting"]
 
 
 def test_fewer_trials_than_known_configurations(bed: Bed) -> None:
@@ -218,7 +219,7 @@ def test_a_timeout_ends_the_study_and_leaves_it_open_to_more(bed: Bed) -> None:
         budget={"trials": 500, "timeout": 0.6, "examples": 20_000},
     )
     assert Standing.DONE is bed.work(stored)
-    view = results.status(bed.storage, stored)
+    view = status.status(bed.storage, stored)
     assert "done" == view.state
     assert view.budget["finished"] < 500
     assert 0 == view.trials["running"]
@@ -236,7 +237,7 @@ def test_a_target_ends_the_study(bed: Bed) -> None:
     stored = bed.create(budget={"trials": 12, "target": 99.0})
     bed.work(stored)
     assert 1 == len(bed.trials(stored))
-    assert "done" == results.status(bed.storage, stored).state
+    assert "done" == status.status(bed.storage, stored).state
 
 
 def test_a_stopped_study_is_left(bed: Bed) -> None:

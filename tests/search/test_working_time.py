@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import literal, select, update
 
-from search import budget, history, ledger, results, working_time
-from search.budget import Claim, Standing
 from search.storage import tables
 from search.storage.database import Storage
 from search.study import study
 from search.study.study import StoredStudy
+from search.trials import claims, history, leases, recovery, status, working_time
+from search.trials.claims import Claim
+from search.trials.leases import Standing
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 EIGHT_HOURS = 8 * 3600.0
@@ -49,24 +50,24 @@ def test_a_clock_that_jumps_adds_nothing(bed: Bed, clocks: Clocks, jump: float) 
     """Neither forward nor back: a minute of beats is a minute, before and after the worker leaves,
     and at no moment more than a lease from it."""
     stored = bed.create(budget={"trials": 9, "timeout": 300})
-    worker = ledger.register_worker(bed.storage, stored)
+    worker = leases.register_worker(bed.storage, stored)
     for second in range(1, 61):
         clocks.own += 1.0
         if second == 30:
             clocks.ahead += jump
             assert 27.0 <= elapsed(bed, stored) <= 30.0 + tables.LEASE_SECONDS
         if second % 2 == 0:
-            ledger.beat(bed.storage, stored, worker)
+            leases.beat(bed.storage, stored, worker)
             assert float(second) == pytest.approx(elapsed(bed, stored))
-    assert isinstance(budget.claim(bed.storage, stored, worker, COLUMNS), Claim)
-    ledger.end_worker(bed.storage, worker)
+    assert isinstance(claims.claim(bed.storage, stored, worker, COLUMNS), Claim)
+    leases.end_worker(bed.storage, worker)
     assert 60.0 == pytest.approx(elapsed(bed, stored))
 
 
 def test_time_between_two_beats_is_shown(bed: Bed, clocks: Clocks) -> None:
     """What is not added yet counts for whoever looks, as far as a worker is seen."""
     stored = bed.create()
-    ledger.register_worker(bed.storage, stored)
+    leases.register_worker(bed.storage, stored)
     clocks.own += 5.0
     assert 5.0 == pytest.approx(elapsed(bed, stored))
     clocks.own += 1e4
@@ -95,11 +96,11 @@ def test_time_during_which_several_work_counts_once(
             clocks.ahead += jumps.get(second, 0.0)
             for index, (start, length) in enumerate(spans):
                 if second == start:
-                    workers[index] = ledger.register_worker(finished.storage, stored)
+                    workers[index] = leases.register_worker(finished.storage, stored)
                 elif index in workers and second == start + length:
-                    ledger.end_worker(finished.storage, workers.pop(index))
+                    leases.end_worker(finished.storage, workers.pop(index))
                 elif index in workers and (second - start) % 2 == 0:
-                    ledger.beat(finished.storage, stored, workers[index])
+                    leases.beat(finished.storage, stored, workers[index])
             clocks.own += 1.0
         counted = elapsed(finished, stored)
     covered = {second for start, length in spans for second in range(start, start + length)}
@@ -117,7 +118,7 @@ def test_a_study_goes_on_over_a_jump(
         Storage, "now", lambda self: real(self) + (jump if next(looks) > 120 else 0.0)
     )
     assert Standing.DONE is bed.work(stored)
-    view = results.status(bed.storage, stored)
+    view = status.status(bed.storage, stored)
     assert (6, "done") == (view.budget["finished"], view.state)
     assert 0.0 < view.elapsed_seconds < 300.0
     told = [each.worked_seconds for each in history.records(bed.storage, stored)]
@@ -129,19 +130,19 @@ def test_leases_over_a_jump(bed: Bed, clocks: Clocks, jump: float) -> None:
     """Whoever watched while the clock jumped evicts nobody who may still renew; a worker that stays
     silent is given up on within a lease or so, also when the clock was set back by hours."""
     stored = bed.create()
-    worker = ledger.register_worker(bed.storage, stored)
-    assert isinstance(budget.claim(bed.storage, stored, worker, COLUMNS), Claim)
+    worker = leases.register_worker(bed.storage, stored)
+    assert isinstance(claims.claim(bed.storage, stored, worker, COLUMNS), Claim)
     with bed.storage.write() as connection:
         connection.execute(update(tables.workers).values(host="elsewhere"))
-    assert 0 == ledger.recover(bed.storage, stored)
+    assert 0 == recovery.recover(bed.storage, stored)
     clocks.ahead += jump
-    assert 0 == ledger.recover(bed.storage, stored)
-    ledger.beat(bed.storage, stored, worker)
+    assert 0 == recovery.recover(bed.storage, stored)
+    leases.beat(bed.storage, stored, worker)
     assert study.has_workers(bed.storage, stored)
     clocks.ahead += jump
     bed.close()  # another process, which has watched for long enough
     assert not study.has_workers(bed.storage, stored)
-    assert 1 == ledger.recover(bed.storage, stored)
+    assert 1 == recovery.recover(bed.storage, stored)
 
 
 def test_records_are_told_with_the_time_at_which_they_ended(finished: Bed) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import optuna
 
-from search import budget, ledger, objective
+from search import objective
 from search.algorithms import samplers
 from search.errors import Interrupted
 from search.job import Job
@@ -22,6 +22,7 @@ from search.spec import search_space
 from search.storage.database import open_storage
 from search.storage.optuna_reader import QuickStorage
 from search.study import study
+from search.trials import attempts, claims
 from search.worker import Worker
 from tests.benchmarks.load.stored import LOSS, REPORTS, evaluation, result
 
@@ -89,11 +90,11 @@ class Account:
 def ours(url: str, _sampler: str, seconds: float) -> Account:
     """The real worker, with a trainer that does nothing, and no model to keep."""
     watch, account = Stopwatch(), Account()
-    watch.watch(budget, "claim", "ask")
-    watch.watch(ledger, "make_trial", "ask")
+    watch.watch(claims, "claim", "ask")
+    watch.watch(attempts, "make_trial", "ask")
     watch.watch(samplers, "ask", "sampling")
     watch.watch(QuickStorage, "get_all_trials", "reading")
-    watch.watch(ledger, "finish", "tell")
+    watch.watch(attempts, "finish", "tell")
     watch.watch(objective.retention, "drop_the_rest", "tell")
     watch.watch(objective.retention, "is_worth_keeping", "tell")
 

@@ -30,28 +30,28 @@ PLACE = os.environ.get("FAULTS")
 ROLE = "worker" if "search.nursery" in sys.orig_argv else "launcher"
 
 BEFORE = {
-    "claiming": "search.budget:claim",
+    "claiming": "search.trials.claims:claim",
     "asking": "search.algorithms.samplers:ask",
-    "creating": "search.ledger:make_trial",
+    "creating": "search.trials.attempts:make_trial",
     "training": "makemore_core.step:KernelStep.run",
-    "reporting": "search.ledger:report",
-    "telling": "search.ledger:finish",
-    "recovering": "search.ledger:recover",
+    "reporting": "search.trials.attempts:report",
+    "telling": "search.trials.attempts:finish",
+    "recovering": "search.trials.recovery:recover",
     "statement": "sqlalchemy.engine.default:DefaultDialect.do_execute",
     "commit": "sqlalchemy.engine.default:DefaultDialect.do_commit",
     "opening": "search.final_test:_claim_first",
     "recording the test": "search.final_test:_record",
 }
 AFTER = {
-    "claimed": "search.budget:claim",
+    "claimed": "search.trials.claims:claim",
     "trial added": "search.storage.optuna_writer:make",
-    "created": "search.ledger:make_trial",
-    "reported": "search.ledger:report",
+    "created": "search.trials.attempts:make_trial",
+    "reported": "search.trials.attempts:report",
     "checkpointed": "makemore_core.checkpoint:_write",
-    "snapshot recorded": "search.ledger:record_snapshots",
+    "snapshot recorded": "search.trials.attempts:record_snapshots",
     "told": "search.storage.optuna_writer:end",
-    "slot settled": "search.ledger:_settle_slot",
-    "settled": "search.ledger:finish",
+    "slot settled": "search.trials.attempts:_settle_slot",
+    "settled": "search.trials.attempts:finish",
     "committed": "sqlalchemy.engine.default:DefaultDialect.do_commit",
     "opened": "search.final_test:_claim_first",
     "test recorded": "search.final_test:_record",
@@ -328,7 +328,7 @@ def limit_pages(plan, module):
 
 
 SPECIAL = {
-    "search.ledger": watch_ledger,
+    "search.trials.attempts": watch_ledger,
     "search.objective": watch_objective,
     "search.snapshots": watch_snapshots,
     "search.final_test": watch_evaluation,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from search.formatting import NO_FILE, command
-from search.results import StatusView
+from search.trials.status import StatusView
 
 CLOSED = "; closed by the opening of its test split"
 

@@ -1,37 +1,20 @@
-"""Who may start a trial: one short transaction claims a slot, whatever else runs or dies.
-
-A study's budget counts slots. A slot is claimed by a worker, and is then finished (its trial is
-complete or pruned), waiting (its attempt was lost and is to be tried once more) or abandoned (it
-was lost twice by error). Since finished and claimed slots together never exceed the budget, neither
-do finished trials.
-"""
+"""Who may start a trial: one short transaction claims a slot, whatever else runs or dies."""
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select, update
 
-from search import working_time
 from search.retry import patient
 from search.seeds import derive_seed
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, by_uid
+from search.trials.budget import Progress, progress, spent
+from search.trials.leases import Standing, locked_flags
 
 KILLS_BEFORE_LAST = 3
 """A configuration whose attempts were killed so often is tried after all others."""
-
-
-class Standing(Enum):
-    """Why there is nothing to claim."""
-
-    WAIT = "others are at work on the last slots, and may lose them"
-    DONE = "the budget is met"
-    STOPPED = "a stop was requested"
-    EVICTED = "this worker's lease ran out; what it held was given away"
-    CLOSED = "the test split has been opened"
-    GONE = "the study has been deleted"
 
 
 @dataclass(frozen=True)
@@ -47,77 +30,6 @@ class Claim:
     """Of the lost attempt, the newest first: {step, sha256}."""
     remaining_seconds: float | None
     """Working time that the study has left; None: without limit."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A study's slots and its time, read in one go."""
-
-    finished: int
-    claimed: int
-    waiting: int
-    abandoned: int
-    elapsed_seconds: float
-    best: float | None
-
-    @property
-    def claimed_ever(self) -> int:
-        return self.finished + self.claimed + self.waiting + self.abandoned
-
-    def unclaimed(self, study: StoredStudy) -> int:
-        """How many more slots could be claimed now."""
-        return study.spec.budget.trials - self.finished - self.claimed
-
-
-def progress(storage: Storage, connection: Connection, study_uid: str) -> Progress:
-    """Counts the slots, adds up the working time, and finds the lowest complete dev loss."""
-    slots = tables.slots
-    counts: dict[str, int] = dict(
-        connection.execute(
-            select(slots.c.state, func.count())
-            .where(slots.c.study_uid == study_uid)
-            .group_by(slots.c.state)
-        ).all()
-    )
-    best = connection.execute(
-        select(func.min(tables.attempts.c.dev_loss)).where(
-            tables.attempts.c.study_uid == study_uid,
-            tables.attempts.c.outcome == "complete",
-        )
-    ).scalar()
-    return Progress(
-        finished=counts.get("finished", 0),
-        claimed=counts.get("claimed", 0),
-        waiting=counts.get("waiting", 0),
-        abandoned=counts.get("abandoned", 0),
-        elapsed_seconds=working_time.elapsed_seconds(storage, connection, study_uid),
-        best=best,
-    )
-
-
-@patient
-def progress_of(storage: Storage, study_uid: str) -> Progress:
-    """As `progress`, for whoever has no connection at hand."""
-    with storage.read() as connection:
-        return progress(storage, connection, study_uid)
-
-
-def budget_met(study: StoredStudy, now: Progress) -> str | None:
-    """The part of the study's budget that is met: trials, target or timeout; None: there is more
-    to do."""
-    budget = study.spec.budget
-    if now.finished >= budget.trials:
-        return "trials"
-    if budget.target is not None and now.best is not None and now.best <= budget.target:
-        return "target"
-    if budget.timeout is not None and now.elapsed_seconds >= budget.timeout:
-        return "timeout"
-    return None
-
-
-def spent(study: StoredStudy, now: Progress) -> bool:
-    """Whether the study's budget is met: its trials, its target, or its working time."""
-    return budget_met(study, now) is not None
 
 
 def claim(
@@ -150,36 +62,6 @@ def _claim_patiently(
         if now.unclaimed(study) <= 0:
             return Standing.WAIT
         return _take(storage, connection, study, worker_id, now, attempt)
-
-
-def locked_flags(
-    storage: Storage, connection: Connection, study_uid: str, worker_id: str
-) -> Standing | None:
-    """Locks the study's row, renews the worker's lease, and says whether it must leave.
-
-    The time that the worker has worked is added to the study's.
-    """
-    studies, workers = tables.studies, tables.workers
-    row = connection.execute(
-        select(studies.c.stop_requested_at, studies.c.closed_at)
-        .where(studies.c.uid == study_uid)
-        .with_for_update()
-    ).first()
-    if row is None:
-        return Standing.GONE
-    if row.closed_at is not None:
-        return Standing.CLOSED
-    if row.stop_requested_at is not None:
-        return Standing.STOPPED
-    renewed = connection.execute(
-        update(workers)
-        .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
-        .values(seen_at=storage.now())
-    )
-    if not renewed.rowcount:
-        return Standing.EVICTED
-    working_time.add(storage, connection, study_uid, worker_id)
-    return None
 
 
 @patient

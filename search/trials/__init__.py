@@ -1,0 +1,1 @@
+"""Claims, attempts, leases and recovery of trials; read-only views of them."""

@@ -1,0 +1,273 @@
+"""What became of each attempt. Every step can be repeated: a crash between two loses nothing.
+
+An attempt's trial is made in one transaction, and both end in one; between them it reports. Whoever
+finds an attempt whose worker is gone ends it as lost.
+
+What ended the worker decides what the loss counts for. A death is held against the configuration
+only when the launcher saw it while it and the process that starts its workers lived on; others who
+find the dead worker leave it to the launcher for as long as that lives. A cause that others share
+is held against nobody.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
+from sqlalchemy import Connection, case, func, or_, select, update
+
+from search.errors import TrialLost
+from search.retry import patient
+from search.storage import optuna_studies, optuna_tables, optuna_writer, tables
+from search.storage.database import Storage
+from search.storage.optuna_writer import TrialKey
+from search.study.study import StoredStudy, refuse_lost
+from search.trials import working_time
+
+MOST_LOSSES = 2
+"""A configuration is tried again once; interruptions and shared causes aside."""
+MAX_EXPIRATIONS = 4
+"""A lease also runs out where nobody could renew one, or where a whole host went away."""
+
+KILLED, INTERRUPTED, ERROR, KILLED_WORKERS = "killed", "interrupted", "error", "killed workers"
+LEASE_RAN_OUT = "lease ran out"
+
+SHARED, EXPIRED = "shared", "expired"
+"""What ended a worker, besides `killed`: something that others share, or its lease."""
+
+OPTUNA_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+@patient
+def make_trial(
+    storage: Storage,
+    study: StoredStudy,
+    attempt_id: int,
+    config: Mapping[str, Any],
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    losses: Mapping[int, float],
+) -> TrialKey:
+    """Makes the trial that an attempt becomes: once, however often it is tried.
+
+    Args:
+        config: the whole configuration.
+        params: the searched part of it, for Optuna.
+        losses: what an attempt before it reported, as far as its snapshot goes, by resource.
+
+    Raises:
+        TrialLost: the attempt was given up on meanwhile.
+    """
+    with storage.write() as connection:
+        attempt = _locked_attempt(connection, attempt_id)
+        if attempt is None or attempt.outcome is not None:
+            raise TrialLost(KILLED)
+        if attempt.trial is not None:  # made by a try whose answer was lost
+            trial_id = _trial_id(connection, study, attempt.trial)
+            if trial_id is None:
+                raise TrialLost(KILLED)
+            return TrialKey(trial_id, attempt.trial)
+        if not optuna_studies.is_marked(connection, study.optuna_id, study.uid):
+            refuse_lost(replace(study, optuna_id=optuna_studies.MISSING))
+        free = connection.execute(
+            select(func.coalesce(func.max(tables.attempts.c.trial) + 1, 0)).where(
+                tables.attempts.c.study_uid == study.uid
+            )
+        ).scalar_one()
+        made = optuna_writer.make(connection, study.optuna_id, params, distributions, free)
+        optuna_writer.report(storage, connection, made.trial_id, losses)
+        connection.execute(
+            update(tables.attempts)
+            .where(tables.attempts.c.id == attempt_id)
+            .values(trial=made.number, config=dict(config), inherited=len(losses))
+        )
+    return made
+
+
+@patient
+def record_audit(storage: Storage, attempt_id: int) -> None:
+    """Records that the pruner would have stopped an attempt, which runs on to be audited."""
+    with storage.write() as connection:
+        connection.execute(
+            update(tables.attempts)
+            .where(tables.attempts.c.id == attempt_id, tables.attempts.c.outcome.is_(None))
+            .values(audited=True)
+        )
+
+
+@patient
+def report(storage: Storage, trial_id: int, losses: Mapping[int, float]) -> None:
+    """Stores dev losses (finite), by resource; once this returns, they are in the database.
+
+    Raises:
+        TrialLost: the trial was given up on meanwhile.
+    """
+    with storage.write() as connection:
+        if not optuna_writer.report(storage, connection, trial_id, losses):
+            raise TrialLost(KILLED)
+
+
+@patient
+def record_snapshots(storage: Storage, attempt_id: int, entries: list[dict[str, Any]]) -> None:
+    """Notes a slot's snapshots, the newest first: {step, sha256}.
+
+    Raises:
+        TrialLost: the attempt was given up on meanwhile.
+    """
+    slots = tables.slots
+    with storage.write() as connection:
+        updated = connection.execute(
+            update(slots)
+            .where(slots.c.attempt_id == attempt_id, slots.c.state == "claimed")
+            .values(snapshots=entries)
+        )
+    if updated.rowcount == 0:
+        raise TrialLost(KILLED)
+
+
+@patient
+def finish(
+    storage: Storage,
+    study: StoredStudy,
+    attempt_id: int,
+    trial_id: int | None,
+    losses: Mapping[int, float],
+    **values: Any,
+) -> None:
+    """Ends an attempt, its trial and its slot: the outcome and all that was measured.
+
+    A loss that is one too many for its configuration is recorded as an outcome: set aside.
+
+    Args:
+        trial_id: its trial; looked up when it is not known.
+        losses: the last reports, by resource.
+        values: columns of the attempt, `outcome` and `reason` among them.
+
+    Raises:
+        TrialLost: the attempt was given up on meanwhile, or the study closed to further trials.
+    """
+    outcome, reason = values["outcome"], values["reason"]
+    with storage.write() as connection:
+        attempt = _locked_attempt(connection, attempt_id)
+        if attempt is None:
+            return  # the study has been deleted
+        if attempt.outcome is not None:
+            if (attempt.outcome, attempt.reason) == (outcome, reason):
+                return  # ended by a try whose answer was lost
+            raise TrialLost(KILLED)
+        closed = _is_closed(connection, study.uid)
+        if outcome != "failed" and closed:
+            raise TrialLost(INTERRUPTED)
+        cause = _end_cause(connection, attempt) if reason == KILLED else None
+        reason_aside = _reason_to_set_aside(connection, attempt, cause)
+        if reason_aside is not None and not closed:
+            outcome, reason = "pruned", reason_aside
+            values |= {"outcome": outcome, "reason": reason}
+        if attempt.trial is not None:
+            trial_id = trial_id or _trial_id(connection, study, attempt.trial)
+        if trial_id is not None:  # None also where another program deleted it
+            optuna_writer.report(storage, connection, trial_id, losses)
+            value = values.get("dev_loss") if outcome != "failed" else None
+            attributes = _attributes(attempt, values)
+            state = OPTUNA_STATES[outcome]
+            optuna_writer.end(storage, connection, trial_id, state, value, attributes)
+        _settle_slot(connection, attempt, outcome, reason, cause)
+        connection.execute(
+            update(tables.attempts)
+            .where(tables.attempts.c.id == attempt_id)
+            .values(
+                ended_at=storage.now(),
+                worked_seconds=working_time.elapsed_seconds(storage, connection, study.uid),
+                **values,
+            )
+        )
+
+
+SHOWN = ("reason", "retry_of", "seconds", "examples", "parameters", "dev_loss_unseen")
+"""What a trial's user attributes say, which Optuna's dashboard shows as columns."""
+
+
+def _attributes(attempt: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's user attributes, as far as there is something to say."""
+    known = {"retry_of": attempt.retry_of, **values}
+    return {name: known[name] for name in SHOWN if known.get(name) is not None}
+
+
+def _locked_attempt(connection: Connection, attempt_id: int) -> Any | None:
+    attempts = tables.attempts
+    return connection.execute(
+        select(attempts).where(attempts.c.id == attempt_id).with_for_update()
+    ).first()
+
+
+def _is_closed(connection: Connection, study_uid: str) -> bool:
+    """Whether the study's test split has been opened; it is not while this transaction lasts."""
+    studies = tables.studies
+    closed = select(studies.c.closed_at).where(studies.c.uid == study_uid)
+    return connection.execute(closed.with_for_update(read=True)).scalar() is not None
+
+
+def _end_cause(connection: Connection, attempt: Any) -> str | None:
+    """What ended an attempt's worker, as far as anybody said."""
+    workers = tables.workers
+    return connection.execute(
+        select(workers.c.end_cause).where(workers.c.id == attempt.worker_id)
+    ).scalar()
+
+
+def _reason_to_set_aside(connection: Connection, attempt: Any, cause: str | None) -> str | None:
+    """Why an attempt that was lost is the last of its configuration; None: it is not.
+
+    A configuration that never became a trial cannot be an outcome; its slot is abandoned instead.
+    """
+    slots = tables.slots
+    if attempt.trial is None or cause not in (KILLED, EXPIRED):
+        return None
+    slot = connection.execute(
+        select(slots.c.losses, slots.c.expirations).where(
+            slots.c.study_uid == attempt.study_uid, slots.c.ordinal == attempt.ordinal
+        )
+    ).one()
+    if cause == KILLED:
+        return KILLED_WORKERS if slot.losses + 1 >= MOST_LOSSES else None
+    return LEASE_RAN_OUT if slot.expirations + 1 >= MAX_EXPIRATIONS else None
+
+
+def _settle_slot(
+    connection: Connection, attempt: Any, outcome: str, reason: str | None, cause: str | None
+) -> None:
+    """finished; or waiting; or abandoned, once the configuration has been tried again already."""
+    slots = tables.slots
+    is_lost = outcome == "failed"
+    losses = slots.c.losses + int(is_lost and (reason == ERROR or cause == KILLED))
+    expirations = slots.c.expirations + int(is_lost and cause == EXPIRED)
+    is_last = or_(losses >= MOST_LOSSES, expirations >= MAX_EXPIRATIONS)
+    lost = case((is_last, "abandoned"), else_="waiting")
+    connection.execute(
+        update(slots)
+        .where(
+            slots.c.study_uid == attempt.study_uid,
+            slots.c.ordinal == attempt.ordinal,
+            slots.c.attempt_id == attempt.id,
+        )
+        .values(
+            worker_id=None,
+            losses=losses,
+            expirations=expirations,
+            state=lost if is_lost else "finished",
+        )
+    )
+
+
+def _trial_id(connection: Connection, study: StoredStudy, number: int) -> int | None:
+    """Optuna's id of a trial; None if another program deleted it."""
+    trials = optuna_tables.optuna_trials
+    query = select(trials.c.trial_id).where(
+        trials.c.study_id == study.optuna_id, trials.c.number == number
+    )
+    return connection.execute(query).scalar()

@@ -1,0 +1,88 @@
+"""Who may start a trial: one short transaction claims a slot, whatever else runs or dies.
+
+A study's budget counts slots. A slot is claimed by a worker, and is then finished (its trial is
+complete or pruned), waiting (its attempt was lost and is to be tried once more) or abandoned (it
+was lost twice by error). Since finished and claimed slots together never exceed the budget, neither
+do finished trials.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from search.retry import patient
+from search.storage import tables
+from search.storage.database import Storage
+from search.study.study import StoredStudy
+from search.trials import working_time
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A study's slots and its time, read in one go."""
+
+    finished: int
+    claimed: int
+    waiting: int
+    abandoned: int
+    elapsed_seconds: float
+    best: float | None
+
+    @property
+    def claimed_ever(self) -> int:
+        return self.finished + self.claimed + self.waiting + self.abandoned
+
+    def unclaimed(self, study: StoredStudy) -> int:
+        """How many more slots could be claimed now."""
+        return study.spec.budget.trials - self.finished - self.claimed
+
+
+def progress(storage: Storage, connection: Connection, study_uid: str) -> Progress:
+    """Counts the slots, adds up the working time, and finds the lowest complete dev loss."""
+    slots = tables.slots
+    counts: dict[str, int] = dict(
+        connection.execute(
+            select(slots.c.state, func.count())
+            .where(slots.c.study_uid == study_uid)
+            .group_by(slots.c.state)
+        ).all()
+    )
+    best = connection.execute(
+        select(func.min(tables.attempts.c.dev_loss)).where(
+            tables.attempts.c.study_uid == study_uid,
+            tables.attempts.c.outcome == "complete",
+        )
+    ).scalar()
+    return Progress(
+        finished=counts.get("finished", 0),
+        claimed=counts.get("claimed", 0),
+        waiting=counts.get("waiting", 0),
+        abandoned=counts.get("abandoned", 0),
+        elapsed_seconds=working_time.elapsed_seconds(storage, connection, study_uid),
+        best=best,
+    )
+
+
+@patient
+def progress_of(storage: Storage, study_uid: str) -> Progress:
+    """As `progress`, for whoever has no connection at hand."""
+    with storage.read() as connection:
+        return progress(storage, connection, study_uid)
+
+
+def budget_met(study: StoredStudy, now: Progress) -> str | None:
+    """The part of the study's budget that is met: trials, target or timeout; None: there is more
+    to do."""
+    budget = study.spec.budget
+    if now.finished >= budget.trials:
+        return "trials"
+    if budget.target is not None and now.best is not None and now.best <= budget.target:
+        return "target"
+    if budget.timeout is not None and now.elapsed_seconds >= budget.timeout:
+        return "timeout"
+    return None
+
+
+def spent(study: StoredStudy, now: Progress) -> bool:
+    """Whether the study's budget is met: its trials, its target, or its working time."""
+    return budget_met(study, now) is not None

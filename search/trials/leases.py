@@ -1,0 +1,160 @@
+"""The leases of workers: registered, renewed, ended."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Sequence
+from enum import Enum
+
+from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.elements import ColumnElement
+
+from search.errors import TrialLost
+from search.job import Launch
+from search.processes import HOST
+from search.retry import patient
+from search.storage import tables
+from search.storage.database import Storage
+from search.study.study import StoredStudy
+from search.trials import working_time
+from search.trials.attempts import EXPIRED, INTERRUPTED, KILLED
+
+
+class Standing(Enum):
+    """Why there is nothing to claim."""
+
+    WAIT = "others are at work on the last slots, and may lose them"
+    DONE = "the budget is met"
+    STOPPED = "a stop was requested"
+    EVICTED = "this worker's lease ran out; what it held was given away"
+    CLOSED = "the test split has been opened"
+    GONE = "the study has been deleted"
+
+
+def locked_flags(
+    storage: Storage, connection: Connection, study_uid: str, worker_id: str
+) -> Standing | None:
+    """Locks the study's row, renews the worker's lease, and says whether it must leave.
+
+    The time that the worker has worked is added to the study's.
+    """
+    studies, workers = tables.studies, tables.workers
+    row = connection.execute(
+        select(studies.c.stop_requested_at, studies.c.closed_at)
+        .where(studies.c.uid == study_uid)
+        .with_for_update()
+    ).first()
+    if row is None:
+        return Standing.GONE
+    if row.closed_at is not None:
+        return Standing.CLOSED
+    if row.stop_requested_at is not None:
+        return Standing.STOPPED
+    renewed = connection.execute(
+        update(workers)
+        .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
+        .values(seen_at=storage.now())
+    )
+    if not renewed.rowcount:
+        return Standing.EVICTED
+    working_time.add(storage, connection, study_uid, worker_id)
+    return None
+
+
+def register_worker(storage: Storage, study: StoredStudy, launch: Launch | None = None) -> str:
+    """Adds this process as a worker of a study; its lease runs from now."""
+    worker_id = secrets.token_hex(16)
+    _register(storage, study, worker_id, launch)
+    return worker_id
+
+
+@patient
+def _register(storage: Storage, study: StoredStudy, worker_id: str, launch: Launch | None) -> None:
+    now = storage.now()
+    # IntegrityError: done already, by a try whose answer was lost
+    with contextlib.suppress(IntegrityError), storage.write() as connection:
+        working_time.begin(storage, connection, study.uid, worker_id)
+        connection.execute(
+            tables.workers.insert().values(
+                id=worker_id,
+                study_uid=study.uid,
+                host=HOST,
+                pid=os.getpid(),
+                started_at=now,
+                seen_at=now,
+                launch_id=launch.id if launch else None,
+                launcher_host=launch.host if launch else None,
+                launcher_pid=launch.pid if launch else None,
+            )
+        )
+
+
+@patient
+def beat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
+    """Renews a worker's lease.
+
+    Raises:
+        TrialLost: it ran out, and others may have taken what the worker held; or the study was
+            stopped, closed or deleted.
+    """
+    with storage.write() as connection:
+        standing = locked_flags(storage, connection, study.uid, worker_id)
+    if standing is Standing.EVICTED:
+        raise TrialLost(KILLED)
+    if standing is not None:
+        raise TrialLost(INTERRUPTED)
+
+
+@patient
+def end_worker(storage: Storage, worker_id: str, cause: str | None = None) -> None:
+    """The worker leaves, or is known to be gone and why; what it still holds is lost."""
+    workers = tables.workers
+    is_at_work = (workers.c.id == worker_id) & workers.c.ended_at.is_(None)
+    with storage.write() as connection:
+        study_uid = connection.execute(select(workers.c.study_uid).where(is_at_work)).scalar()
+        if study_uid is not None:
+            working_time.add(storage, connection, study_uid, worker_id)
+        connection.execute(
+            update(workers)
+            .where(workers.c.id == worker_id, workers.c.end_cause.is_(None))
+            .values(ended_at=_ended_by_now(storage), end_cause=cause)
+        )
+    working_time.end(worker_id)
+
+
+@patient
+def end_launched(storage: Storage, launch_ids: Sequence[str], cause: str) -> None:
+    """A launcher's word on processes that have ended without leaving in good order.
+
+    Stints that such a process had ended in good order before are left as they are.
+    """
+    workers, slots = tables.workers, tables.slots
+    holders = select(slots.c.worker_id).where(slots.c.state == "claimed")
+    with storage.write() as connection:
+        connection.execute(
+            update(workers)
+            .where(
+                workers.c.launch_id.in_(launch_ids),
+                workers.c.end_cause.is_(None),
+                or_(workers.c.ended_at.is_(None), workers.c.id.in_(holders)),
+            )
+            .values(ended_at=_ended_by_now(storage), end_cause=cause)
+        )
+
+
+def _ended_by_now(storage: Storage) -> ColumnElement[float]:
+    return func.coalesce(tables.workers.c.ended_at, storage.now())
+
+
+@patient
+def expired_workers(storage: Storage, launch_ids: Sequence[str]) -> dict[str, str]:
+    """Of the workers that these processes were: those whose lease ran out, and which process."""
+    workers = tables.workers
+    with storage.read() as connection:
+        rows = connection.execute(
+            select(workers.c.id, workers.c.launch_id).where(
+                workers.c.launch_id.in_(launch_ids), workers.c.end_cause == EXPIRED
+            )
+        )
+        return {row.id: row.launch_id for row in rows}

@@ -1,0 +1,300 @@
+"""The storage as frozen, read-only views. Everything that shows anything reads these.
+
+Optuna's tables are read by SQL, never written: at ten thousand trials Optuna's own first read of a
+study takes seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import and_, func, select
+
+from search.errors import NotFound
+from search.formatting import verb_and_arguments
+from search.retry import patient
+from search.storage import optuna_tables, tables
+from search.storage.database import Storage
+from search.study.study import StoredStudy
+from search.trials import confirmations
+from search.trials.attempts import KILLED_WORKERS, LEASE_RAN_OUT
+from search.trials.confirmations import Candidate
+
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """One trial."""
+
+    number: int
+    state: str
+    dev_loss: float | None
+    config: Mapping[str, Any]
+    seconds: float | None
+    examples: int | None
+    reason: str | None
+    retry_of: int | None
+
+
+@dataclass(frozen=True)
+class SearchedView:
+    """A complete trial, as the search found it: one seed."""
+
+    trial: int
+    dev_loss: float
+    dev_loss_unseen: float | None
+    config: Mapping[str, Any]
+    parameters: int
+    checkpoint_sha256: str | None
+
+
+@dataclass(frozen=True)
+class EnsembleView:
+    """An ensemble that the study file names as the winner, or that `confirm` was asked for."""
+
+    wins: bool  # the study file names one as the winner
+    at_most: int
+    models: int | None  # None: not chosen yet
+    dev_loss: float | None  # of the averaged probabilities; dev chose them, so it is too good
+
+
+@dataclass(frozen=True)
+class UnconfirmedView:
+    """A trial that no `confirm` has retrained."""
+
+    trial: int
+    dev_loss: float
+
+
+@dataclass(frozen=True)
+class BestView:
+    """The winner: of `confirm` if there was one, else the complete trial with the lowest dev loss.
+
+    It is a single configuration also where the study file names an ensemble as what `test` opens.
+    """
+
+    study: str
+    trial: int
+    confirmed: bool
+    dev_loss: float  # as searched, of one seed: the lowest of many, so too good
+    dev_loss_unseen: float | None  # likewise
+    dev_loss_mean: float | None  # over fresh seeds; None: not confirmed
+    dev_loss_mean_ci95: tuple[float, float] | None
+    seeds: int  # fresh ones
+    config: Mapping[str, Any]
+    parameters: int
+    checkpoint_sha256: str | None  # of the model that stands for it
+    seed_index: int | None  # confirmed: that model is the one of this fresh seed, the first
+    unconfirmed: UnconfirmedView | None  # not retrained, with a lower searched dev loss
+    ensemble: EnsembleView | None
+
+    @property
+    def loss(self) -> float:
+        """The number to go by: as confirmed, or else as searched."""
+        return self.dev_loss if self.dev_loss_mean is None else self.dev_loss_mean
+
+
+@patient
+def trials(storage: Storage, study: StoredStudy) -> list[TrialView]:
+    """Every trial, by number."""
+    a = tables.attempts
+    query = (
+        select(
+            a.c.trial.label("number"),
+            a.c.outcome,
+            a.c.dev_loss,
+            a.c.config,
+            a.c.seconds,
+            a.c.examples,
+            a.c.reason,
+            a.c.retry_of,
+        )
+        .where(a.c.study_uid == study.uid, a.c.trial.is_not(None))
+        .order_by(a.c.trial)
+    )
+    with storage.read() as connection:
+        rows = connection.execute(query).all()
+    return [
+        TrialView(
+            number=row.number,
+            state=row.outcome or "running",
+            dev_loss=row.dev_loss,
+            config=row.config or {},
+            seconds=row.seconds,
+            examples=row.examples,
+            reason=row.reason,
+            retry_of=row.retry_of,
+        )
+        for row in rows
+    ]
+
+
+def best(storage: Storage, study: StoredStudy) -> BestView | None:
+    """The winner, the same wherever one is told; None where no trial is complete yet."""
+    confirmed = confirmations.candidates(storage, study)
+    searched = best_trials(storage, study, len(confirmed) + 1)
+    if not searched:
+        return None
+    if not confirmed:
+        return _best(storage, study, searched[0], None, None)
+    known = {each.trial for each in confirmed}
+    own = _searched(recorded_attempt(storage, study, confirmed[0].trial))
+    better = (each for each in searched if each.trial not in known and each.dev_loss < own.dev_loss)
+    return _best(storage, study, own, confirmed[0], next(better, None))
+
+
+def _best(
+    storage: Storage,
+    study: StoredStudy,
+    own: SearchedView,
+    confirmed: Candidate | None,
+    better: SearchedView | None,
+) -> BestView:
+    models = confirmations.models(storage, study) if confirmed else []
+    first = next((each for each in models if each.trial == own.trial), None)
+    return BestView(
+        study=study.name,
+        trial=own.trial,
+        confirmed=confirmed is not None,
+        dev_loss=own.dev_loss,
+        dev_loss_unseen=own.dev_loss_unseen,
+        dev_loss_mean=confirmed.dev_loss_mean if confirmed else None,
+        dev_loss_mean_ci95=confirmed.dev_loss_mean_ci95 if confirmed else None,
+        seeds=confirmed.seeds if confirmed else 0,
+        config=own.config,
+        parameters=own.parameters,
+        checkpoint_sha256=first.checkpoint_sha256 if first else own.checkpoint_sha256,
+        seed_index=first.seed_index if first else None,
+        unconfirmed=UnconfirmedView(better.trial, better.dev_loss) if better else None,
+        ensemble=_ensemble(storage, study),
+    )
+
+
+@patient
+def _ensemble(storage: Storage, study: StoredStudy) -> EnsembleView | None:
+    """What `confirm` chose, unless the study file names an ensemble of another number."""
+    e, named = tables.ensembles, study.spec.confirm.ensemble
+    query = select(e.c.most, e.c.members, e.c.dev_loss).where(e.c.study_uid == study.uid)
+    with storage.read() as connection:
+        row = connection.execute(query).first()
+    if row is None or named not in (0, row.most):
+        return EnsembleView(True, named, None, None) if named else None
+    return EnsembleView(named > 0, row.most, len(row.members), row.dev_loss)
+
+
+def require_best(storage: Storage, study: StoredStudy) -> BestView:
+    """As `best`; raises NotFound where no trial is complete yet."""
+    found = best(storage, study)
+    if found is None:
+        raise NotFound(
+            f"study {study.name}: no complete trial yet; `run` it first, or look at its `status`"
+        )
+    return found
+
+
+@patient
+def best_trials(storage: Storage, study: StoredStudy, count: int) -> list[SearchedView]:
+    """The complete trials with the lowest searched dev losses, best first; of equals, the first."""
+    a = tables.attempts
+    query = (
+        select(a)
+        .where(a.c.study_uid == study.uid, a.c.outcome == "complete")
+        .order_by(a.c.dev_loss, a.c.trial)
+        .limit(count)
+    )
+    with storage.read() as connection:
+        return [_searched(row) for row in connection.execute(query)]
+
+
+def _searched(row: Any) -> SearchedView:
+    return SearchedView(
+        trial=row.trial,
+        dev_loss=row.dev_loss,
+        dev_loss_unseen=row.dev_loss_unseen,
+        config=row.config,
+        parameters=row.parameters,
+        checkpoint_sha256=row.checkpoint_sha256,
+    )
+
+
+@patient
+def all_names(storage: Storage) -> list[str]:
+    """The names of the studies in a storage, in the order in which they were created."""
+    s = tables.studies
+    with storage.read() as connection:
+        return list(connection.execute(select(s.c.name).order_by(s.c.created_at)).scalars())
+
+
+@patient
+def recorded_attempt(storage: Storage, study: StoredStudy, trial: int) -> Any:
+    """The attempt that became a trial.
+
+    Raises:
+        NotFound: the study has no such trial.
+    """
+    a = tables.attempts
+    with storage.read() as connection:
+        row = connection.execute(
+            select(a).where(a.c.study_uid == study.uid, a.c.trial == trial)
+        ).first()
+    if row is None:
+        raise NotFound(
+            f"study {study.name}: has no trial {trial}; "
+            f"`{verb_and_arguments('trials', study.name)}` lists them"
+        )
+    return row
+
+
+@patient
+def finished_on(storage: Storage, study_uid: str, host: str | None) -> int:
+    """Trials that workers of a host, or of any, finished; those that only killed workers do not
+    count."""
+    attempts, workers = tables.attempts, tables.workers
+    finished = (
+        select(func.count())
+        .select_from(attempts)
+        .join(workers, workers.c.id == attempts.c.worker_id)
+        .where(
+            attempts.c.study_uid == study_uid,
+            attempts.c.outcome.in_(("complete", "pruned")),
+            func.coalesce(attempts.c.reason, "").not_in((KILLED_WORKERS, LEASE_RAN_OUT)),
+        )
+    )
+    if host is not None:
+        finished = finished.where(workers.c.host == host)
+    with storage.read() as connection:
+        return connection.execute(finished).scalar_one()
+
+
+@patient
+def reports_on(storage: Storage, study_uid: str, host: str | None) -> int:
+    """Dev losses that workers of a host, or of any, reported; those that a retry took over from
+    the attempt before it do not count."""
+    a, w, s = tables.attempts, tables.workers, tables.studies
+    t, r = optuna_tables.optuna_trials, optuna_tables.optuna_intermediate_values
+    ours = [a.c.study_uid == study_uid, *([] if host is None else [w.c.host == host])]
+    reported = (
+        select(func.count())
+        .select_from(r)
+        .join(t, t.c.trial_id == r.c.trial_id)
+        .join(s, s.c.optuna_id == t.c.study_id)
+        .join(a, and_(a.c.study_uid == s.c.uid, a.c.trial == t.c.number))
+        .join(w, w.c.id == a.c.worker_id)
+        .where(*ours)
+    )
+    inherited = (
+        select(func.coalesce(func.sum(a.c.inherited), 0))
+        .join(w, w.c.id == a.c.worker_id)
+        .where(*ours)
+    )
+    with storage.read() as connection:
+        counted: int = connection.execute(reported).scalar_one()
+        return counted - int(connection.execute(inherited).scalar_one())

@@ -1,0 +1,83 @@
+"""Which of a study's model files stay: the best trials', those that a test opened, and snapshots of
+trials that are still to be finished. Confirmed models always do."""
+
+import contextlib
+import time
+from pathlib import Path
+
+from sqlalchemy import select
+
+from search.paths import ordinal_of, trial_of
+from search.retry import patient
+from search.storage import tables
+from search.storage.database import Storage
+from search.storage.study_files import Shelf
+from search.study.study import StoredStudy
+from search.trials import results
+from search.trials.results import best_trials
+
+KEPT_CHECKPOINTS = 10
+ABANDONED_SECONDS = 600.0
+"""A temporary file that old is nobody's any more."""
+
+
+def is_worth_keeping(storage: Storage, study: StoredStudy, dev_loss: float) -> bool:
+    """Whether a trial that just ended is among the best so far."""
+    best = results.best_trials(storage, study, KEPT_CHECKPOINTS)
+    return len(best) < KEPT_CHECKPOINTS or dev_loss < best[-1].dev_loss
+
+
+def drop_the_rest(storage: Storage, study: StoredStudy, shelf: Shelf) -> None:
+    """Removes what is not to stay. What is written after this look is left alone."""
+    found = shelf.names()
+    keep = trials_to_keep(storage, study, KEPT_CHECKPOINTS)
+    snapshots = any(ordinal_of(name) is not None for name in found)
+    unfinished = unfinished_slots(storage, study) if snapshots else set()
+    for name in found:
+        trial, ordinal = trial_of(name), ordinal_of(name)
+        if not (trial is None or trial in keep) or not (ordinal is None or ordinal in unfinished):
+            shelf.drop(name)
+
+
+def sweep(directory: Path) -> None:
+    """Removes what a worker left that was killed while it wrote."""
+    for path in directory.glob("*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
+
+
+@patient
+def unfinished_slots(storage: Storage, study: StoredStudy) -> set[int]:
+    """The ordinals of configurations that are being tried, or are to be tried again."""
+    s = tables.slots
+    with storage.read() as connection:
+        return set(
+            connection.execute(
+                select(s.c.ordinal).where(
+                    s.c.study_uid == study.uid, s.c.state.in_(("claimed", "waiting"))
+                )
+            ).scalars()
+        )
+
+
+@patient
+def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]:
+    """Trials whose checkpoints stay: the best, those under way, everything confirmed, and what a
+    test opened or, once an ensemble has been chosen, will open."""
+    a, o, e, s = tables.attempts, tables.openings, tables.ensembles, tables.slots
+    c = tables.confirmations
+    with storage.read() as connection:
+        under_way = connection.execute(
+            select(a.c.trial)
+            .join_from(s, a, a.c.id == s.c.attempt_id)
+            .where(s.c.study_uid == study.uid, s.c.state == "claimed")
+        ).scalars()
+        opened, retrained = (
+            connection.execute(select(each.c.trial).where(each.c.study_uid == study.uid)).scalars()
+            for each in (o, c)
+        )
+        chosen = connection.execute(select(e.c.members).where(e.c.study_uid == study.uid)).scalar()
+        keep = {trial for trial in (*under_way, *opened, *retrained) if trial is not None}
+        keep |= {member["trial"] for member in chosen or ()}
+    return keep | {each.trial for each in best_trials(storage, study, count)}
