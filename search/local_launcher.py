@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from search.errors import Interrupted
-from search.job import Job, thread_limits
 from search.paths import DataDir
 from search.processes import HOST, is_dead
+from search.worker.job import Job, thread_limits
 
 WAY = "fork" if sys.platform == "linux" else "spawn"
 """How a nursery starts a worker; see there."""

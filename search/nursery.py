@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from search.job import Job
+from search.worker.job import Job
 
 Start = Callable[[Job], int]
 """Starts one worker; returns its process id."""
@@ -54,7 +54,7 @@ def _forking(events: int, notices: int) -> Start:
     gc.disable()  # nothing that is loaded here is ever garbage: a sixth of the time
     from makemore_core.trainer import arithmetic
     from makemore_core.warm_up import warm_up
-    from search import worker  # noqa: F401  loaded here, once for all
+    from search.worker import process as worker  # noqa: F401  loaded here, once for all
 
     with arithmetic(threads=1), _warnings_sent_to(notices):
         warm_up()
@@ -90,7 +90,7 @@ def _become_worker(job: Job, events: int, notices: int) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(events)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        from search import worker
+        from search.worker import process as worker
 
         status = worker.do(job, notices)
     except BaseException:  # noqa: BLE001  the last words of a process
@@ -103,7 +103,7 @@ def _spawning(_events: int, notices: int) -> Start:
     spawned = []  # Python minds when one that may still run is forgotten
 
     def start(job: Job) -> int:
-        command = [sys.executable, "-P", "-m", "search.worker", str(notices)]
+        command = [sys.executable, "-P", "-m", "search.worker.loop", str(notices)]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, pass_fds=[notices], text=True, start_new_session=True
         )

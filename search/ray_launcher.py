@@ -26,8 +26,8 @@ from ray.exceptions import (
 )
 
 from search.errors import BadInput, Interrupted, SearchError
-from search.job import Job, thread_limits
 from search.storage.urls import parse_url, sqlite_path
+from search.worker.job import Job, thread_limits
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +71,12 @@ class RayWorker:
             The exit status that a worker process would have, and one line on why.
         """
         os.environ |= thread_limits(job.threads)
-        from search import worker  # only now: it loads torch
+        from search.worker import process  # only now: it loads torch
 
         try:
-            worker.run_until(job, ray.get_runtime_context().is_canceled)
+            process.run_until(job, ray.get_runtime_context().is_canceled)
         except SearchError as error:
-            return worker.status_of(error), str(error)
+            return process.status_of(error), str(error)
         return 0, ""
 
     def node(self) -> str:

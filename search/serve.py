@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import Interrupted
 from search.illustration.artifacts import Gallery
-from search.job import Job
 from search.local_launcher import LocalLauncher
 from search.paths import DataDir
 from search.retry import told_error
@@ -22,6 +21,7 @@ from search.trials.services import serving
 from search.web import dashboard
 from search.web.dashboard import Access
 from search.web.gate import Environ, StartResponse, plain
+from search.worker.job import Job
 
 
 def serve(

@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from search.errors import FilesUnusable, Interrupted, NotFound, StorageLost, WorkersDying
-from search.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job, Launch
 from search.processes import HOST
 from search.retry import Trouble
 from search.storage import tables
@@ -24,6 +23,7 @@ from search.storage.database import Storage
 from search.study import study
 from search.study.study import StoredStudy
 from search.trials import attempts, budget, leases, recovery, results
+from search.worker.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job, Launch
 
 log = logging.getLogger(__name__)
 

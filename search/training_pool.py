@@ -21,8 +21,8 @@ from typing import Any, Self
 
 from makemore_core.corpus import Corpus
 from search.errors import SearchError
-from search.job import thread_limits
 from search.trials.confirmations import Trained
+from search.worker.job import thread_limits
 
 REHEARSAL_SECONDS = 1.0
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import cli, worker
-from search.job import Job
+from search import cli
 from search.paths import DataDir
 from search.spec import study_file
 from search.storage.database import Storage, create_storage, open_storage
@@ -25,6 +24,8 @@ from search.study import study
 from search.study.study import StoredStudy
 from search.trials import leases, results
 from search.trials.results import TrialView
+from search.worker import process as worker
+from search.worker.job import Job
 
 TINY: dict[str, dict[str, Any]] = {
     "study": {"name": "tiny"},

@@ -125,8 +125,8 @@ def worker(
 ) -> None:
     """One more worker, for one study, or for every open study of the storage in turn."""
     from search import file_errors
-    from search import worker as workers
     from search.study import study
+    from search.worker import process
 
     check_device(device)
     file_errors.refuse_unwritable(session.data_dir.all_checkpoints)
@@ -139,7 +139,7 @@ def worker(
         study.refuse_unwritable(stored, session.data_dir)
     uid = None if stored is None else stored.uid
     try:
-        workers.run_here(new_job(session, threads, device, uid))
+        process.run_here(new_job(session, threads, device, uid))
     except Interrupted:
         if stored is not None:
             study.refuse_closed(study.by_uid(storage, stored.uid))

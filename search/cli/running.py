@@ -12,7 +12,6 @@ from search.cli.steps import answer_status, same_place, shown_progress, told_not
 from search.display import failed, farewell, told_barren
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
 from search.illustration.artifacts import Illustrator
-from search.job import Job
 from search.progress import Progress
 from search.session import Session
 from search.spec import sections, study_file
@@ -23,6 +22,7 @@ from search.study import create, memory, study
 from search.study.study import StoredStudy
 from search.supervisor import Launcher, OneStudy, Supervisor
 from search.trials import status
+from search.worker.job import Job
 
 
 @dataclass(frozen=True)

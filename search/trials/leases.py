@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from search.errors import TrialLost
-from search.job import Launch
 from search.processes import HOST
 from search.retry import patient
 from search.storage import tables
@@ -19,6 +18,7 @@ from search.storage.database import Storage
 from search.study.study import StoredStudy
 from search.trials import working_time
 from search.trials.attempts import EXPIRED, INTERRUPTED, KILLED
+from search.worker.job import Launch
 
 
 class Standing(Enum):

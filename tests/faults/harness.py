@@ -24,10 +24,10 @@ from bed import some_words, toml, wait_until
 
 HERE = Path(__file__).parent
 CALM = {
-    "search.snapshots.INTERVAL_SECONDS": 0.1,
-    "search.snapshots.MOST_OF_THE_TIME": 1.0,
-    "search.objective.BEAT_SECONDS": 0.3,
-    "search.objective.REPORT_SECONDS": 0.03,
+    "search.worker.snapshots.INTERVAL_SECONDS": 0.1,
+    "search.worker.snapshots.MOST_OF_THE_TIME": 1.0,
+    "search.worker.trial_runner.BEAT_SECONDS": 0.3,
+    "search.worker.trial_runner.REPORT_SECONDS": 0.03,
 }
 """Snapshots and reports come often enough for a trial of half a second to have some."""
 SHORT_LEASE = {
@@ -491,7 +491,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        from search.objective import _unborn
+        from search.worker.trial_runner import _unborn
 
         sampler = sampler_for("random", spec.study.seed, ordinal)
         drawn = samplers.ask(sampler, optuna.create_study(), _unborn(), spec.search)

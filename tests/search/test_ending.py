@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from search import objective
 from search.display import counts, one_line
 from search.errors import Interrupted
 from search.spec.sections import parse_duration
@@ -21,6 +20,7 @@ from search.study.study import StoredStudy
 from search.trials import leases, results, services, status
 from search.trials.ending import describe_end, describe_way_on, enough_time, format_duration
 from search.trials.status import StatusView, told_audit
+from search.worker import trial_runner
 
 
 def view_of(bed: Bed, **changes: Any) -> StatusView:
@@ -97,7 +97,7 @@ def test_what_dead_workers_still_hold_is_a_crash(bed: Bed, monkeypatch: pytest.M
     stored = bed.create()
     worker_id = leases.register_worker(bed.storage, stored)
     claimed = {"threads": 1, "device": "cpu", "versions": {}}
-    objective.budget.claim(bed.storage, stored, worker_id, claimed)  # type: ignore[attr-defined]
+    trial_runner.budget.claim(bed.storage, stored, worker_id, claimed)  # type: ignore[attr-defined]
     assert (None, 1) == (view_of(bed).ended_by, view_of(bed).workers)
     monkeypatch.setattr(results, "is_dead", lambda host, pid: True)
     assert ("crash", 0, None) == (

@@ -11,15 +11,16 @@ import pytest
 from bed import Bed, invoke, some_words, tree
 
 from makemore_core import checkpoint, corpus
-from search import local_launcher, retry, worker
+from search import local_launcher, retry
 from search.errors import FilesUnusable
-from search.job import FILES_UNUSABLE, GAVE_UP, Job
 from search.local_launcher import Nursery
 from search.paths import DataDir
 from search.processes import HOST
 from search.study import study
 from search.supervisor import OneStudy, Supervisor
 from search.trials.leases import Standing
+from search.worker import process
+from search.worker.job import FILES_UNUSABLE, GAVE_UP, Job
 
 LASTING = [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP]
 PASSING = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT]
@@ -61,7 +62,7 @@ def test_a_trial_whose_model_cannot_be_written_is_no_failure_of_it(
     monkeypatch.setattr(checkpoint, "save", failing_once(errno.EACCES, checkpoint.save))
     with pytest.raises(FilesUnusable, match="Permission denied") as told:
         bed.work(stored)
-    assert FILES_UNUSABLE == worker.status_of(told.value)
+    assert FILES_UNUSABLE == process.status_of(told.value)
     assert Standing.DONE == bed.work(stored)
     reasons = [trial.reason for trial in bed.trials(stored) if trial.state == "failed"]
     assert ["interrupted"] == reasons

@@ -10,14 +10,14 @@ import pytest
 from bed import Bed, InterruptedAfter, invoke, never
 from servers import new_bucket
 
-from search import worker
 from search.errors import Interrupted
-from search.job import Job
 from search.paths import DataDir
 from search.storage.artifact_stores import open_store
 from search.study import study
 from search.study.study import StoredStudy
 from search.trials.retention import KEPT_CHECKPOINTS
+from search.worker import process
+from search.worker.job import Job
 
 pytestmark = pytest.mark.hosts
 
@@ -26,7 +26,7 @@ def work_on(bed: Bed, host: str, stored: StoredStudy, until: Callable[[], bool] 
     """One worker's life with a data directory of its own."""
     data_dir = DataDir(bed.root / host)
     job = Job(bed.url, str(data_dir.root), stored.uid, 1, "cpu", None)
-    worker.work(job, until)  # type: ignore[arg-type]
+    process.work(job, until)  # type: ignore[arg-type]
     return data_dir
 
 

@@ -16,7 +16,6 @@ from sqlalchemy import inspect, select, text, update
 
 from makemore_core.config import TrialConfig
 from search.errors import TrialLost
-from search.job import Launch
 from search.processes import HOST
 from search.spec import search_space
 from search.storage import tables
@@ -24,6 +23,7 @@ from search.storage.database import open_storage
 from search.study.study import StoredStudy
 from search.trials import attempts, claims, leases, recovery, results
 from search.trials.claims import Claim
+from search.worker.job import Launch
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 CONFIG = asdict(

@@ -4,12 +4,12 @@ import pytest
 from bed import Bed, InterruptedAfter
 from sqlalchemy import update
 
-from search import worker
 from search.errors import Interrupted
-from search.job import Job
 from search.storage import tables
 from search.trials import leases, services
 from search.trials.services import Service, serving
+from search.worker import process
+from search.worker.job import Job
 
 
 def is_served(bed: Bed) -> bool:
@@ -83,7 +83,7 @@ def test_a_worker_without_a_study_serves_while_it_lives(bed: Bed) -> None:
     job = Job(bed.url, str(bed.data_dir.root), None, 1, "cpu", None)
     assert not is_served(bed)
     with pytest.raises(Interrupted):
-        worker.work(job, interrupted)
+        process.work(job, interrupted)
     assert [True, True] == seen
     assert not is_served(bed)
 

@@ -12,10 +12,10 @@ from bed import Bed
 
 from search import supervisor
 from search.errors import WorkersDying
-from search.job import STORAGE_LOST, Job, Launch
 from search.supervisor import Leases, Supervisor
 from search.trials import attempts
 from search.trials import leases as leases_module
+from search.worker.job import STORAGE_LOST, Job, Launch
 
 KILLED = -9
 CAUSE = "the host went away"

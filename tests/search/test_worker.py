@@ -8,11 +8,11 @@ from bed import Bed, InterruptedAfter, some_words
 
 from makemore_core.config import TrialConfig
 from makemore_core.splits import split
-from search import snapshots
 from search.errors import Interrupted
 from search.study import study
 from search.trials import results, status
 from search.trials.leases import Standing
+from search.worker import snapshots
 
 
 def test_a_study_ends_with_exactly_its_budget(bed: Bed) -> None:

@@ -14,16 +14,16 @@ from typing import Any
 
 import optuna
 
-from search import objective
 from search.algorithms import samplers
 from search.errors import Interrupted
-from search.job import Job
 from search.spec import search_space
 from search.storage.database import open_storage
 from search.storage.optuna_reader import QuickStorage
 from search.study import study
 from search.trials import attempts, claims
-from search.worker import Worker
+from search.worker import trial_runner
+from search.worker.job import Job
+from search.worker.loop import Worker
 from tests.benchmarks.load.stored import LOSS, REPORTS, evaluation, result
 
 
@@ -95,8 +95,8 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
     watch.watch(samplers, "ask", "sampling")
     watch.watch(QuickStorage, "get_all_trials", "reading")
     watch.watch(attempts, "finish", "tell")
-    watch.watch(objective.retention, "drop_the_rest", "tell")
-    watch.watch(objective.retention, "is_worth_keeping", "tell")
+    watch.watch(trial_runner.retention, "drop_the_rest", "tell")
+    watch.watch(trial_runner.retention, "is_worth_keeping", "tell")
 
     def train(config: Any, *_: Any, on_evaluation: Any, **__: Any) -> Any:
         read = watch.take("reading")
@@ -118,8 +118,8 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
             account.trials += 1
         return time.perf_counter() > account.until
 
-    objective.train = train
-    objective._keep_checkpoint = keep_nothing
+    trial_runner.train = train
+    trial_runner._keep_checkpoint = keep_nothing
     storage = open_storage(url)
     stored = study.find(storage, "load")
     assert stored is not None

@@ -329,8 +329,8 @@ def limit_pages(plan, module):
 
 SPECIAL = {
     "search.trials.attempts": watch_ledger,
-    "search.objective": watch_objective,
-    "search.snapshots": watch_snapshots,
+    "search.worker.trial_runner": watch_objective,
+    "search.worker.snapshots": watch_snapshots,
     "search.final_test": watch_evaluation,
     "makemore_core.checkpoint": cut_writes,
     "sqlite3": limit_pages,

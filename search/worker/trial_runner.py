@@ -26,7 +26,6 @@ from search.finite import finite
 from search.paths import DataDir
 from search.retry import insist, patient
 from search.seeds import derive_seed
-from search.snapshots import Snapshots
 from search.spec import search_space
 from search.spec.study_file import StudySpec
 from search.storage import optuna_studies
@@ -39,6 +38,7 @@ from search.trials import attempts, claims, leases, retention
 from search.trials.claims import Claim
 from search.trials.leases import Standing
 from search.trials.reported_losses import Rivals
+from search.worker.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,132 @@
+"""A worker as a process: its signals, its log, its exit status."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from makemore_core.warm_up import warm_up
+from search.errors import FilesUnusable, Interrupted, SearchError, StorageLost, StorageUnusable
+from search.retry import Trouble
+from search.storage.database import open_storage
+from search.study import study
+from search.trials.leases import Standing
+from search.worker.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
+from search.worker.loop import Worker
+
+log = logging.getLogger("search.worker.loop")
+
+
+class Interruption:
+    """Remembers a signal, and notices when whoever started the worker has gone."""
+
+    def __init__(self, parent_pid: int | None) -> None:
+        self._parent_pid = parent_pid
+        self._signalled = False
+
+    def listen(self) -> None:
+        """Takes over SIGINT and SIGTERM of this process."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def __call__(self) -> bool:
+        orphaned = self._parent_pid is not None and os.getppid() != self._parent_pid
+        return self._signalled or orphaned
+
+    def _note(self, _number: int, _frame: Any) -> None:
+        self._signalled = True
+        Trouble.leave_soon()
+
+
+def work(job: Job, interrupted: Callable[[], bool]) -> Standing:
+    """Opens the storage and works as the job says; see `Worker`."""
+    warm_up()  # before the lease and the working time begin
+    storage = open_storage(job.storage, wait=job.supervised)
+    try:
+        worker = Worker(storage, job, interrupted)
+        if job.study_uid is None:
+            worker.work_on_all()
+            return Standing.DONE
+        return worker.work_on(study.by_uid(storage, job.study_uid))
+    finally:
+        storage.close()
+
+
+def run_here(job: Job) -> None:
+    """Works in this process, until a signal comes or the launcher, if it has one, has gone.
+
+    Raises:
+        Interrupted: so it ended, or the study was stopped or closed.
+    """
+    interrupted = Interruption(job.parent_pid)
+    interrupted.listen()
+    run_until(job, interrupted)
+
+
+def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
+    """As `run_here`, where it is not by a signal that the worker learns that it must leave."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    standing = work(job, interrupted)
+    log.info("ended: %s", standing.value)
+    if standing is not Standing.DONE:
+        raise Interrupted(standing.value)
+
+
+def main() -> int:
+    """Reads the job from standard input, and does it."""
+    return do(Job.from_json(sys.stdin.readline()), int(sys.argv[1]))
+
+
+def do(job: Job, notices: int) -> int:
+    """Works as a launcher asked; returns the exit status. `notices` is a pipe to the launcher."""
+    _begin_log(job.log)
+    _tell_the_launcher_of_trouble(notices)
+    try:
+        run_here(job)
+    except Interrupted as error:
+        log.info("%s", error)
+        return error.exit_status
+    except FilesUnusable as error:
+        log.error("%s%s", GAVE_UP, error)  # the last line of the log, which the launcher shows
+        return status_of(error)
+    except SearchError as error:
+        log.exception("%s%s", GAVE_UP, error)
+        return status_of(error)
+    return 0
+
+
+def status_of(error: SearchError) -> int:
+    """The exit status that tells a launcher what ended a worker."""
+    if isinstance(error, FilesUnusable):
+        return FILES_UNUSABLE
+    lost = isinstance(error, (StorageLost, StorageUnusable))
+    return STORAGE_LOST if lost else error.exit_status
+
+
+def _begin_log(log: str | None) -> None:
+    """Sends all output to the worker's log; without a place for one it stays with the launcher,
+    which shows the last of it."""
+    if log is None:
+        return
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    except OSError:
+        return
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _tell_the_launcher_of_trouble(notices: int) -> None:
+    """Troubles of the storage, and of the compiled kernels, go to the launcher, which shows them,
+    as well as into the log."""
+    os.set_blocking(notices, False)  # a launcher that does not read must not hold up its workers
+    os.set_inheritable(notices, False)
+    lines = os.fdopen(notices, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    logging.raiseExceptions = False  # nor does a full disk, when the log cannot be written
+    for name in ("search.storage.database", "makemore_core.kernel_cache"):
+        logging.getLogger(name).addHandler(logging.StreamHandler(lines))
