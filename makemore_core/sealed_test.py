@@ -1,4 +1,4 @@
-"""The one door to the test split; only `search.final_test` may import it (import-linter)."""
+"""The one door to the test split; only `search.evaluation.final_test` may import it (import-linter)."""
 
 from makemore_core.corpus import Corpus
 from makemore_core.splits import shuffled

@@ -8,14 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from makemore_core.printable import printable
-from search.baselines import Baselines, told_against
+from search.evaluation.baselines import Baselines, told_against
+from search.evaluation.winner import describe_best, remarks_on
 from search.formatting import command, told_config, told_rate, told_seconds
 from search.processes import HOST
 from search.study.study import StoredStudy
 from search.trials.ending import describe_end
 from search.trials.history import WorkerView
 from search.trials.status import StatusView
-from search.winner import describe_best, remarks_on
 
 
 def display(

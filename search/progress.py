@@ -13,8 +13,8 @@ from typing import Self
 from rich.console import Console
 from rich.live import Live
 
-from search.baselines import Baselines, baselines
 from search.display import display, one_line
+from search.evaluation.baselines import Baselines, baselines
 from search.formatting import told_config, told_seconds
 from search.paths import DataDir
 from search.storage.database import Storage

@@ -12,17 +12,17 @@ from makemore_core.ngram import Baseline
 from makemore_core.printable import printable
 from makemore_core.splits import split
 from makemore_core.trainer import TrialResult
-from search.baselines import Baselines, told_against
-from search.confirmation import Confirmation
-from search.final_test import TestResult
+from search.evaluation.baselines import Baselines, told_against
+from search.evaluation.confirm import Confirmation
+from search.evaluation.final_test import TestResult
+from search.evaluation.ngram_mixture import MixTable
+from search.evaluation.replay import Replay
+from search.evaluation.winner import describe_best, describe_model, remarks_on, told_winner
 from search.formatting import told_config, told_seconds, told_seeds
-from search.mixing import MixTable
-from search.replay import Replay
 from search.study.cost_estimate import Preview
 from search.study.memory import MemoryNeed, format_bytes
 from search.trials.ending import format_duration
 from search.trials.results import BestView, TrialView
-from search.winner import describe_best, describe_model, remarks_on, told_winner
 
 MOST_SYMBOLS = 300
 

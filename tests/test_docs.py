@@ -13,9 +13,9 @@ from bed import Bed
 from rich.console import Console
 from transcripts import blocks, report_labels, shape, shortened, unknown
 
-from search.baselines import baselines
 from search.cli import app
 from search.display import display
+from search.evaluation.baselines import baselines
 from search.processes import HOST
 from search.progress import STOPS
 from search.study import study

@@ -25,7 +25,8 @@ def confirm(
     threads: Threads = 1,
 ) -> None:
     """Retrain the best configurations on fresh seeds, and name the winner by mean dev loss."""
-    from search import confirmation, show
+    from search import show
+    from search.evaluation import confirm as confirmation
     from search.illustration.artifacts import Illustrator
 
     storage = session.open(writing=True)
@@ -47,7 +48,8 @@ def test(
     yes: Yes = False,
 ) -> None:
     """Open the test split, once, for a study's winner; ever after show the recorded answer."""
-    from search import final_test, show, winner
+    from search import show
+    from search.evaluation import final_test, winner
     from search.illustration.artifacts import Illustrator
 
     storage = session.open()
@@ -76,8 +78,8 @@ def replay(
     session: Session, name: StudyName, number: Annotated[int, typer.Argument(min=0)]
 ) -> None:
     """Train a trial again, with its recorded seed and threads, and compare the curves."""
-    from search import replay as again
     from search import show
+    from search.evaluation import replay as again
 
     storage = session.open()
     view = again.replay(storage, study.resolve(storage, name), number, session.data_dir)

@@ -104,11 +104,12 @@ def mix(
     ] = None,
 ) -> None:
     """A study's models, alone and mixed with an interpolated n-gram: the table of the paper."""
-    from search import mixing, show
+    from search import show
+    from search.evaluation import ngram_mixture
 
     storage = session.open()
     stored = study.resolve(storage, name)
-    view = mixing.table(storage, stored, session.data_dir, order, weight)
+    view = ngram_mixture.table(storage, stored, session.data_dir, order, weight)
     session.answer(asdict(view), show.mixtures(view))
 
 

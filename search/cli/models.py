@@ -123,7 +123,7 @@ def _saved(
 
 def _best_of(session: Session, name: str, new: bool) -> "tuple[Model, tuple[str, ...]]":
     """The winner's model; and the words of its corpus, where they are to be left out."""
-    from search import winner
+    from search.evaluation import winner
 
     storage = session.open()
     stored = study.resolve(storage, name)

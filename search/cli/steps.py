@@ -17,7 +17,7 @@ from search.worker.job import Job
 
 if TYPE_CHECKING:
     from makemore_core.corpus import Corpus
-    from search.baselines import Baselines
+    from search.evaluation.baselines import Baselines
     from search.progress import Progress
     from search.spec.sections import StudySection
     from search.storage.database import Storage
@@ -127,8 +127,8 @@ def answer_status(
     Args:
         file, given: as of `ending.describe_way_on`.
     """
-    from search.baselines import kept_baselines
     from search.display import one_line, told_against_counts, told_barren
+    from search.evaluation.baselines import kept_baselines
     from search.study import study
     from search.trials import status
     from search.trials.ending import describe_end, describe_way_on

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
-from search.baselines import baselines
 from search.errors import Interrupted
+from search.evaluation.baselines import baselines
 from search.illustration import pictures, plain_model
 from search.illustration.marks import write_marks
 from search.illustration.note import write_note

@@ -14,7 +14,8 @@ from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
 from makemore_core.printable import printable
-from search.baselines import Baselines, baselines, keep_baselines, told_against
+from search.evaluation.baselines import Baselines, baselines, keep_baselines, told_against
+from search.evaluation.winner import describe_best, remarks_on, told_winner
 from search.paths import DataDir
 from search.retry import patient
 from search.storage import optuna_studies
@@ -24,7 +25,6 @@ from search.trials import confirmations, history, results
 from search.trials.confirmations import Candidate
 from search.trials.history import OpeningView
 from search.trials.results import BestView
-from search.winner import describe_best, remarks_on, told_winner
 
 MOST_CONFIRMED = 5
 METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from search.baselines import Baselines
+from search.evaluation.baselines import Baselines
 from search.finite import LOWEST_DRAWN, finite_of
 from search.trials.history import AttemptView
 

@@ -8,8 +8,8 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from makemore_core.errors import CheckpointError
-from search import winner
-from search.baselines import Baselines, baselines
+from search.evaluation import winner
+from search.evaluation.baselines import Baselines, baselines
 from search.illustration import plain_model
 from search.illustration.plain_model import PlainModel
 from search.paths import DataDir

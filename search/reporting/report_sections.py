@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from search.baselines import told_against
 from search.display import counts
+from search.evaluation.baselines import told_against
+from search.evaluation.winner import remarks_on
 from search.formatting import told_seconds, told_seeds
 from search.reporting.html import listing, paragraph, plot, section, table, text, tiles
 from search.reporting.plots import MOST_CURVES
@@ -13,7 +14,6 @@ from search.reporting.report_facts import Facts
 from search.trials.ending import describe_end
 from search.trials.results import BestView
 from search.trials.status import StatusView, told_audit
-from search.winner import remarks_on
 
 TOP = 10
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from search.evaluation.winner import describe_ensemble, told_winner
 from search.formatting import command, told_seeds
 from search.reporting.html import block, paragraph, plot, section, table, text, tiles
 from search.reporting.report_facts import Facts
 from search.trials.history import OpeningView
-from search.winner import describe_ensemble, told_winner
 
 
 def confirmation(facts: Facts) -> str:

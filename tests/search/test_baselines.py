@@ -7,9 +7,10 @@ from bed import Bed
 
 from makemore_core import ngram
 from makemore_core.data import Data
-from search import baselines, show
-from search.baselines import Baselines, count_models, told_against
+from search import show
 from search.display import told_against_counts
+from search.evaluation import baselines
+from search.evaluation.baselines import Baselines, count_models, told_against
 from search.illustration.artifacts import Illustrator
 from search.illustration.note import note
 from search.reporting import report

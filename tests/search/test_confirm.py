@@ -10,8 +10,8 @@ from bed import Bed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search import confirm, training_pool
 from search.confidence_intervals import mean_over_seeds
+from search.evaluation import candidates, training_pool
 from search.study import study
 
 SECONDS = st.lists(st.floats(0.0, 100.0), min_size=1, max_size=12)
@@ -21,7 +21,7 @@ SECONDS = st.lists(st.floats(0.0, 100.0), min_size=1, max_size=12)
 def test_the_announced_time_has_the_tail_in_it(seconds: list[float], processes: int) -> None:
     """No process fetches a job while another is idle: between the mean load and that plus the
     longest job; never less than the longest."""
-    found = confirm.makespan(seconds, processes)
+    found = candidates.makespan(seconds, processes)
     mean = sum(seconds) / processes
     assert max(mean, max(seconds)) <= found * (1 + 1e-9)
     assert found <= (mean + max(seconds)) * (1 + 1e-9)
@@ -35,12 +35,12 @@ def test_jobs_are_fetched_one_after_the_other(
     expected: float, seconds: list[float], processes: int
 ) -> None:
     """By hand: three equal jobs on two processes take two rounds; a long one hides two short."""
-    assert expected == confirm.makespan(seconds, processes)
+    assert expected == candidates.makespan(seconds, processes)
 
 
 def test_the_longest_training_comes_first(finished: Bed) -> None:
     """A long one that came last would leave the other processes idle."""
-    jobs = confirm.plan(finished.storage, study.resolve(finished.storage, "tiny"), 2, 2)
+    jobs = candidates.plan(finished.storage, study.resolve(finished.storage, "tiny"), 2, 2)
     expected = [job.expected_seconds for job in jobs]
     assert sorted(expected, reverse=True) == expected
     assert 4 == len({job.key for job in jobs})

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from makemore_core import checkpoint
 from makemore_core.evaluate import example_nats
-from search.ensemble import averaged_nats, crossed_nats, greedy
+from search.evaluation.ensemble import averaged_nats, crossed_nats, greedy
 from search.storage import tables
 from search.study import study
 from search.trials.retention import trials_to_keep

@@ -8,8 +8,8 @@ import pytest
 from bed import Bed
 from rich.console import Console
 
-from search.baselines import Baselines, lecture
 from search.display import display, failed, farewell, told_baselines
+from search.evaluation.baselines import Baselines, lecture
 from search.processes import HOST
 from search.progress import LEAVES, STOPS, Progress
 from search.study import study

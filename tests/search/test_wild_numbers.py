@@ -19,7 +19,7 @@ from makemore_core.lr_range import LrRange
 from makemore_core.mixture import perplexity
 from search import confidence_intervals
 from search.algorithms.samplers import sampler_for
-from search.baselines import Baselines
+from search.evaluation.baselines import Baselines
 from search.finite import finite
 from search.illustration import artifacts, lecture_pictures, pictures
 from search.illustration.plain_model import PlainModel

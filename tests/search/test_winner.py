@@ -16,8 +16,8 @@ from optuna_dashboard import get_note
 from rich.console import Console
 from sqlalchemy import select, update
 
-from search.baselines import Baselines
 from search.display import display, farewell
+from search.evaluation.baselines import Baselines
 from search.illustration.artifacts import Illustrator
 from search.illustration.marks import write_marks
 from search.illustration.note import write_note

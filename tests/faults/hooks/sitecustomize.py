@@ -39,8 +39,8 @@ BEFORE = {
     "recovering": "search.trials.recovery:recover",
     "statement": "sqlalchemy.engine.default:DefaultDialect.do_execute",
     "commit": "sqlalchemy.engine.default:DefaultDialect.do_commit",
-    "opening": "search.final_test:_claim_first",
-    "recording the test": "search.final_test:_record",
+    "opening": "search.evaluation.final_test:_claim_first",
+    "recording the test": "search.evaluation.final_test:_record",
 }
 AFTER = {
     "claimed": "search.trials.claims:claim",
@@ -53,8 +53,8 @@ AFTER = {
     "slot settled": "search.trials.attempts:_settle_slot",
     "settled": "search.trials.attempts:finish",
     "committed": "sqlalchemy.engine.default:DefaultDialect.do_commit",
-    "opened": "search.final_test:_claim_first",
-    "test recorded": "search.final_test:_record",
+    "opened": "search.evaluation.final_test:_claim_first",
+    "test recorded": "search.evaluation.final_test:_record",
 }
 
 
@@ -331,7 +331,7 @@ SPECIAL = {
     "search.trials.attempts": watch_ledger,
     "search.worker.trial_runner": watch_objective,
     "search.worker.snapshots": watch_snapshots,
-    "search.final_test": watch_evaluation,
+    "search.evaluation.final_test": watch_evaluation,
     "makemore_core.checkpoint": cut_writes,
     "sqlite3": limit_pages,
 }

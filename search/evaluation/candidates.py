@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from search.errors import NotFound, StudyClosed
+from search.evaluation.training_pool import Job, TrainingPool
 from search.paths import DataDir
 from search.retry import insist, patient
 from search.seeds import derive_seed
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, shelf_of
-from search.training_pool import Job, TrainingPool
 from search.trials import confirmations, results
 from search.trials.confirmations import Candidate, Trained
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import ensemble
 from search.errors import NotFound
+from search.evaluation import ensemble
 from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.storage.database import Storage

@@ -132,7 +132,7 @@ class _Member:
     def __init__(self, threads: int) -> None:
         self.connection, theirs = Pipe()
         with theirs:
-            command = "from search.training_pool import main; main()"
+            command = "from search.evaluation.training_pool import main; main()"
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", command, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,

@@ -16,9 +16,9 @@ from sqlalchemy import delete, select
 
 from makemore_core.data import Data
 from makemore_core.errors import CheckpointError
-from search import confirm
 from search.confidence_intervals import bootstrap
 from search.errors import NotFound
+from search.evaluation import candidates
 from search.paths import DataDir
 from search.retry import patient
 from search.storage import tables
@@ -141,7 +141,7 @@ def record(storage: Storage, study: StoredStudy, chosen: Ensemble, most: int) ->
             select(s.c.closed_at).where(s.c.uid == study.uid).with_for_update()
         ).scalar_one()
         if closed is not None:
-            raise confirm.settled(study)
+            raise candidates.settled(study)
         connection.execute(delete(e).where(e.c.study_uid == study.uid))
         connection.execute(
             e.insert().values(

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from makemore_core.data import Data
 from makemore_core.evaluate import word_losses
-from search import confirm, ensemble
 from search.confidence_intervals import bootstrap
 from search.errors import BadInput
+from search.evaluation import candidates as confirm
+from search.evaluation import ensemble
+from search.evaluation.training_pool import Job, TrainingPool
 from search.paths import DataDir
 from search.storage.database import Storage
 from search.study.memory import refuse_too_large
@@ -24,7 +26,6 @@ from search.study.study import (
     refuse_unreachable,
     refuse_unwritable,
 )
-from search.training_pool import Job, TrainingPool
 from search.trials import confirmations
 from search.trials.confirmations import Candidate, Trained
 

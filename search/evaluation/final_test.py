@@ -24,16 +24,16 @@ from makemore_core.data import Data
 from makemore_core.evaluate import by_word, example_nats
 from makemore_core.model import Model
 from makemore_core.sealed_test import open_test_split
-from search import ensemble
 from search.confidence_intervals import bootstrap
 from search.errors import StorageLost
+from search.evaluation import ensemble
+from search.evaluation.winner import Winner, winner
 from search.paths import DataDir
 from search.processes import HOST, is_dead
 from search.retry import patient
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, kept_corpus, load_model
-from search.winner import Winner, winner
 
 CLAIM_SECONDS = 60.0
 """After so long without a result, an opening counts as interrupted."""
