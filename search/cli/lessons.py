@@ -40,12 +40,12 @@ def lr_range(
     from makemore_core.config import LECTURE
     from makemore_core.lr_range import VALLEY
     from makemore_core.lr_range import lr_range as test
-    from search.illustration import lecture_pictures
+    from search.figures import lecture_figures
 
     target = _target(session, output, "lr-range.svg")
     config, data = _config_and_data(session, file, corpus, layout, LECTURE)
     found = test(config, data, seed)
-    _write(target, lecture_pictures.lr_range(found))
+    _write(target, lecture_figures.lr_range(found))
     document = {
         "suggested": found.suggested,
         "valley": list(found.valley),
@@ -75,7 +75,7 @@ def capacity(
     """Under- and overfitting: train and dev loss against model size, over a grid, with its plot."""
     from makemore_core.capacity import CONFIG, WIDTHS, CapacityPoint, verdict
     from makemore_core.capacity import capacity as grid
-    from search.illustration import lecture_pictures
+    from search.figures import lecture_figures
 
     sizes = WIDTHS if widths is None else _whole_numbers(widths)
     target = _target(session, output, "capacity.svg")
@@ -90,7 +90,7 @@ def capacity(
             )
 
     points = grid(config, data, seed, sizes, on_point=tell)
-    _write(target, lecture_pictures.capacity(points))
+    _write(target, lecture_figures.capacity(points))
     text = f"{verdict(points)}\n{target}"
     session.answer({"points": [asdict(p) for p in points], "picture": str(target)}, text)
 

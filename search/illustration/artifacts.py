@@ -25,7 +25,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
 from search.errors import Interrupted
 from search.evaluation.baselines import baselines
-from search.illustration import pictures, plain_model
+from search.figures import numpy_model, trial_figures
 from search.illustration.marks import write_marks
 from search.illustration.note import write_note
 from search.paths import DataDir
@@ -212,16 +212,16 @@ def _drawings(
     study: StoredStudy, data_dir: DataDir, attempt: AttemptView
 ) -> Iterator[tuple[str, str]]:
     name = f"trial {attempt.trial}"
-    yield "learning-curve.svg", pictures.learning_curve(name, attempt.curve)
+    yield "learning-curve.svg", trial_figures.learning_curve(name, attempt.curve)
     try:
         path = data_dir.checkpoint(study.uid, attempt.trial)
         recorded = attempt.checkpoint_sha256 or ""
-        model = shelf_of(study, data_dir).load(plain_model.load, path, recorded)
+        model = shelf_of(study, data_dir).load(numpy_model.load, path, recorded)
     except CheckpointError as error:
         log.info("trial %d: no embedding and samples: %s", attempt.trial, error)
     else:
-        yield "embedding.svg", pictures.embedding(name, model)
-        words = plain_model.sample(model, SAMPLES, SAMPLES_SEED)
-        yield "samples.svg", pictures.samples(name, words)
-    yield "schedule.svg", pictures.schedule(name, TrialConfig(**attempt.config))
+        yield "embedding.svg", trial_figures.embedding(name, model)
+        words = numpy_model.sample(model, SAMPLES, SAMPLES_SEED)
+        yield "samples.svg", trial_figures.samples(name, words)
+    yield "schedule.svg", trial_figures.schedule(name, TrialConfig(**attempt.config))
     yield "config.toml", config_file(study, attempt.config) + "\n"

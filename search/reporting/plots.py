@@ -12,8 +12,8 @@ from makemore_core.config import TrialConfig
 from makemore_core.printable import printable
 from makemore_core.schedule import learning_rate_at
 from search.evaluation.baselines import Baselines
+from search.figures.numpy_model import PlainModel, plane
 from search.finite import finite_of
-from search.illustration.plain_model import PlainModel, plane
 from search.reporting.plot_pieces import (
     ACCENT,
     BAD,

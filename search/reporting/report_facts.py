@@ -10,8 +10,8 @@ from optuna.trial import TrialState, create_trial
 from makemore_core.errors import CheckpointError
 from search.evaluation import winner
 from search.evaluation.baselines import Baselines, baselines
-from search.illustration import plain_model
-from search.illustration.plain_model import PlainModel
+from search.figures import numpy_model
+from search.figures.numpy_model import PlainModel
 from search.paths import DataDir
 from search.reporting.plot_pieces import thin
 from search.spec import search_space
@@ -47,7 +47,7 @@ class Facts:
     @property
     def samples(self) -> list[str]:
         """Words that the winner's model made up."""
-        return [] if self.model is None else plain_model.sample(self.model, SAMPLES, SAMPLES_SEED)
+        return [] if self.model is None else numpy_model.sample(self.model, SAMPLES, SAMPLES_SEED)
 
 
 def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
@@ -83,7 +83,7 @@ def _model(
         return None, f"no checkpoint of trial {best.trial} was kept"
     path = winner.model_file(study, data_dir, best)
     try:
-        return shelf_of(study, data_dir).load(plain_model.load, path, best.checkpoint_sha256), ""
+        return shelf_of(study, data_dir).load(numpy_model.load, path, best.checkpoint_sha256), ""
     except CheckpointError as error:
         if not path.is_file():
             return None, f"the checkpoint of trial {best.trial} is not on this machine"

@@ -18,7 +18,7 @@ from makemore_core.data import Data
 from makemore_core.lr_range import lr_range
 from makemore_core.trainer import train
 from search.cli import lessons
-from search.illustration import lecture_pictures
+from search.figures import lecture_figures
 
 CONFIG = TrialConfig(
     hidden_width=12, embedding_size=3, batch_size=16, examples=16 * 60, evaluations=3
@@ -148,22 +148,22 @@ def test_pictures_of_losses() -> None:
     """By step and in logarithms, with running means; train beside dev; letters in a plane."""
     losses = batch_losses(CONFIG, DATA, 1)
     for log10 in (False, True):
-        drawn = lecture_pictures.batch_losses(losses, log10=log10, window=10)
+        drawn = lecture_figures.batch_losses(losses, log10=log10, window=10)
         words = " ".join(ET.fromstring(drawn).itertext())
         assert ("log10" in words) is log10
         assert drawn.count("<polyline") == 2
-    long = lecture_pictures.batch_losses(np.ones(200_000))
+    long = lecture_figures.batch_losses(np.ones(200_000))
     assert len(long) < 100_000
     result = train(replace(CONFIG, embedding_size=2), DATA, 1)
-    assert "dev" in " ".join(ET.fromstring(lecture_pictures.train_and_dev("x", result)).itertext())
-    plane = lecture_pictures.embedding("x", result.model)
+    assert "dev" in " ".join(ET.fromstring(lecture_figures.train_and_dev("x", result)).itertext())
+    plane = lecture_figures.embedding("x", result.model)
     assert "its two dimensions as they are" in plane
     assert all(f">{letter}<" in plane for letter in DATA.vocabulary)
-    larger = lecture_pictures.embedding("x", train(CONFIG, DATA, 1).model)
+    larger = lecture_figures.embedding("x", train(CONFIG, DATA, 1).model)
     assert "first two of 3 principal components" in larger
 
 
 def test_a_single_size_is_a_picture_too() -> None:
     """A point."""
     point = CapacityPoint(8, 100, 2.0, 2.5, 0.1)
-    assert "<circle" in lecture_pictures.capacity([point])
+    assert "<circle" in lecture_figures.capacity([point])

@@ -14,7 +14,7 @@ from bed import Bed
 
 from makemore_core import checkpoint
 from makemore_core.errors import CheckpointError
-from search.illustration import pictures, plain_model
+from search.figures import numpy_model, trial_figures
 from search.reporting import report, report_facts
 from search.reporting.plot_pieces import focus, thin
 from search.reporting.report_facts import Facts
@@ -158,7 +158,7 @@ def test_plain_models_are_the_cores(finished: Bed) -> None:
     """The model that is read without torch gives the core's logits, bar rounding."""
     best = results.require_best(finished.storage, tiny(finished))
     path = finished.data_dir.checkpoint(tiny(finished).uid, best.trial)
-    plain = plain_model.load(path, str(best.checkpoint_sha256))
+    plain = numpy_model.load(path, str(best.checkpoint_sha256))
     core, _ = checkpoint.load(path, best.checkpoint_sha256)
     contexts = np.random.default_rng(0).integers(
         len(core.vocabulary), size=(50, core.config.block_size)
@@ -166,19 +166,19 @@ def test_plain_models_are_the_cores(finished: Bed) -> None:
     expected = core.logits(torch.from_numpy(contexts)).numpy()
     assert core.vocabulary == plain.vocabulary
     np.testing.assert_allclose(expected, plain.logits(contexts), rtol=1e-4, atol=1e-5)
-    words = plain_model.sample(plain, 20, 1)
-    assert words == plain_model.sample(plain, 20, 1) and len(words) == 20
+    words = numpy_model.sample(plain, 20, 1)
+    assert words == numpy_model.sample(plain, 20, 1) and len(words) == 20
     with pytest.raises(CheckpointError):
-        plain_model.load(path, "0" * 64)
+        numpy_model.load(path, "0" * 64)
 
 
 def test_two_dimensions_are_shown_as_they_are() -> None:
     """A two-dimensional embedding is not turned; a larger one keeps most of its variance."""
     vectors = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
-    points, share = plain_model.plane(vectors)
+    points, share = numpy_model.plane(vectors)
     assert 1.0 == share and points.tolist() == vectors.tolist()
     line = np.outer(np.arange(5.0), np.ones(4)).astype(np.float32)
-    assert 1.0 == pytest.approx(plain_model.plane(line)[1])
+    assert 1.0 == pytest.approx(numpy_model.plane(line)[1])
 
 
 @pytest.mark.parametrize(
@@ -187,11 +187,11 @@ def test_two_dimensions_are_shown_as_they_are() -> None:
 def test_pictures_are_well_formed(curve: list[list[float]]) -> None:
     """Every picture is XML, whatever the letters and however short the curve."""
     tensors = {"embedding": np.arange(12, dtype=np.float32).reshape(4, 3)}
-    model = plain_model.PlainModel(".<&a", tensors)
+    model = numpy_model.PlainModel(".<&a", tensors)
     for picture in (
-        pictures.learning_curve("trial <1>", curve),
-        pictures.embedding("t", model),
-        pictures.samples("t", ["<b>", "", "x" * 50]),
+        trial_figures.learning_curve("trial <1>", curve),
+        trial_figures.embedding("t", model),
+        trial_figures.samples("t", ["<b>", "", "x" * 50]),
     ):
         ElementTree.fromstring(picture)
 

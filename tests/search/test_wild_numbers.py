@@ -20,10 +20,11 @@ from makemore_core.mixture import perplexity
 from search import confidence_intervals
 from search.algorithms.samplers import sampler_for
 from search.evaluation.baselines import Baselines
+from search.figures import lecture_figures, trial_figures
+from search.figures.numpy_model import PlainModel
+from search.figures.svg import Chart, Scale
 from search.finite import finite
-from search.illustration import artifacts, lecture_pictures, pictures
-from search.illustration.plain_model import PlainModel
-from search.illustration.svg import Chart, Scale
+from search.illustration import artifacts
 from search.reporting import plots, plots_space
 from search.reporting.report import in_script
 from search.spec import search_space, study_file
@@ -107,7 +108,7 @@ def test_every_figure_of_the_report_copes(
 def test_a_learning_curve_is_drawn(curve: list[tuple[int, float, float]]) -> None:
     """Whatever the losses, a curve is a picture; that of a repeated word comes down to nothing."""
     rows = [[examples, loss, 0.1, finite(train)] for examples, loss, train in sorted(curve)]
-    parsed(pictures.learning_curve("trial 0", rows))
+    parsed(trial_figures.learning_curve("trial 0", rows))
 
 
 @given(low=WILD, high=WILD, values=st.lists(WILD, max_size=5), log=st.booleans())
@@ -131,11 +132,11 @@ def test_the_lecture_s_pictures_cope(losses: list[float], window: int, log10: bo
     found = np.array(finite(losses), float)
     found = np.where(np.isnan(found), 1.0, found)
     with np.errstate(all="ignore"):
-        parsed(lecture_pictures.batch_losses(np.abs(found), log10=log10, window=window))
+        parsed(lecture_figures.batch_losses(np.abs(found), log10=log10, window=window))
     rates = np.geomspace(1e-3, 1.0, len(found))
-    parsed(lecture_pictures.lr_range(LrRange(0.1, (0.01, 0.2), rates, found, found)))
+    parsed(lecture_figures.lr_range(LrRange(0.1, (0.01, 0.2), rates, found, found)))
     points = [CapacityPoint(n, n, loss, loss, 0.1) for n, loss in enumerate(found, start=1)]
-    parsed(lecture_pictures.capacity(points))
+    parsed(lecture_figures.capacity(points))
 
 
 @given(
@@ -150,7 +151,7 @@ def test_an_embedding_is_drawn_wherever_its_vectors_lie(
     with np.errstate(all="ignore"):
         matrix = matrix.astype(np.float32)
     vocabulary = ".\x01\u202e\ufffe<&語 a"[: len(vectors)]
-    parsed(pictures.embedding("trial 0", PlainModel(vocabulary, {"embedding": matrix})))
+    parsed(trial_figures.embedding("trial 0", PlainModel(vocabulary, {"embedding": matrix})))
     json.loads(in_script(plots.embedding(PlainModel(vocabulary, {"embedding": matrix}))))
 
 
@@ -159,7 +160,7 @@ def test_an_embedding_of_thousands_is_a_picture_of_some() -> None:
     rng = np.random.default_rng(0)
     vocabulary = "." + "".join(map(chr, range(0x4E00, 0x4E00 + 5_000)))
     model = PlainModel(vocabulary, {"embedding": rng.normal(size=(5_001, 2))})
-    picture = pictures.embedding("trial 0", model)
+    picture = trial_figures.embedding("trial 0", model)
     parsed(picture)
     assert "one in 11 of 5,001 characters" in picture
     assert len(picture) < 100_000
@@ -168,7 +169,7 @@ def test_an_embedding_of_thousands_is_a_picture_of_some() -> None:
 @given(st.lists(st.text(max_size=30), max_size=20))
 def test_samples_of_any_characters_are_a_picture(words: list[str]) -> None:
     """Control characters and halves of surrogates break no picture."""
-    parsed(pictures.samples("trial 0", words))
+    parsed(trial_figures.samples("trial 0", words))
 
 
 @given(st.lists(WILD, max_size=6))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from makemore_core.config import TrialConfig
 from makemore_core.printable import printable
 from makemore_core.schedule import learning_rate_at
+from search.figures.numpy_model import PlainModel, plane
+from search.figures.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, document, text
 from search.finite import LOWEST_DRAWN, is_finite
-from search.illustration.plain_model import PlainModel, plane
-from search.illustration.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, document, text
 from search.trials.history import Curve
 
 SCHEDULE_POINTS = 201

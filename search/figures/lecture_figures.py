@@ -10,10 +10,9 @@ from makemore_core.capacity import CapacityPoint
 from makemore_core.lr_range import VALLEY, LrRange
 from makemore_core.model import Model
 from makemore_core.trainer import TrialResult
-from search.finite import LOWEST_DRAWN
-from search.illustration import pictures
-from search.illustration.plain_model import PlainModel
-from search.illustration.svg import (
+from search.figures import trial_figures
+from search.figures.numpy_model import PlainModel
+from search.figures.svg import (
     BOTTOM,
     HEIGHT,
     LEFT,
@@ -26,6 +25,7 @@ from search.illustration.svg import (
     document,
     told,
 )
+from search.finite import LOWEST_DRAWN
 
 Floats = NDArray[np.float64]
 
@@ -84,14 +84,14 @@ def batch_losses(losses: Floats, *, log10: bool = False, window: int = 1_000) ->
 def train_and_dev(name: str, result: TrialResult) -> str:
     """The learning curve of a run: dev, and the batches' mean since the evaluation before."""
     curve = [[e.examples, e.dev_loss, e.seconds, e.train_loss] for e in result.curve]
-    return pictures.learning_curve(name, curve)
+    return trial_figures.learning_curve(name, curve)
 
 
 def embedding(name: str, model: Model) -> str:
     """The characters as their vectors lie: two dimensions as they are, more of them in their first
     two principal components (lecture part 2, 1:05:27)."""
     tensors = {key: tensor.detach().cpu().numpy() for key, tensor in model.tensors.items()}
-    return pictures.embedding(name, PlainModel(model.vocabulary, tensors))
+    return trial_figures.embedding(name, PlainModel(model.vocabulary, tensors))
 
 
 def capacity(points: Sequence[CapacityPoint]) -> str:
