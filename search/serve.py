@@ -9,8 +9,11 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from search.dashboard import app
+from search.dashboard.app import Access
+from search.dashboard.middleware import Environ, StartResponse, plain
+from search.dashboard.trial_pictures import Gallery
 from search.errors import Interrupted
-from search.illustration.artifacts import Gallery
 from search.local_launcher import LocalLauncher
 from search.paths import DataDir
 from search.retry import told_error
@@ -18,9 +21,6 @@ from search.storage import tables
 from search.storage.database import Storage, open_storage
 from search.supervisor import EveryStudy, Supervisor
 from search.trials.services import serving
-from search.web import dashboard
-from search.web.dashboard import Access
-from search.web.gate import Environ, StartResponse, plain
 from search.worker.job import Job
 
 
@@ -53,9 +53,9 @@ def serve(
         access = replace(access, public={**access.public, "/healthz": health})
         # A storage of its own: the dashboard's connections refuse to write.
         board = stack.enter_context(closing(open_storage(job.storage)))
-        server = stack.enter_context(closing(dashboard.make_server(board, data_dir, access)))
+        server = stack.enter_context(closing(app.make_server(board, data_dir, access)))
         threading.Thread(target=server.run, name="dashboard", daemon=True).start()
-        address = dashboard.address(server, access)
+        address = app.address(server, access)
         tell(f"serving {storage.told} on {address} with {workers} workers")
         try:
             supervisor.run()

@@ -26,8 +26,8 @@ def confirm(
 ) -> None:
     """Retrain the best configurations on fresh seeds, and name the winner by mean dev loss."""
     from search import show
+    from search.dashboard.trial_pictures import Illustrator
     from search.evaluation import confirm as confirmation
-    from search.illustration.artifacts import Illustrator
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
@@ -49,8 +49,8 @@ def test(
 ) -> None:
     """Open the test split, once, for a study's winner; ever after show the recorded answer."""
     from search import show
+    from search.dashboard.trial_pictures import Illustrator
     from search.evaluation import final_test, winner
-    from search.illustration.artifacts import Illustrator
 
     storage = session.open()
     stored = study.resolve(storage, name)

@@ -24,7 +24,7 @@ def delete(
     yes: Yes = False,
 ) -> None:
     """Delete a study with its trials and checkpoints; the record of its test opening stays."""
-    from search.illustration import artifacts
+    from search.dashboard import trial_pictures
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
@@ -33,10 +33,10 @@ def delete(
         f"Delete study {stored.name} with all its trials and checkpoints?",
         f"delete {stored.name}: give --yes to delete it for good",
     )
-    pictures = artifacts.named_in(storage, stored)
+    pictures = trial_pictures.named_in(storage, stored)
     study.delete_study(storage, stored, session.data_dir)
     if stored.moved_to is None:
-        artifacts.remove(session.data_dir, pictures)
+        trial_pictures.remove(session.data_dir, pictures)
     session.answer({"study": stored.name, "deleted": True}, f"{stored.name}: deleted")
 
 

@@ -9,9 +9,9 @@ from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
 from search import file_errors
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
+from search.dashboard.trial_pictures import Illustrator
 from search.display import failed, farewell, told_barren
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
-from search.illustration.artifacts import Illustrator
 from search.progress import Progress
 from search.session import Session
 from search.spec import sections, study_file

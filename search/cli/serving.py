@@ -10,7 +10,7 @@ from search.cli.steps import check_device, new_job, worker_count
 from search.session import Session
 
 if TYPE_CHECKING:
-    from search.web.dashboard import Access
+    from search.dashboard.app import Access
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535)]
@@ -58,13 +58,13 @@ def dashboard(
     allow_host: AllowHost = None,
 ) -> None:
     """The Optuna dashboard over the storage."""
-    from search.web import dashboard as boards
+    from search.dashboard import app
 
     access = _access(host, port, writable, token_file, allow_host)
     storage = session.open()
-    server = boards.make_server(storage, session.data_dir, access)
+    server = app.make_server(storage, session.data_dir, access)
     session.console.print(
-        f"dashboard of {storage.told} on {boards.address(server, access)}"
+        f"dashboard of {storage.told} on {app.address(server, access)}"
         f"{'?token=TOKEN' if access.token else ''} (Ctrl-C ends it)"
     )
     server.run()
@@ -73,7 +73,7 @@ def dashboard(
 def _access(
     host: str, port: int, writable: bool, token_file: Path | None, allow_host: list[str] | None
 ) -> "Access":
-    from search.web import dashboard as boards
+    from search.dashboard import app
 
-    token = None if token_file is None else boards.read_token(token_file)
-    return boards.Access(host, port, writable, token, tuple(allow_host or ()))
+    token = None if token_file is None else app.read_token(token_file)
+    return app.Access(host, port, writable, token, tuple(allow_host or ()))

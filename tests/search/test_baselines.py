@@ -8,11 +8,11 @@ from bed import Bed
 from makemore_core import ngram
 from makemore_core.data import Data
 from search import show
+from search.dashboard.study_note import note
+from search.dashboard.trial_pictures import Illustrator
 from search.display import told_against_counts
 from search.evaluation import baselines
 from search.evaluation.baselines import Baselines, count_models, told_against
-from search.illustration.artifacts import Illustrator
-from search.illustration.note import note
 from search.reporting import report
 from search.study import study
 from search.trials import status

@@ -20,15 +20,14 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 from wsgi import Client
 
+from search.dashboard import app, trial_pictures
+from search.dashboard.app import Access
+from search.dashboard.trial_pictures import Illustrator
 from search.errors import BadInput
-from search.illustration import artifacts
-from search.illustration.artifacts import Illustrator
 from search.storage import optuna_tables
 from search.storage.database import Storage, open_storage
 from search.storage.optuna_reader import QuickStorage
 from search.study import study
-from search.web import dashboard
-from search.web.dashboard import Access
 
 TOKEN = "correct-horse-battery-staple"
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
@@ -44,7 +43,7 @@ class Board:
     def client(self, access: Access | None = None, **headers: str) -> Client:
         storage = open_storage(self.bed.url)
         self._opened.append(storage)
-        made = dashboard.application(storage, self.bed.data_dir, access or Access())
+        made = app.application(storage, self.bed.data_dir, access or Access())
         return Client(made, **headers)
 
     def routes(self) -> set[tuple[str, str]]:
@@ -92,7 +91,7 @@ def test_best_trials_have_pictures_and_the_study_a_note(board: Board) -> None:
     client = board.client()
     shown = client.get("/api/studies/1").json
     best = shown["best_trials"][0]
-    assert set(artifacts.KINDS) == {each["filename"] for each in best["artifacts"]}
+    assert set(trial_pictures.KINDS) == {each["filename"] for each in best["artifacts"]}
     for each in best["artifacts"]:
         reply = client.get(f"/artifacts/1/{best['trial_id']}/{each['artifact_id']}")
         assert 200 == reply.status
@@ -129,7 +128,7 @@ def test_an_uploaded_page_is_never_active(board: Board, kind: str) -> None:
     stored = study.resolve(board.bed.storage, "tiny")
     board.bed.data_dir.artifacts().mkdir(exist_ok=True)
     body = b"<script>alert(1)</script>"
-    artifacts.artifact_store(board.bed.data_dir).write("abc-1", io.BytesIO(body))
+    trial_pictures.artifact_store(board.bed.data_dir).write("abc-1", io.BytesIO(body))
     meta = {"artifact_id": "abc-1", "filename": "x.html", "mimetype": kind, "encoding": None}
     board.bed.storage.optuna.set_study_system_attr(
         stored.optuna_id, "artifacts:abc-1", json.dumps(meta)
@@ -428,7 +427,7 @@ def test_no_worker_fails_while_browsers_poll(bed: Bed) -> None:
     """A study runs to its end, without one database error, under four polling readers."""
     stored = bed.create(budget={"trials": 20})
     storage = open_storage(bed.url)
-    client = Client(dashboard.application(storage, bed.data_dir, Access()))
+    client = Client(app.application(storage, bed.data_dir, Access()))
     going, statuses = threading.Event(), set[int]()
 
     def poll() -> None:

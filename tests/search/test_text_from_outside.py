@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna_dashboard import get_note
 
+from search.dashboard.study_note import write_note
 from search.formatting import command
-from search.illustration.note import write_note
 from search.paths import DataDir, file_name
 from search.session import Session
 from search.spec import toml_writer

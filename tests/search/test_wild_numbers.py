@@ -19,12 +19,12 @@ from makemore_core.lr_range import LrRange
 from makemore_core.mixture import perplexity
 from search import confidence_intervals
 from search.algorithms.samplers import sampler_for
+from search.dashboard import trial_pictures
 from search.evaluation.baselines import Baselines
 from search.figures import lecture_figures, trial_figures
 from search.figures.numpy_model import PlainModel
 from search.figures.svg import Chart, Scale
 from search.finite import finite
-from search.illustration import artifacts
 from search.reporting import plots, plots_space
 from search.reporting.report import in_script
 from search.spec import search_space, study_file
@@ -268,7 +268,7 @@ def test_a_whole_study_copes(bed: Bed, words: list[str], search: dict[str, Any])
         assert 0 == bed.cli(kind, *option, bed.root / "words.txt").status
         bed.json(kind, *option, bed.root / "words.txt")
     best = results.require_best(bed.storage, stored).trial
-    artifacts.illustrate(bed.storage, stored, bed.data_dir, best)
+    trial_pictures.illustrate(bed.storage, stored, bed.data_dir, best)
     drawn = [path.read_text() for path in bed.data_dir.artifacts().iterdir()]
     pictures_drawn = [each for each in drawn if each.startswith("<svg")]
     assert len(pictures_drawn) >= 4

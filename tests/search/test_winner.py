@@ -16,11 +16,11 @@ from optuna_dashboard import get_note
 from rich.console import Console
 from sqlalchemy import select, update
 
+from search.dashboard.study_note import write_note
+from search.dashboard.trial_pictures import Illustrator
+from search.dashboard.winner_marks import write_marks
 from search.display import display, farewell
 from search.evaluation.baselines import Baselines
-from search.illustration.artifacts import Illustrator
-from search.illustration.marks import write_marks
-from search.illustration.note import write_note
 from search.storage import tables
 from search.storage.optuna_reader import QuickStorage
 from search.study import study

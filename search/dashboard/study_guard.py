@@ -10,13 +10,8 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from sqlalchemy import select
 
-from search.errors import SearchError
-from search.illustration import artifacts
-from search.paths import DataDir
-from search.storage import optuna_studies, optuna_tables, tables
-from search.storage.database import Storage
-from search.study import study
-from search.web.gate import (
+from search.dashboard import trial_pictures
+from search.dashboard.middleware import (
     SAFE_METHODS,
     Application,
     Environ,
@@ -25,6 +20,11 @@ from search.web.gate import (
     changed_headers,
     plain,
 )
+from search.errors import SearchError
+from search.paths import DataDir
+from search.storage import optuna_studies, optuna_tables, tables
+from search.storage.database import Storage
+from search.study import study
 
 SCHEMA_MIGRATION = "/incompatible-rdb-schema"
 POLICY = "Content-Security-Policy"
@@ -196,9 +196,9 @@ def _delete(
     """Deletes one of our studies as `delete` does; refused while workers run."""
     try:
         stored = study.by_uid(storage, uid)
-        pictures = artifacts.named_in(storage, stored)
+        pictures = trial_pictures.named_in(storage, stored)
         study.delete_study(storage, stored, data_dir)
-        artifacts.remove(data_dir, pictures)
+        trial_pictures.remove(data_dir, pictures)
     except SearchError as error:
         return _reasoned(environ, start_response, "409 Conflict", str(error))
     start_response("204 No Content", [])

@@ -17,18 +17,8 @@ from typing import Any
 import waitress
 from optuna_dashboard import wsgi
 
-from search.errors import BadInput
-from search.paths import DataDir
-from search.storage.database import Storage
-from search.storage.optuna_reader import QuickStorage
-from search.web.dashboard_layers import (
-    Pictures,
-    inert,
-    kept_whole,
-    without_curves,
-    without_migration,
-)
-from search.web.gate import (
+from search.dashboard.auth import logged_in
+from search.dashboard.middleware import (
     Application,
     Environ,
     StartResponse,
@@ -37,7 +27,17 @@ from search.web.gate import (
     read_only,
     same_origin,
 )
-from search.web.login import logged_in
+from search.dashboard.study_guard import (
+    Pictures,
+    inert,
+    kept_whole,
+    without_curves,
+    without_migration,
+)
+from search.errors import BadInput
+from search.paths import DataDir
+from search.storage.database import Storage
+from search.storage.optuna_reader import QuickStorage
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANY_ADDRESS = ("0.0.0.0", "::")

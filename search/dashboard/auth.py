@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from html import escape
 from urllib.parse import parse_qsl, quote, urlencode
 
-from search.web.gate import SAFE_METHODS, STRICT_POLICY, Application, Environ, StartResponse, plain
+from search.dashboard.middleware import (
+    SAFE_METHODS,
+    STRICT_POLICY,
+    Application,
+    Environ,
+    StartResponse,
+    plain,
+)
 
 
 def logged_in(application: Application, token: str) -> Application:

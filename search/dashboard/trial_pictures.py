@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
+from search.dashboard.study_note import write_note
+from search.dashboard.winner_marks import write_marks
 from search.errors import Interrupted
 from search.evaluation.baselines import baselines
 from search.figures import numpy_model, trial_figures
-from search.illustration.marks import write_marks
-from search.illustration.note import write_note
 from search.paths import DataDir
 from search.retry import patient
 from search.storage import optuna_studies

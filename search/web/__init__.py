@@ -1,1 +1,0 @@
-"""The Optuna dashboard, and what stands between it and the network."""
