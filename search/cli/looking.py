@@ -87,10 +87,10 @@ def report(
     ] = None,
 ) -> None:
     """One self-contained page with everything that a study found."""
-    from search.reporting import report as reports
+    from search.report import page
 
     storage = session.open()
-    path = reports.report(storage, study.resolve(storage, name), session.data_dir, output)
+    path = page.report(storage, study.resolve(storage, name), session.data_dir, output)
     session.answer({"path": str(path)}, str(path))
 
 

@@ -13,7 +13,7 @@ from search.dashboard.trial_pictures import Illustrator
 from search.display import told_against_counts
 from search.evaluation import baselines
 from search.evaluation.baselines import Baselines, count_models, told_against
-from search.reporting import report
+from search.report import page as report
 from search.study import study
 from search.trials import status
 

@@ -15,9 +15,10 @@ from bed import Bed
 from makemore_core import checkpoint
 from makemore_core.errors import CheckpointError
 from search.figures import numpy_model, trial_figures
-from search.reporting import report, report_facts
-from search.reporting.plot_pieces import focus, thin
-from search.reporting.report_facts import Facts
+from search.report import facts as report_facts
+from search.report import page as report
+from search.report.facts import Facts
+from search.report.plotly_parts import focus, thin
 from search.spec import study_file
 from search.study import study
 from search.study.study import StoredStudy

@@ -25,8 +25,8 @@ from search.figures import lecture_figures, trial_figures
 from search.figures.numpy_model import PlainModel
 from search.figures.svg import Chart, Scale
 from search.finite import finite
-from search.reporting import plots, plots_space
-from search.reporting.report import in_script
+from search.report import space_plots, study_plots
+from search.report.page import in_script
 from search.spec import search_space, study_file
 from search.trials import results
 from search.trials.history import AttemptView
@@ -88,14 +88,16 @@ def test_every_figure_of_the_report_copes(
     """Each figure is a JSON document, and the ends of its axes are numbers, the lower one first."""
     others = Baselines(bigram, bigram, None)
     made: list[dict[str, Any]] = [
-        plots.history(attempts, others),
-        plots.learning_curves(attempts, 0 if attempts else None),
-        plots.effort(attempts),
-        plots_space.isolation(attempts, SPEC.search),
-        plots_space.parallel(attempts, SPEC.search),
-        plots.importances({"a": 0.0, "b": 1.0}),
-        *(plots.winner_curve(each) for each in attempts[:1]),
-        plots.confirmation([("a", each.dev_loss or 0.0, 1.0, each.dev_loss) for each in attempts]),
+        study_plots.history(attempts, others),
+        study_plots.learning_curves(attempts, 0 if attempts else None),
+        study_plots.effort(attempts),
+        space_plots.isolation(attempts, SPEC.search),
+        space_plots.parallel(attempts, SPEC.search),
+        study_plots.importances({"a": 0.0, "b": 1.0}),
+        *(study_plots.winner_curve(each) for each in attempts[:1]),
+        study_plots.confirmation(
+            [("a", each.dev_loss or 0.0, 1.0, each.dev_loss) for each in attempts]
+        ),
     ]
     for figure in made:
         document = json.loads(in_script(figure))
@@ -152,7 +154,7 @@ def test_an_embedding_is_drawn_wherever_its_vectors_lie(
         matrix = matrix.astype(np.float32)
     vocabulary = ".\x01\u202e\ufffe<&語 a"[: len(vectors)]
     parsed(trial_figures.embedding("trial 0", PlainModel(vocabulary, {"embedding": matrix})))
-    json.loads(in_script(plots.embedding(PlainModel(vocabulary, {"embedding": matrix}))))
+    json.loads(in_script(study_plots.embedding(PlainModel(vocabulary, {"embedding": matrix}))))
 
 
 def test_an_embedding_of_thousands_is_a_picture_of_some() -> None:

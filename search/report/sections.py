@@ -7,10 +7,10 @@ from search.display import counts
 from search.evaluation.baselines import told_against
 from search.evaluation.winner import remarks_on
 from search.formatting import told_seconds, told_seeds
-from search.reporting.html import listing, paragraph, plot, section, table, text, tiles
-from search.reporting.plots import MOST_CURVES
-from search.reporting.plots_space import MOST_LINES
-from search.reporting.report_facts import Facts
+from search.report.facts import Facts
+from search.report.html import listing, paragraph, plot, section, table, text, tiles
+from search.report.space_plots import MOST_LINES
+from search.report.study_plots import MOST_CURVES
 from search.trials.ending import describe_end
 from search.trials.results import BestView
 from search.trials.status import StatusView, told_audit

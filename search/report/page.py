@@ -14,11 +14,9 @@ from typing import Any
 from search.errors import BadInput
 from search.finite import finite
 from search.paths import DataDir, file_name
-from search.reporting import plots, plots_space
-from search.reporting import report_sections as sections
-from search.reporting import report_verdict as verdict
-from search.reporting.plot_pieces import Figure
-from search.reporting.report_facts import Facts, gather, importances
+from search.report import conclusions, sections, space_plots, study_plots
+from search.report.facts import Facts, gather, importances
+from search.report.plotly_parts import Figure
 from search.spec import toml_writer
 from search.spec.study_file import StudySpec
 from search.storage.database import Storage
@@ -64,9 +62,9 @@ def page(facts: Facts) -> str:
         sections.course(facts),
         sections.findings(facts, shares),
         sections.winner(facts),
-        verdict.confirmation(facts),
-        verdict.test_split(facts),
-        verdict.reproduce(facts, definition(study.spec), config),
+        conclusions.confirmation(facts),
+        conclusions.test_split(facts),
+        conclusions.reproduce(facts, definition(study.spec), config),
     ]
     text = "\n".join(body)
     links = [f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in LINKS]
@@ -92,15 +90,15 @@ def figures(facts: Facts, shares: dict[str, float], text: str) -> dict[str, Figu
     """Every figure that the text has a place for."""
     attempts, search, won = facts.attempts, facts.study.spec.search, facts.winner
     drawn: dict[str, Callable[[], Figure | None]] = {
-        "history": lambda: plots.history(attempts, facts.others),
-        "curves": lambda: plots.learning_curves(attempts, won.trial if won else None),
-        "effort": lambda: plots.effort(attempts),
-        "importances": lambda: plots.importances(shares),
-        "isolation": lambda: plots_space.isolation(attempts, search),
-        "parallel": lambda: plots_space.parallel(attempts, search),
-        "winner-curve": lambda: plots.winner_curve(won) if won else None,
-        "embedding": lambda: plots.embedding(facts.model) if facts.model else None,
-        "confirmed": lambda: plots.confirmation(
+        "history": lambda: study_plots.history(attempts, facts.others),
+        "curves": lambda: study_plots.learning_curves(attempts, won.trial if won else None),
+        "effort": lambda: study_plots.effort(attempts),
+        "importances": lambda: study_plots.importances(shares),
+        "isolation": lambda: space_plots.isolation(attempts, search),
+        "parallel": lambda: space_plots.parallel(attempts, search),
+        "winner-curve": lambda: study_plots.winner_curve(won) if won else None,
+        "embedding": lambda: study_plots.embedding(facts.model) if facts.model else None,
+        "confirmed": lambda: study_plots.confirmation(
             [
                 (
                     f"trial {c.trial}",
@@ -146,4 +144,4 @@ def _inline(value: Any) -> str:
 
 
 def _piece(name: str) -> str:
-    return (files("search.reporting") / "page" / name).read_text(encoding="utf-8")
+    return (files("search.report") / "templates" / name).read_text(encoding="utf-8")

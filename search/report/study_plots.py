@@ -14,7 +14,7 @@ from makemore_core.schedule import learning_rate_at
 from search.evaluation.baselines import Baselines
 from search.figures.numpy_model import PlainModel, plane
 from search.finite import finite_of
-from search.reporting.plot_pieces import (
+from search.report.plotly_parts import (
     ACCENT,
     BAD,
     GOOD,

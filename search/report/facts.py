@@ -13,7 +13,7 @@ from search.evaluation.baselines import Baselines, baselines
 from search.figures import numpy_model
 from search.figures.numpy_model import PlainModel
 from search.paths import DataDir
-from search.reporting.plot_pieces import thin
+from search.report.plotly_parts import thin
 from search.spec import search_space
 from search.storage.database import Storage
 from search.study.study import StoredStudy, shelf_of

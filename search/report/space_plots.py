@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from search.finite import is_finite
-from search.reporting.plot_pieces import (
+from search.report.plotly_parts import (
     ACCENT,
     GOOD,
     MOST_POINTS,

@@ -6,8 +6,8 @@ from typing import Any
 
 from search.evaluation.winner import describe_ensemble, told_winner
 from search.formatting import command, told_seeds
-from search.reporting.html import block, paragraph, plot, section, table, text, tiles
-from search.reporting.report_facts import Facts
+from search.report.facts import Facts
+from search.report.html import block, paragraph, plot, section, table, text, tiles
 from search.trials.history import OpeningView
 
 
