@@ -14,11 +14,11 @@ from rich.console import Console
 from transcripts import blocks, report_labels, shape, shortened, unknown
 
 from search.cli import app
-from search.display import display
 from search.evaluation.baselines import baselines
 from search.processes import HOST
-from search.progress import STOPS
 from search.study import study
+from search.terminal.display import display
+from search.terminal.live_view import STOPS
 from search.trials import status
 from search.trials.history import WorkerView
 

@@ -25,9 +25,9 @@ def confirm(
     threads: Threads = 1,
 ) -> None:
     """Retrain the best configurations on fresh seeds, and name the winner by mean dev loss."""
-    from search import show
     from search.dashboard.trial_pictures import Illustrator
     from search.evaluation import confirm as confirmation
+    from search.terminal import answers
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
@@ -39,7 +39,7 @@ def confirm(
     )
     drawn = [candidate["trial"] for candidate in view.candidates]
     Illustrator(storage, stored, session.data_dir).finish(also=drawn)
-    session.answer(asdict(view), show.confirmation(view))
+    session.answer(asdict(view), answers.confirmation(view))
 
 
 def test(
@@ -48,9 +48,9 @@ def test(
     yes: Yes = False,
 ) -> None:
     """Open the test split, once, for a study's winner; ever after show the recorded answer."""
-    from search import show
     from search.dashboard.trial_pictures import Illustrator
     from search.evaluation import final_test, winner
+    from search.terminal import answers
 
     storage = session.open()
     stored = study.resolve(storage, name)
@@ -71,16 +71,16 @@ def test(
     result = final_test.test(storage, stored, session.data_dir)
     if result.first_time:
         Illustrator(storage, stored, session.data_dir).finish()
-    session.answer(asdict(result), show.test(result))
+    session.answer(asdict(result), answers.test(result))
 
 
 def replay(
     session: Session, name: StudyName, number: Annotated[int, typer.Argument(min=0)]
 ) -> None:
     """Train a trial again, with its recorded seed and threads, and compare the curves."""
-    from search import show
     from search.evaluation import replay as again
+    from search.terminal import answers
 
     storage = session.open()
     view = again.replay(storage, study.resolve(storage, name), number, session.data_dir)
-    session.answer(asdict(view), show.replay(number, view))
+    session.answer(asdict(view), answers.replay(number, view))

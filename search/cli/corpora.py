@@ -21,11 +21,11 @@ def baseline(
     """Count models to beat: the bigram, and interpolated Kneser-Ney n-grams."""
     from makemore_core import corpus as corpora
     from makemore_core import ngram
-    from search import show
+    from search.terminal import answers
 
     words = told_notes(session, corpora.load(corpus, session.data_dir.root, layout))
     view = ngram.baseline(words, split_seed, order)
-    session.answer(asdict(view), show.baseline(view))
+    session.answer(asdict(view), answers.baseline(view))
 
 
 def corpus(
@@ -38,9 +38,9 @@ def corpus(
 ) -> None:
     """What is in a corpus."""
     from makemore_core import corpus as corpora
-    from search import show
+    from search.terminal import answers
 
     words = corpora.load(name, session.data_dir.root, layout, dedupe=dedupe)
     told_notes(session, words)
-    view = show.corpus_document(words, split_seed, block_size)
-    session.answer(view, show.corpus(view))
+    view = answers.corpus_document(words, split_seed, block_size)
+    session.answer(view, answers.corpus(view))

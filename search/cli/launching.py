@@ -159,10 +159,10 @@ def preview(
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
     from makemore_core.data import Data
-    from search import show
     from search.cli import running
     from search.spec import auto_learning_rate
     from search.study import cost_estimate, memory, study
+    from search.terminal import answers
 
     spec = running.shaped(file, trials, timeout, corpus, seed, layout)
     words = told_notes(session, study.load_corpus(spec, session.data_dir))
@@ -171,4 +171,4 @@ def preview(
     spec = auto_learning_rate.resolved(spec.of_corpus(words), words)
     data = Data.of(words, spec.study.split_seed)
     view = cost_estimate.preview(spec, data, count, threads, need)
-    session.answer(asdict(view) | {"memory": need.as_document()}, show.preview(view))
+    session.answer(asdict(view) | {"memory": need.as_document()}, answers.preview(view))

@@ -104,13 +104,13 @@ def mix(
     ] = None,
 ) -> None:
     """A study's models, alone and mixed with an interpolated n-gram: the table of the paper."""
-    from search import show
     from search.evaluation import ngram_mixture
+    from search.terminal import answers
 
     storage = session.open()
     stored = study.resolve(storage, name)
     view = ngram_mixture.table(storage, stored, session.data_dir, order, weight)
-    session.answer(asdict(view), show.mixtures(view))
+    session.answer(asdict(view), answers.mixtures(view))
 
 
 def _config_and_data(

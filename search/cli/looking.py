@@ -9,14 +9,14 @@ import typer
 
 from search.cli.options import AnyStudyName, StudyName
 from search.cli.steps import answer_status, file_of, shown_progress, status_document
-from search.display import one_line
 from search.errors import BadInput
 from search.evaluation.baselines import baselines, kept_baselines
-from search.progress import LEAVES
 from search.session import Session
 from search.storage.database import Storage
 from search.study import study
 from search.study.study import StoredStudy
+from search.terminal.display import one_line
+from search.terminal.live_view import LEAVES
 from search.trials import results
 from search.trials import status as status_module
 
@@ -50,14 +50,14 @@ def trials(
     format: Annotated[str | None, typer.Option(help="json or csv.")] = None,
 ) -> None:
     """Every trial of a study, flat."""
-    from search import show
+    from search.terminal import answers
 
     if format not in (None, "json", "csv"):
         raise BadInput(f"--format {format}: give json or csv")
     storage = session.open()
     views = results.trials(storage, study.resolve(storage, name))
     session = replace(session, json=session.json or format == "json")
-    text = show.trials_csv(views) if format == "csv" else show.trials(views)
+    text = answers.trials_csv(views) if format == "csv" else answers.trials(views)
     session.answer([asdict(view) for view in views], text)
 
 
@@ -67,7 +67,7 @@ def best(
     toml: Annotated[bool, typer.Option("--toml", help="As the file that `train` takes.")] = False,
 ) -> None:
     """The winner of a study: of `confirm` if there was one, else the best complete trial."""
-    from search import show
+    from search.terminal import answers
 
     storage = session.open()
     stored = study.resolve(storage, name)
@@ -76,7 +76,7 @@ def best(
         session.answer({}, study.config_file(stored, view.config))
         return
     others = baselines(storage, stored, session.data_dir)
-    session.answer(asdict(view) | {"count_model": others.count_model}, show.best(view, others))
+    session.answer(asdict(view) | {"count_model": others.count_model}, answers.best(view, others))
 
 
 def report(

@@ -34,8 +34,8 @@ def train(
     from makemore_core.data import Data
     from makemore_core.evaluate import word_losses
     from makemore_core.warm_up import warm_up
-    from search import show
     from search.confidence_intervals import bootstrap
+    from search.terminal import answers
 
     section, config = beside(
         lambda: read_config(file),
@@ -65,7 +65,7 @@ def train(
     if save is not None:
         checkpoint.save(save, result.model, {"seed": seed, "dev_loss": result.dev_loss})
     ci95 = bootstrap(*word_losses(result.model, data.dev_words))
-    session.answer(show.training_document(result, ci95), show.training(result, ci95))
+    session.answer(answers.training_document(result, ci95), answers.training(result, ci95))
 
 
 def _refuse_unwritable(save: Path | None) -> None:

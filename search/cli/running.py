@@ -10,9 +10,7 @@ from makemore_core.corpus_format import CorpusFormat
 from search import file_errors
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
 from search.dashboard.trial_pictures import Illustrator
-from search.display import failed, farewell, told_barren
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
-from search.progress import Progress
 from search.session import Session
 from search.spec import sections, study_file
 from search.spec.study_file import StudySpec
@@ -21,6 +19,8 @@ from search.storage.database import Storage
 from search.study import create, memory, study
 from search.study.study import StoredStudy
 from search.supervisor import Launcher, OneStudy, Supervisor
+from search.terminal.display import failed, farewell, told_barren
+from search.terminal.live_view import Progress
 from search.trials import status
 from search.worker.job import Job
 

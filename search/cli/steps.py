@@ -18,10 +18,10 @@ from search.worker.job import Job
 if TYPE_CHECKING:
     from makemore_core.corpus import Corpus
     from search.evaluation.baselines import Baselines
-    from search.progress import Progress
     from search.spec.sections import StudySection
     from search.storage.database import Storage
     from search.study.study import StoredStudy
+    from search.terminal.live_view import Progress
     from search.trials.status import StatusView
 
 
@@ -127,9 +127,9 @@ def answer_status(
     Args:
         file, given: as of `ending.describe_way_on`.
     """
-    from search.display import one_line, told_against_counts, told_barren
     from search.evaluation.baselines import kept_baselines
     from search.study import study
+    from search.terminal.display import one_line, told_against_counts, told_barren
     from search.trials import status
     from search.trials.ending import describe_end, describe_way_on
     from search.trials.status import told_audit
@@ -173,7 +173,7 @@ def shown_progress(
     session: Session, storage: "Storage", stored: "StoredStudy", **options: Any
 ) -> "Progress":
     """The live view of a study, as far as the user wants one."""
-    from search.progress import Progress
+    from search.terminal.live_view import Progress
 
     return Progress(
         storage,

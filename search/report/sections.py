@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 
-from search.display import counts
 from search.evaluation.baselines import told_against
 from search.evaluation.winner import remarks_on
 from search.formatting import told_seconds, told_seeds
@@ -11,6 +10,7 @@ from search.report.facts import Facts
 from search.report.html import listing, paragraph, plot, section, table, text, tiles
 from search.report.space_plots import MOST_LINES
 from search.report.study_plots import MOST_CURVES
+from search.terminal.display import counts
 from search.trials.ending import describe_end
 from search.trials.results import BestView
 from search.trials.status import StatusView, told_audit

@@ -7,14 +7,14 @@ from bed import Bed
 
 from makemore_core import ngram
 from makemore_core.data import Data
-from search import show
 from search.dashboard.study_note import note
 from search.dashboard.trial_pictures import Illustrator
-from search.display import told_against_counts
 from search.evaluation import baselines
 from search.evaluation.baselines import Baselines, count_models, told_against
 from search.report import page as report
 from search.study import study
+from search.terminal import answers
+from search.terminal.display import told_against_counts
 from search.trials import status
 
 
@@ -100,5 +100,5 @@ def test_a_study_behind_the_count_model_says_so(finished: Bed) -> None:
     assert view.best is not None
     (line,) = told_against_counts(view, others(0.5))
     assert "behind the best count model" in line
-    assert "behind" in show.best(view.best, others(0.5))
+    assert "behind" in answers.best(view.best, others(0.5))
     assert [] == told_against_counts(replace(view, best=None), others(0.5))

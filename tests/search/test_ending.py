@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from search.display import counts, one_line
 from search.errors import Interrupted
 from search.spec.sections import parse_duration
 from search.storage import tables
 from search.study import study
 from search.study.study import StoredStudy
+from search.terminal.display import counts, one_line
 from search.trials import leases, results, services, status
 from search.trials.ending import describe_end, describe_way_on, enough_time, format_duration
 from search.trials.status import StatusView, told_audit

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from bed import Bed
 
-from search import show
 from search.spec.study_file import StudySpec, from_document
 from search.study import cost_estimate
 from search.study.cost_estimate import expected_share
+from search.terminal import answers
 
 SECONDS = 2.0
 
@@ -31,7 +31,7 @@ def spec(pruner: str = "none", audit: float = 0.0, **budget: Any) -> StudySpec:
 
 def told(of: StudySpec, workers: int = 2) -> tuple[cost_estimate.Preview, str]:
     view = cost_estimate.preview(of, None, workers, 1)  # type: ignore[arg-type]
-    return view, show.preview(view).splitlines()[1]
+    return view, answers.preview(view).splitlines()[1]
 
 
 def test_all_trials_come_before_a_long_timeout() -> None:

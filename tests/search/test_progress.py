@@ -8,12 +8,12 @@ import pytest
 from bed import Bed
 from rich.console import Console
 
-from search.display import display, failed, farewell, told_baselines
 from search.evaluation.baselines import Baselines, lecture
 from search.processes import HOST
-from search.progress import LEAVES, STOPS, Progress
 from search.study import study
 from search.study.study import StoredStudy
+from search.terminal.display import display, failed, farewell, told_baselines
+from search.terminal.live_view import LEAVES, STOPS, Progress
 from search.trials import results, status
 from search.trials.history import WorkerView
 

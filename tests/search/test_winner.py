@@ -19,12 +19,12 @@ from sqlalchemy import select, update
 from search.dashboard.study_note import write_note
 from search.dashboard.trial_pictures import Illustrator
 from search.dashboard.winner_marks import write_marks
-from search.display import display, farewell
 from search.evaluation.baselines import Baselines
 from search.storage import tables
 from search.storage.optuna_reader import QuickStorage
 from search.study import study
 from search.study.study import StoredStudy
+from search.terminal.display import display, farewell
 from search.trials import confirmations, results, status
 from search.trials import retention as retention_module
 from search.trials.results import SearchedView

@@ -13,12 +13,12 @@ from typing import Self
 from rich.console import Console
 from rich.live import Live
 
-from search.display import display, one_line
 from search.evaluation.baselines import Baselines, baselines
 from search.formatting import told_config, told_seconds
 from search.paths import DataDir
 from search.storage.database import Storage
 from search.study.study import StoredStudy
+from search.terminal.display import display, one_line
 from search.trials import history, results, status
 from search.trials.results import BestView
 from search.trials.status import StatusView
