@@ -10,7 +10,7 @@ from search.errors import BadInput
 from search.session import Session
 
 if TYPE_CHECKING:
-    from search.supervisor import Launcher
+    from search.launch.supervisor import Launcher
 
 RayAddress = Annotated[
     str | None,
@@ -30,7 +30,7 @@ def local_launcher(
     session: Session, workers: int | None, threads: int, device: str
 ) -> "contextlib.AbstractContextManager[Launcher]":
     """Workers as processes of this machine: loaded while this one loads and opens the study."""
-    from search.local_launcher import LocalLauncher
+    from search.launch.local import LocalLauncher
 
     check_device(device)
     count = worker_count(workers, threads)
@@ -48,7 +48,7 @@ def ray_launcher(
 ) -> "contextlib.AbstractContextManager[Launcher]":
     """Workers as actors of a cluster, whose nodes are the ones that must have the device."""
     try:
-        from search.ray_launcher import Share, connected
+        from search.launch.ray_cluster import Share, connected
     except ImportError:
         raise BadInput(
             "--ray: Ray is not installed; pip install 'makemore-search[cluster]'"

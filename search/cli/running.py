@@ -11,6 +11,8 @@ from search import file_errors
 from search.cli.steps import answer_status, same_place, shown_progress, told_notes
 from search.dashboard.trial_pictures import Illustrator
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
+from search.launch.supervisor import Launcher, Supervisor
+from search.launch.workloads import OneStudy
 from search.session import Session
 from search.spec import sections, study_file
 from search.spec.study_file import StudySpec
@@ -18,7 +20,6 @@ from search.storage import artifact_stores
 from search.storage.database import Storage
 from search.study import create, memory, study
 from search.study.study import StoredStudy
-from search.supervisor import Launcher, OneStudy, Supervisor
 from search.terminal.display import failed, farewell, told_barren
 from search.terminal.live_view import Progress
 from search.trials import status

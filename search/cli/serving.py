@@ -34,7 +34,7 @@ def serve(
 ) -> None:
     """The service: the dashboard, and N supervised workers for every open study."""
     from search import file_errors
-    from search import serve as service
+    from search.launch import service
 
     check_device(device)
     file_errors.refuse_unwritable(session.data_dir.all_checkpoints)

@@ -32,7 +32,7 @@ CALM = {
 """Snapshots and reports come often enough for a trial of half a second to have some."""
 SHORT_LEASE = {
     "search.storage.tables.LEASE_SECONDS": 4.0,
-    "search.supervisor.RECOVERY_SECONDS": 0.3,
+    "search.launch.supervisor.RECOVERY_SECONDS": 0.3,
 }
 
 FAILED = {"killed", "interrupted", "error"}

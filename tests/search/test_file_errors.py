@@ -11,13 +11,15 @@ import pytest
 from bed import Bed, invoke, some_words, tree
 
 from makemore_core import checkpoint, corpus
-from search import local_launcher, retry
+from search import retry
 from search.errors import FilesUnusable
-from search.local_launcher import Nursery
+from search.launch import local
+from search.launch.local import Nursery
+from search.launch.supervisor import Supervisor
+from search.launch.workloads import OneStudy
 from search.paths import DataDir
 from search.processes import HOST
 from search.study import study
-from search.supervisor import OneStudy, Supervisor
 from search.trials.leases import Standing
 from search.worker import process
 from search.worker.job import FILES_UNUSABLE, GAVE_UP, Job
@@ -167,11 +169,11 @@ def test_no_temporary_directory_is_needed(monkeypatch: pytest.MonkeyPatch) -> No
         raise FileNotFoundError("No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.TemporaryFile", nowhere)
-    file = local_launcher._file_without_a_name()
+    file = local._file_without_a_name()
     os.write(file, b"words")
     os.close(file)
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    monkeypatch.setattr(local_launcher, "WAY", "no way at all")
+    monkeypatch.setattr(local, "WAY", "no way at all")
     nursery = Nursery(1)
     assert 1 == nursery._process.wait()
     assert "" == nursery.last_words()

@@ -12,7 +12,7 @@ from numba.core import config
 
 from makemore_core import kernel_cache, kernels
 from makemore_core.warm_up import warm_up
-from search import local_launcher
+from search.launch import local
 from search.processes import HOST, is_dead
 
 LASTING = {"trials": 200, "examples": 1_000_000}
@@ -26,7 +26,7 @@ def test_workers_are_forked_or_spawned(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, way: str, threads: int
 ) -> None:
     """Either way, and however many threads they use, they meet the budget, each with a log."""
-    monkeypatch.setattr(local_launcher, "WAY", way)
+    monkeypatch.setattr(local, "WAY", way)
     view = bed.json("run", bed.file(), "--workers", 2, "--threads", threads)
     assert {"trials": 12, "finished": 12} == view["budget"]
     logs = [path.read_text() for path in bed.data_dir.root.glob("logs/*")]

@@ -106,7 +106,7 @@ def test_a_password_is_not_passed_on(bed: Bed, locked: str) -> None:
     out, err = run.communicate()
     assert 0 == run.returncode, err
     written = [path for path in bed.data_dir.root.rglob("*") if path.is_file()]
-    assert any("search.nursery" in each for each in commands)
+    assert any("search.launch.fork_server" in each for each in commands)
     for told in (out, err, *commands, *(path.read_text("latin-1") for path in written)):
         assert SECRET not in told
 

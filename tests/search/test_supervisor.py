@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from bed import Bed
 
-from search import supervisor
 from search.errors import WorkersDying
-from search.supervisor import Leases, Supervisor
+from search.launch import supervisor
+from search.launch.supervisor import Leases, Supervisor
 from search.trials import attempts
 from search.trials import leases as leases_module
 from search.worker.job import STORAGE_LOST, Job, Launch
@@ -151,7 +151,7 @@ def test_what_takes_every_worker_at_once_is_one_event(
     with caplog.at_level(logging.WARNING):
         found = supervise(workers, script, 2 * workers)
     assert ended_by(found) is None
-    told = [each.getMessage() for each in caplog.records if each.name == "search.supervisor"]
+    told = [each.getMessage() for each in caplog.records if each.name == "search.launch.supervisor"]
     assert 1 == len(told), told
     assert told[0].startswith(cause or "the storage was away for too long")
 

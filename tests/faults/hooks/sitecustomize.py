@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 PLACE = os.environ.get("FAULTS")
-ROLE = "worker" if "search.nursery" in sys.orig_argv else "launcher"
+ROLE = "worker" if "search.launch.fork_server" in sys.orig_argv else "launcher"
 
 BEFORE = {
     "claiming": "search.trials.claims:claim",

@@ -14,12 +14,13 @@ from search.dashboard.app import Access
 from search.dashboard.middleware import Environ, StartResponse, plain
 from search.dashboard.trial_pictures import Gallery
 from search.errors import Interrupted
-from search.local_launcher import LocalLauncher
+from search.launch.local import LocalLauncher
+from search.launch.supervisor import Supervisor
+from search.launch.workloads import EveryStudy
 from search.paths import DataDir
 from search.retry import told_error
 from search.storage import tables
 from search.storage.database import Storage, open_storage
-from search.supervisor import EveryStudy, Supervisor
 from search.trials.services import serving
 from search.worker.job import Job
 

@@ -15,14 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from search.errors import FilesUnusable, Interrupted, NotFound, StorageLost, WorkersDying
+from search.errors import FilesUnusable, Interrupted, StorageLost, WorkersDying
+from search.launch.workloads import Work
 from search.processes import HOST
 from search.retry import Trouble
 from search.storage import tables
 from search.storage.database import Storage
-from search.study import study
-from search.study.study import StoredStudy
-from search.trials import attempts, budget, leases, recovery, results
+from search.trials import attempts, leases
 from search.worker.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job, Launch
 
 log = logging.getLogger(__name__)
@@ -52,98 +51,6 @@ def _ending_signals() -> list[signal.Signals]:
     """Those that end the work in good order; the terminal's end too, unless `nohup` ignores it."""
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
-
-
-class Work(Protocol):
-    """What the workers are for."""
-
-    name: str
-    study_uid: str | None
-
-    def wanted(self, workers: int) -> int:
-        """How many of so many workers there is work for."""
-
-    def finished(self, host: str | None) -> int:
-        """How many trials the workers of a host, or of any, have finished so far."""
-
-    def reports(self, host: str | None) -> int:
-        """How many dev losses they have reported so far."""
-
-    def is_open(self) -> bool:
-        """Whether it is still wanted at all: not stopped, closed or deleted."""
-
-    def is_over(self) -> bool:
-        """Whether there is nothing left to do, nor anything under way."""
-
-    def recover(self) -> None:
-        """Settles what dead workers left."""
-
-
-class OneStudy:
-    """Workers that leave when one study's budget is met."""
-
-    def __init__(self, storage: Storage, stored: StoredStudy) -> None:
-        self._storage, self._study = storage, stored
-        self.name = stored.name
-        self.study_uid: str | None = stored.uid
-
-    def wanted(self, workers: int) -> int:
-        now = self._progress()
-        if budget.spent(self._study, now):
-            return 0
-        return min(workers, self._study.spec.budget.trials - now.finished)
-
-    def finished(self, host: str | None) -> int:
-        return results.finished_on(self._storage, self._study.uid, host)
-
-    def reports(self, host: str | None) -> int:
-        return results.reports_on(self._storage, self._study.uid, host)
-
-    def is_open(self) -> bool:
-        try:
-            return study.by_uid(self._storage, self._study.uid).open
-        except NotFound:
-            return False
-
-    def is_over(self) -> bool:
-        now = self._progress()
-        return budget.spent(self._study, now) and now.claimed == 0
-
-    def recover(self) -> None:
-        recovery.recover(self._storage, self._study)
-
-    def _progress(self) -> budget.Progress:
-        return budget.progress_of(self._storage, self._study.uid)
-
-
-class EveryStudy:
-    """Workers that stay, for whatever open studies the storage holds."""
-
-    name = "serve"
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self.study_uid: str | None = None
-
-    def wanted(self, workers: int) -> int:
-        return workers
-
-    def finished(self, host: str | None) -> int:
-        studies = study.all_studies(self._storage)
-        return sum(OneStudy(self._storage, each).finished(host) for each in studies)
-
-    def reports(self, host: str | None) -> int:
-        studies = study.all_studies(self._storage)
-        return sum(OneStudy(self._storage, each).reports(host) for each in studies)
-
-    def is_open(self) -> bool:
-        return True
-
-    def is_over(self) -> bool:
-        return False
-
-    def recover(self) -> None:
-        recovery.recover_all(self._storage)
 
 
 class RunningWorker(Protocol):

@@ -1,6 +1,6 @@
 """One process that loads what workers need, and is forked into each worker that is asked for.
 
-    python -m search.nursery fork|spawn EVENTS NOTICES
+    python -m search.launch.fork_server fork|spawn EVENTS NOTICES
 
 On standard input it takes jobs, as JSON, one a line: a storage URL may hold a password, which a
 process list would show. Into the pipe EVENTS, a descriptor, it writes `started PID` for each, in

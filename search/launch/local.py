@@ -26,7 +26,7 @@ MAX_LAST_WORDS = 400
 
 
 class Nursery:
-    """The process that starts workers; see `search.nursery`.
+    """The process that starts workers; see `search.launch.fork_server`.
 
     It has a session of its own, as each worker has, so that Ctrl-C reaches only the launcher, which
     then ends its workers in good order.
@@ -38,7 +38,7 @@ class Nursery:
         self._notices, its_notices = os.pipe()
         theirs = [its_events, its_notices]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "search.nursery", WAY, *map(str, theirs)],
+            [sys.executable, "-P", "-m", "search.launch.fork_server", WAY, *map(str, theirs)],
             stdin=subprocess.PIPE,
             stdout=self._last_words,  # where libraries may print what they like
             stderr=self._last_words,

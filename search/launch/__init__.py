@@ -1,0 +1,1 @@
+"""Starts and watches workers: on this host, on Ray, as a service."""
