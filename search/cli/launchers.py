@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.steps import check_device, worker_count
+from search.cli.common import check_device, worker_count
+from search.cli.session import Session
 from search.errors import BadInput
-from search.session import Session
 
 if TYPE_CHECKING:
     from search.launch.supervisor import Launcher

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from makemore_core.corpus_format import CorpusFormat
+from search.cli.session import Session
 from search.errors import BadInput
-from search.session import Session
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "data_dir": (

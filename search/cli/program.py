@@ -10,24 +10,24 @@ import typer
 
 from makemore_core.errors import CoreError
 from makemore_core.printable import printable
-from search import streams
+from search.cli import streams
+from search.cli.import_path import without_working_directory
 from search.cli.options import with_common_options
 from search.errors import BadInput, Interrupted, SearchError
-from search.import_path import without_working_directory
 
 VERBS = {
-    **dict.fromkeys(("run", "submit", "worker", "preview"), "launching"),
-    **dict.fromkeys(("status", "trials", "best"), "looking"),
-    **dict.fromkeys(("confirm", "test", "replay"), "believing"),
-    "train": "models",
-    "baseline": "corpora",
-    "sample": "models",
-    "corpus": "corpora",
-    **dict.fromkeys(("stop", "delete", "move-storage"), "managing"),
-    "serve": "serving",
-    "report": "looking",
-    "dashboard": "serving",
-    **dict.fromkeys(("lr-range", "capacity", "mix"), "lessons"),
+    **dict.fromkeys(("run", "submit", "worker", "preview"), "run"),
+    **dict.fromkeys(("status", "trials", "best"), "status"),
+    **dict.fromkeys(("confirm", "test", "replay"), "confirm"),
+    "train": "train",
+    "baseline": "corpus",
+    "sample": "train",
+    "corpus": "corpus",
+    **dict.fromkeys(("stop", "delete", "move-storage"), "manage"),
+    "serve": "serve",
+    "report": "status",
+    "dashboard": "serve",
+    **dict.fromkeys(("lr-range", "capacity", "mix"), "experiments"),
 }
 """Each verb, in the order in which `--help` lists them, and the module of this package it is in."""
 

@@ -197,7 +197,7 @@ def test_claims_do_not_import_torch(bed: Bed) -> None:
 def test_run_starts_its_processes_before_it_loads_the_rest(bed: Bed) -> None:
     """What stands before the first process starts loads neither Optuna nor SQLAlchemy."""
     source = (
-        "import sys, json; import search.cli.launching, search.launch.local; "
+        "import sys, json; import search.cli.run, search.launch.local; "
         "print(json.dumps([name for name in ('optuna', 'sqlalchemy') if name in sys.modules]))"
     )
     assert [] == json.loads(ended(run_python(source)).out), sys.executable

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from bed import Bed, ended
 
-from search.import_path import without_working_directory
+from search.cli.import_path import without_working_directory
 
 MARKED = """
 import os

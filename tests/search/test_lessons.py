@@ -17,7 +17,7 @@ from makemore_core.corpus import Corpus
 from makemore_core.data import Data
 from makemore_core.lr_range import lr_range
 from makemore_core.trainer import train
-from search.cli import lessons
+from search.cli import experiments
 from search.figures import lecture_figures
 
 CONFIG = TrialConfig(
@@ -139,7 +139,7 @@ def test_sample_new_words_from_a_saved_model(bed: Bed) -> None:
 
 def test_every_lesson_is_a_verb(bed: Bed) -> None:
     """With its help."""
-    for lesson in (lessons.lr_range, lessons.capacity, lessons.mix):
+    for lesson in (experiments.lr_range, experiments.capacity, experiments.mix):
         verb = lesson.__name__.replace("_", "-")
         assert str(lesson.__doc__).split(",")[0].split(";")[0] in bed.cli(verb, "--help").out
 

@@ -108,7 +108,7 @@ def test_a_process_bound_to_one_core_has_one_worker() -> None:
     """Under `taskset -c 0` the default is one worker, whatever the machine has."""
     source = (
         "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-        "from search.cli.steps import worker_count\n"
+        "from search.cli.common import worker_count\n"
         "print(worker_count(None, 1), worker_count(None, 4), worker_count(3, 1))"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)

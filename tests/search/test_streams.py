@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from bed import Bed, ended
 
-from search import streams
+from search.cli import streams
 
 NOISY = """
 import os, sys

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna_dashboard import get_note
 
+from search.cli.session import Session
 from search.dashboard.study_note import write_note
 from search.formatting import command
 from search.paths import DataDir, file_name
-from search.session import Session
 from search.spec import toml_writer
 from search.storage.urls import parse_url, sqlite_path
 

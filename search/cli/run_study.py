@@ -8,12 +8,12 @@ from pathlib import Path
 from makemore_core.corpus import Corpus
 from makemore_core.corpus_format import CorpusFormat
 from search import file_errors
-from search.cli.steps import answer_status, same_place, shown_progress, told_notes
+from search.cli.common import answer_status, same_place, shown_progress, told_notes
+from search.cli.session import Session
 from search.dashboard.trial_pictures import Illustrator
 from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
 from search.launch.supervisor import Launcher, Supervisor
 from search.launch.workloads import OneStudy
-from search.session import Session
 from search.spec import sections, study_file
 from search.spec.study_file import StudySpec
 from search.storage import artifact_stores

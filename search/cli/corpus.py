@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from makemore_core.corpus_format import CorpusFormat
+from search.cli.common import told_notes
 from search.cli.options import AS_FILE
-from search.cli.steps import told_notes
-from search.session import Session
+from search.cli.session import Session
 
 
 def baseline(

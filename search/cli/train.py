@@ -8,10 +8,10 @@ import typer
 
 from makemore_core.corpus_format import CorpusFormat
 from makemore_core.printable import printable
+from search.cli.common import beside, check_device, load_words, told_notes
 from search.cli.options import AS_FILE, AnyStudyName, Device, Threads
-from search.cli.steps import beside, check_device, load_words, told_notes
+from search.cli.session import Session
 from search.errors import BadInput
-from search.session import Session
 from search.spec.study_file import read_config
 from search.study import study
 from search.trials import results

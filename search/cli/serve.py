@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search.cli.common import check_device, new_job, worker_count
 from search.cli.options import Device, Threads, Workers
-from search.cli.steps import check_device, new_job, worker_count
-from search.session import Session
+from search.cli.session import Session
 
 if TYPE_CHECKING:
     from search.dashboard.app import Access

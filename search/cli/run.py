@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from makemore_core.corpus_format import CorpusFormat
+from search.cli.common import check_device, new_job, told_notes, worker_count
 from search.cli.launchers import (
     CpusPerWorker,
     GpusPerWorker,
@@ -28,9 +29,8 @@ from search.cli.options import (
     Trials,
     Workers,
 )
-from search.cli.steps import check_device, new_job, told_notes, worker_count
+from search.cli.session import Session
 from search.errors import BadInput, Interrupted, together
-from search.session import Session
 
 
 def run(
@@ -58,16 +58,16 @@ def run(
                 launcher = stack.enter_context(local_launcher(session, workers, threads, device))
             except BadInput as error:
                 raise _beside(error, file, trials, timeout, corpus, seed, layout) from None
-        from search.cli import running  # what loads for long, while the processes load as well
+        from search.cli import run_study  # what loads for long, while the processes load as well
 
-        spec = running.shaped(file, trials, timeout, corpus, seed, layout)
+        spec = run_study.shaped(file, trials, timeout, corpus, seed, layout)
         if ray is not None:
             share = (cpus_per_worker, gpus_per_worker)
             cluster = ray_launcher(session, ray, workers, threads, device, *share)
             launcher = stack.enter_context(cluster)
         job = new_job(session, threads, device)
         workers_here = worker_count(workers, threads) if ray is None else None
-        course = running.run(session, spec, artifacts, launcher, job, workers_here)
+        course = run_study.run(session, spec, artifacts, launcher, job, workers_here)
     options = {
         "--workers": workers,
         "--threads": None if threads == 1 else threads,
@@ -85,15 +85,15 @@ def run(
         "--gpus-per-worker": gpus_per_worker,
     }
     given = {name: str(value) for name, value in options.items() if value is not None}
-    running.tell(session, course, file, given)
+    run_study.tell(session, course, file, given)
 
 
 def _beside(error: BadInput, *shape: Any) -> BadInput:
     """A mistake that was found before the file was read, together with those of the file."""
-    from search.cli import running
+    from search.cli import run_study
 
     try:
-        running.shaped(*shape)
+        run_study.shaped(*shape)
     except BadInput as others:
         return together(others, error)
     return error
@@ -110,11 +110,11 @@ def submit(
     artifacts: Artifacts = None,
 ) -> None:
     """Create a study and return; whoever serves the storage works on it."""
-    from search.cli import running
-    from search.cli.steps import answer_status
+    from search.cli import run_study
+    from search.cli.common import answer_status
 
-    spec = running.shaped(file, trials, timeout, corpus, seed, layout)
-    answer_status(session, *running.create_or_resume(session, spec, artifacts), str(file))
+    spec = run_study.shaped(file, trials, timeout, corpus, seed, layout)
+    answer_status(session, *run_study.create_or_resume(session, spec, artifacts), str(file))
 
 
 def worker(
@@ -159,12 +159,12 @@ def preview(
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
     from makemore_core.data import Data
-    from search.cli import running
+    from search.cli import run_study
     from search.spec import auto_learning_rate
     from search.study import cost_estimate, memory, study
     from search.terminal import answers
 
-    spec = running.shaped(file, trials, timeout, corpus, seed, layout)
+    spec = run_study.shaped(file, trials, timeout, corpus, seed, layout)
     words = told_notes(session, study.load_corpus(spec, session.data_dir))
     count = worker_count(workers, threads)
     need = memory.refuse_too_large(spec, words, count)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from search.cli.common import ask, worker_count
 from search.cli.options import StudyName, Threads, Workers, Yes
-from search.cli.steps import ask, worker_count
-from search.session import Session
+from search.cli.session import Session
 from search.study import study
 from search.trials import results
 

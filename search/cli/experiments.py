@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from makemore_core.corpus_format import CorpusFormat
+from search.cli.common import load_words
 from search.cli.options import AS_FILE, CorpusName, StudyName
-from search.cli.steps import load_words
+from search.cli.session import Session
 from search.errors import BadInput
-from search.session import Session
 from search.spec.sections import StudySection
 from search.spec.study_file import read_config
 from search.study import study

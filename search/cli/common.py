@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from makemore_core.corpus_format import CorpusFormat
 from search.cli.options import COMMON
+from search.cli.session import Session
 from search.errors import BadInput, Interrupted, together
 from search.machine import usable_cpus
-from search.session import Session
 from search.worker.job import Job
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from search.cli.common import answer_status, ask, file_of
 from search.cli.options import StudyName, Yes
-from search.cli.steps import answer_status, ask, file_of
-from search.session import Session
+from search.cli.session import Session
 from search.study import study
 
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from search.cli.common import answer_status, file_of, shown_progress, status_document
 from search.cli.options import AnyStudyName, StudyName
-from search.cli.steps import answer_status, file_of, shown_progress, status_document
+from search.cli.session import Session
 from search.errors import BadInput
 from search.evaluation.baselines import baselines, kept_baselines
-from search.session import Session
 from search.storage.database import Storage
 from search.study import study
 from search.study.study import StoredStudy
