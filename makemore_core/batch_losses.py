@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.model import initialise
 from makemore_core.randomness import generator
 from makemore_core.schedule import learning_rate_at

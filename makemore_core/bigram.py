@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from makemore_core.batch_losses import Floats
-from makemore_core.contexts import count_contexts
+from makemore_core.data.contexts import count_contexts
 from makemore_core.sampling import LONGEST, draw_words
 
 LEARNING_RATE, STEPS = 50.0, 5_000

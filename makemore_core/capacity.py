@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.trainer import train
 
 WIDTHS = (4, 8, 16, 32, 64, 128, 256, 512)

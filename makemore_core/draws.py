@@ -28,9 +28,9 @@ import torch
 from numpy.typing import NDArray
 
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import CountedContexts, Counts
+from makemore_core.data.contexts import CountedContexts, Counts
+from makemore_core.data.ngram import ContextTree
 from makemore_core.draw_kernels import draw_expected, draw_sampled, draw_smoothed, smoothed_targets
-from makemore_core.ngram import ContextTree
 from makemore_core.randomness import generator, key
 
 FREQUENCY_POWER = 0.75

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from makemore_core import kernels
-from makemore_core.contexts import CHUNK, CountedContexts, count_examples
+from makemore_core.data.contexts import CHUNK, CountedContexts, count_examples
 from makemore_core.layout import Layout
 from makemore_core.model import Model
 

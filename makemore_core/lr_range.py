@@ -16,7 +16,7 @@ import numpy as np
 
 from makemore_core.batch_losses import Floats, batch_losses, smoothed
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.errors import ConfigError, Diverged
 
 LOWEST, HIGHEST, STEPS = 1e-3, 1.0, 1000

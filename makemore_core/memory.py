@@ -7,8 +7,8 @@ they are meant to be right within a third.
 from collections.abc import Sequence
 
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import CHUNK
-from makemore_core.data import MAX_KEPT_BYTES, MAX_WRITTEN_OUT
+from makemore_core.data.contexts import CHUNK
+from makemore_core.data.dataset import MAX_KEPT_BYTES, MAX_WRITTEN_OUT
 from makemore_core.layout import MOST_TABLE, Layout
 
 PROGRAM_BYTES = 400 << 20

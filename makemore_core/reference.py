@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import CountedContexts
+from makemore_core.data.contexts import CountedContexts
 from makemore_core.draws import Batch, Draws
 from makemore_core.model import Model
 from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY, first_layer_decays

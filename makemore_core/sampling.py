@@ -5,7 +5,7 @@ from collections.abc import Callable, Container
 import torch
 from torch import Tensor
 
-from makemore_core.characters import describe_alphabet
+from makemore_core.data.characters import describe_alphabet
 from makemore_core.errors import ConfigError
 from makemore_core.model import Model
 from makemore_core.randomness import generator

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from makemore_core import kernels
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import CountedContexts
+from makemore_core.data.contexts import CountedContexts
 from makemore_core.draws import Batch, Draws
 from makemore_core.layout import Layout
 from makemore_core.model import Model

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from makemore_core.config import TrialConfig
-from makemore_core.data import BlockData, Data
+from makemore_core.data.dataset import BlockData, Data
 from makemore_core.draws import Draws
 from makemore_core.errors import Diverged
 from makemore_core.evaluate import split_loss

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data, expectation
+from makemore_core.data.dataset import Data, expectation
 from makemore_core.draws import Draws
 from makemore_core.trainer import train
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from makemore_core.printable import printable
+from makemore_core.data.printable import printable
 
 
 def told_rate(finished: int, seconds: float) -> str:

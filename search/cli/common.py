@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from makemore_core.corpus_format import CorpusFormat
+from makemore_core.data.corpus_format import CorpusFormat
 from search.cli.options import COMMON
 from search.cli.session import Session
 from search.errors import BadInput, Interrupted, together
@@ -16,7 +16,7 @@ from search.machine import usable_cpus
 from search.worker.job import Job
 
 if TYPE_CHECKING:
-    from makemore_core.corpus import Corpus
+    from makemore_core.data.corpus import Corpus
     from search.evaluation.baselines import Baselines
     from search.spec.sections import StudySection
     from search.storage.database import Storage
@@ -66,7 +66,7 @@ def load_words(
     session: Session, section: "StudySection", layout: CorpusFormat, name: str | None = None
 ) -> "Corpus":
     """The corpus of a CONFIG file, with what the command line says of it."""
-    from makemore_core import corpus as corpora
+    from makemore_core.data import corpus as corpora
 
     own = section.layout
     merged = CorpusFormat(

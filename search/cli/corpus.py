@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from makemore_core.corpus_format import CorpusFormat
+from makemore_core.data.corpus_format import CorpusFormat
 from search.cli.common import told_notes
 from search.cli.options import AS_FILE
 from search.cli.session import Session
@@ -19,8 +19,8 @@ def baseline(
     layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Count models to beat: the bigram, and interpolated Kneser-Ney n-grams."""
-    from makemore_core import corpus as corpora
-    from makemore_core import ngram
+    from makemore_core.data import corpus as corpora
+    from makemore_core.data import ngram
     from search.terminal import answers
 
     words = told_notes(session, corpora.load(corpus, session.data_dir.root, layout))
@@ -37,7 +37,7 @@ def corpus(
     layout: CorpusFormat = AS_FILE,
 ) -> None:
     """What is in a corpus."""
-    from makemore_core import corpus as corpora
+    from makemore_core.data import corpus as corpora
     from search.terminal import answers
 
     words = corpora.load(name, session.data_dir.root, layout, dedupe=dedupe)

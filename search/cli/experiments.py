@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from makemore_core.corpus_format import CorpusFormat
+from makemore_core.data.corpus_format import CorpusFormat
 from search.cli.common import load_words
 from search.cli.options import AS_FILE, CorpusName, StudyName
 from search.cli.session import Session
@@ -17,7 +17,7 @@ from search.study import study
 
 if TYPE_CHECKING:
     from makemore_core.config import TrialConfig
-    from makemore_core.data import Data
+    from makemore_core.data.dataset import Data
 
 ConfigFile = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG.toml]", help="As `train` takes it.")
@@ -121,7 +121,7 @@ def _config_and_data(
     default: "TrialConfig",
 ) -> "tuple[TrialConfig, Data]":
     """The configuration of a file, or a known one on the corpus that needs no download."""
-    from makemore_core.data import Data
+    from makemore_core.data.dataset import Data
 
     section, config = (StudySection(name="config"), default) if file is None else read_config(file)
     words = load_words(session, section, layout, corpus)

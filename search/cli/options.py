@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from makemore_core.corpus_format import CorpusFormat
+from makemore_core.data.corpus_format import CorpusFormat
 from search.cli.session import Session
 from search.errors import BadInput
 

@@ -8,8 +8,8 @@ from contextlib import redirect_stdout
 
 import typer
 
+from makemore_core.data.printable import printable
 from makemore_core.errors import CoreError
-from makemore_core.printable import printable
 from search.cli import streams
 from search.cli.import_path import without_working_directory
 from search.cli.options import with_common_options

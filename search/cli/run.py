@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from makemore_core.corpus_format import CorpusFormat
+from makemore_core.data.corpus_format import CorpusFormat
 from search.cli.common import check_device, new_job, told_notes, worker_count
 from search.cli.launchers import (
     CpusPerWorker,
@@ -158,7 +158,7 @@ def preview(
     layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
-    from makemore_core.data import Data
+    from makemore_core.data.dataset import Data
     from search.cli import run_study
     from search.spec import auto_learning_rate
     from search.study import cost_estimate, memory, study

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from makemore_core.corpus import Corpus
-from makemore_core.corpus_format import CorpusFormat
+from makemore_core.data.corpus import Corpus
+from makemore_core.data.corpus_format import CorpusFormat
 from search import file_errors
 from search.cli.common import answer_status, same_place, shown_progress, told_notes
 from search.cli.session import Session

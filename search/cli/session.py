@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from rich.console import Console
 
-from makemore_core.printable import printable
+from makemore_core.data.printable import printable
 from search.errors import BadInput, SearchError
 from search.finite import finite
 from search.paths import DataDir

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from makemore_core.corpus_format import CorpusFormat
-from makemore_core.printable import printable
+from makemore_core.data.corpus_format import CorpusFormat
+from makemore_core.data.printable import printable
 from search.cli.common import beside, check_device, load_words, told_notes
 from search.cli.options import AS_FILE, AnyStudyName, Device, Threads
 from search.cli.session import Session
@@ -31,7 +31,7 @@ def train(
 ) -> None:
     """Train one configuration, without a study."""
     from makemore_core import checkpoint, trainer
-    from makemore_core.data import Data
+    from makemore_core.data.dataset import Data
     from makemore_core.evaluate import word_losses
     from makemore_core.warm_up import warm_up
     from search.confidence_intervals import bootstrap
@@ -113,7 +113,7 @@ def _saved(
 ) -> "tuple[Model, tuple[str, ...]]":
     """A saved model, and the words of a corpus."""
     from makemore_core import checkpoint as checkpoints
-    from makemore_core import corpus as corpora
+    from makemore_core.data import corpus as corpora
 
     model, _ = checkpoints.load(file)
     if corpus is None:

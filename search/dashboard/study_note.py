@@ -13,7 +13,7 @@ from optuna import Study
 from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
-from makemore_core.printable import printable
+from makemore_core.data.printable import printable
 from search.evaluation.baselines import Baselines, baselines, keep_baselines, told_against
 from search.evaluation.winner import describe_best, remarks_on, told_winner
 from search.paths import DataDir

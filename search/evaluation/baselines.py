@@ -8,9 +8,9 @@ import threading
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from makemore_core import ngram
-from makemore_core.corpus import NAMES_SHA256, Corpus
-from makemore_core.data import Data
+from makemore_core.data import ngram
+from makemore_core.data.corpus import NAMES_SHA256, Corpus
+from makemore_core.data.dataset import Data
 from makemore_core.errors import CoreError, CorpusError
 from search.errors import SearchError
 from search.paths import DataDir

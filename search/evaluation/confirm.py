@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.evaluate import word_losses
 from search.confidence_intervals import bootstrap
 from search.errors import BadInput

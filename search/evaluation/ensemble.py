@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, select
 
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.errors import CheckpointError
 from search.confidence_intervals import bootstrap
 from search.errors import NotFound

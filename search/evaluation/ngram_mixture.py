@@ -6,8 +6,8 @@ an interpolated trigram. `studies/bengio.toml` enqueues the five networks; any s
 
 from dataclasses import dataclass
 
-from makemore_core import ngram
-from makemore_core.data import Data
+from makemore_core.data import ngram
+from makemore_core.data.dataset import Data
 from makemore_core.mixture import mix
 from search.errors import NotFound
 from search.paths import DataDir

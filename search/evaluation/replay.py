@@ -8,7 +8,7 @@ import contextlib
 from dataclasses import dataclass
 
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.trainer import Evaluation, train
 from search.environment import differing
 from search.errors import BadInput

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from makemore_core.corpus import Corpus
+from makemore_core.data.corpus import Corpus
 from search.errors import SearchError
 from search.trials.confirmations import Trained
 from search.worker.job import thread_limits
@@ -188,7 +188,7 @@ def _prepare(corpus: Corpus, split_seed: int, threads: int, is_silent: bool) -> 
     """Comes first in each process of the pool; of what all would have to say, one tells."""
     import logging
 
-    from makemore_core.data import Data
+    from makemore_core.data.dataset import Data
     from makemore_core.warm_up import warm_up
 
     if is_silent:

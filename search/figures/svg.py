@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from makemore_core.printable import printable
+from makemore_core.data.printable import printable
 from search.finite import LOWEST_DRAWN
 
 STYLE = """

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from makemore_core.config import TrialConfig
-from makemore_core.printable import printable
+from makemore_core.data.printable import printable
 from makemore_core.schedule import learning_rate_at
 from search.figures.numpy_model import PlainModel, plane
 from search.figures.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, document, text

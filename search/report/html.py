@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from makemore_core.printable import printable
+from makemore_core.data.printable import printable
 
 
 def text(value: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from makemore_core.config import TrialConfig
-from makemore_core.printable import printable
+from makemore_core.data.printable import printable
 from makemore_core.schedule import learning_rate_at
 from search.evaluation.baselines import Baselines
 from search.figures.numpy_model import PlainModel, plane

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from makemore_core.config import TrialConfig
-from makemore_core.corpus import Corpus
+from makemore_core.data.corpus import Corpus
 from search.spec.search_space import Auto, Choices, Dimension, Fixed, Interval, Value
 from search.spec.study_file import StudySpec
 
@@ -30,7 +30,7 @@ def resolved(spec: StudySpec, corpus: Corpus) -> StudySpec:
     """
     if not isinstance(spec.search[KEY], Auto):
         return spec
-    from makemore_core.data import Data  # torch, which a launcher does without
+    from makemore_core.data.dataset import Data  # torch, which a launcher does without
     from makemore_core.lr_range import lr_range
 
     data = Data.of(corpus, spec.study.split_seed)

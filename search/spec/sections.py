@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from makemore_core.config import RANGES
-from makemore_core.corpus_format import CorpusFormat
+from makemore_core.data.corpus_format import CorpusFormat
 
 
 def parse_duration(raw: Any) -> Any:

@@ -17,8 +17,8 @@ from makemore_core.config import (
     problem,
     problems,
 )
-from makemore_core.corpus import BUILT_IN, Corpus
-from makemore_core.splits import split
+from makemore_core.data.corpus import BUILT_IN, Corpus
+from makemore_core.data.splits import split
 from search.errors import BadInput, StudyFileError
 from search.spec.search_space import (
     DEFAULTS,

@@ -6,8 +6,8 @@ import logging
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import IntegrityError
 
-from makemore_core import corpus as corpora
-from makemore_core.corpus import Corpus
+from makemore_core.data import corpus as corpora
+from makemore_core.data.corpus import Corpus
 from makemore_core.errors import CorpusError
 from search.paths import DataDir
 from search.retry import patient

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.trainer import train
 from makemore_core.warm_up import warm_up
 from search.algorithms import samplers

@@ -9,8 +9,8 @@ import optuna
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
-from makemore_core import corpus as corpora
-from makemore_core.corpus import Corpus
+from makemore_core.data import corpus as corpora
+from makemore_core.data.corpus import Corpus
 from search.errors import Drift
 from search.paths import DataDir
 from search.retry import insist, patient

@@ -6,8 +6,8 @@ from typing import Any
 
 from makemore_core import memory
 from makemore_core.config import TrialConfig
-from makemore_core.corpus import Corpus
-from makemore_core.splits import split
+from makemore_core.data.corpus import Corpus
+from makemore_core.data.splits import split
 from search.errors import BadInput
 from search.machine import process_memory_limit, usable_memory
 from search.spec.search_space import Choices, Dimension, Fixed, Interval, Value

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, delete, func, select, update
 
-from makemore_core import corpus as corpora
-from makemore_core.corpus import Corpus
-from makemore_core.corpus_format import CorpusFormat
-from makemore_core.corpus_lines import AS_IT_IS
+from makemore_core.data import corpus
+from makemore_core.data.corpus import Corpus
+from makemore_core.data.corpus_format import CorpusFormat
+from makemore_core.data.corpus_lines import AS_IT_IS
 from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
 from search import file_errors
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
@@ -71,7 +71,7 @@ class StoredStudy:
 def load_corpus(spec: StudySpec, data_dir: DataDir) -> Corpus:
     """The corpus of a study file, as the user has it now."""
     section = spec.study
-    return corpora.load(section.corpus, data_dir.root, section.layout, dedupe=section.dedupe)
+    return corpus.load(section.corpus, data_dir.root, section.layout, dedupe=section.dedupe)
 
 
 def present_corpus(
@@ -90,11 +90,11 @@ def present_corpus(
     kept = Corpus(study.corpus_name, kept.words)
     given, known = spec.study, study.spec.study
     same_name = Path(given.corpus).name == Path(known.corpus).name
-    if same_name and given.corpus in corpora.BUILT_IN and given.dedupe == known.dedupe:
+    if same_name and given.corpus in corpus.BUILT_IN and given.dedupe == known.dedupe:
         return kept  # what a package or a download has now is no business of the user's
-    layout = known.layout if same_name and given.layout == corpora.PLAIN else given.layout
+    layout = known.layout if same_name and given.layout == corpus.PLAIN else given.layout
     try:
-        return corpora.load(given.corpus, data_dir.root, layout, dedupe=given.dedupe)
+        return corpus.load(given.corpus, data_dir.root, layout, dedupe=given.dedupe)
     except CorpusMissing as missing:
         if not same_name:
             raise
@@ -112,7 +112,7 @@ def _holds_as_it_is(spec: StudySpec, study: StoredStudy) -> bool:
     """Whether a file that would be refused today has the study's words on its lines."""
     path, layout = Path(spec.study.corpus), CorpusFormat(separator=AS_IT_IS)
     try:
-        found = corpora.read_file(path, layout, dedupe=spec.study.dedupe)
+        found = corpus.read_file(path, layout, dedupe=spec.study.dedupe)
     except CorpusError:
         return False
     found = found.deduplicated() if spec.study.dedupe else found

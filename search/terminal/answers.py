@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from makemore_core.config import FIELDS
-from makemore_core.corpus import Corpus
-from makemore_core.data import Data
-from makemore_core.ngram import Baseline
-from makemore_core.printable import printable
-from makemore_core.splits import split
+from makemore_core.data.corpus import Corpus
+from makemore_core.data.dataset import Data
+from makemore_core.data.ngram import Baseline
+from makemore_core.data.printable import printable
+from makemore_core.data.splits import split
 from makemore_core.trainer import TrialResult
 from search.evaluation.baselines import Baselines, told_against
 from search.evaluation.confirm import Confirmation

@@ -7,7 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from makemore_core.printable import printable
+from makemore_core.data.printable import printable
 from search.evaluation.baselines import Baselines, told_against
 from search.evaluation.winner import describe_best, remarks_on
 from search.formatting import command, told_config, told_rate, told_seconds

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from search.errors import Interrupted, SearchError
 from search.paths import DataDir
 from search.storage.database import Storage

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.errors import Diverged
 from makemore_core.model import parameters_of
 from makemore_core.snapshot import Snapshot

@@ -36,10 +36,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from makemore_core import corpus
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import CountedContexts
-from makemore_core.data import Data
+from makemore_core.data import corpus
+from makemore_core.data.contexts import CountedContexts
+from makemore_core.data.dataset import Data
 from makemore_core.draws import Draws
 from makemore_core.evaluate import split_loss
 from makemore_core.model import Model, initialise

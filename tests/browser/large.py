@@ -16,7 +16,7 @@ from optuna.distributions import distribution_to_json
 from optuna.samplers import RandomSampler
 from sqlalchemy import Connection, MetaData, Table, insert
 
-from makemore_core import corpus as corpora
+from makemore_core.data import corpus
 from search.paths import DataDir
 from search.spec import search_space, study_file
 from search.storage import tables
@@ -35,7 +35,7 @@ def fill(data_dir: DataDir, trials: int = 10_000, reports: int = 10) -> StoredSt
         {"study": {"name": "large"}, "budget": {"trials": trials, "evaluations": reports}}, "large"
     )
     storage = create_storage(data_dir.default_storage)
-    words = corpora.load(spec.study.corpus, data_dir.root)
+    words = corpus.load(spec.study.corpus, data_dir.root)
     stored = create.create_or_resume(storage, spec, words, data_dir)
     fill_study(storage, stored, trials, reports)
     storage.close()

@@ -8,7 +8,8 @@ import pytest
 import torch
 from toys import WORDS, lecture_corpus
 
-from makemore_core import bigram, ngram
+from makemore_core import bigram
+from makemore_core.data import ngram
 
 ALPHABET = "." + "".join(sorted(set("".join(WORDS))))
 

@@ -9,7 +9,7 @@ import pytest
 
 TRAIN = """
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.trainer import train
 
 words = ("emma", "olivia", "ava", "isabella", "sophia", "mia", "amelia") * 20

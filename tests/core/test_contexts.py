@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import lecture_corpus, word_lists
 
-from makemore_core.contexts import count_contexts, count_examples
-from makemore_core.data import Data
+from makemore_core.data.contexts import count_contexts, count_examples
+from makemore_core.data.dataset import Data
 
 
 def naive(words: tuple[str, ...], vocabulary: str, block: int) -> list[tuple[tuple[int, ...], int]]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore_core.corpus import Corpus, parse, read_file
-from makemore_core.corpus_format import MAX_COUNTED, CorpusFormat
+from makemore_core.data.corpus import Corpus, parse, read_file
+from makemore_core.data.corpus_format import MAX_COUNTED, CorpusFormat
 from makemore_core.errors import CorpusError, CorpusMissing
 
 NAMES = ("emma", "olivia", "ava", "isabella", "sophia", "mia", "amelia", "evelyn", "abigail",

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from toys import word_lists
 
-from makemore_core import ngram
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import count_contexts
-from makemore_core.data import MAX_WRITTEN_OUT, Data, expectation
+from makemore_core.data import ngram
+from makemore_core.data.contexts import count_contexts
+from makemore_core.data.dataset import MAX_WRITTEN_OUT, Data, expectation
+from makemore_core.data.ngram import ContextTree
 from makemore_core.draws import Draws, stratify
-from makemore_core.ngram import ContextTree
 from makemore_core.trainer import draws_of
 
 STEPS = 600
@@ -122,7 +122,7 @@ def test_block_sizes_are_kept_while_there_is_room(monkeypatch: pytest.MonkeyPatc
     data = Data(".abclnor", words, words)
     first = data.at_block_size(2)
     assert first is data.at_block_size(2)
-    monkeypatch.setattr("makemore_core.data.MAX_KEPT_BYTES", 2 * first.nbytes)
+    monkeypatch.setattr("makemore_core.data.dataset.MAX_KEPT_BYTES", 2 * first.nbytes)
     for size in (3, 4, 5, 6):
         data.at_block_size(size)
     assert first is not data.at_block_size(2)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import configs, word_lists
 
-from makemore_core import ngram
 from makemore_core.bigram import count_pairs
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import count_contexts
-from makemore_core.data import Data
+from makemore_core.data import ngram
+from makemore_core.data.contexts import count_contexts
+from makemore_core.data.dataset import Data
 from makemore_core.errors import CorpusError
 from makemore_core.evaluate import pair_nats, split_loss, word_losses
 from makemore_core.mixture import ngram_nats

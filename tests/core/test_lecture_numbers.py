@@ -33,11 +33,11 @@ from toys import lecture_corpus
 
 from makemore_core import bigram
 from makemore_core.config import LECTURE
-from makemore_core.contexts import count_contexts
-from makemore_core.data import Data
+from makemore_core.data.contexts import count_contexts
+from makemore_core.data.dataset import Data
+from makemore_core.data.splits import split
 from makemore_core.evaluate import split_loss
 from makemore_core.model import initialise
-from makemore_core.splits import split
 from makemore_core.trainer import train
 
 SMALL = replace(LECTURE, embedding_size=2, hidden_width=100)

@@ -8,7 +8,7 @@ from toys import lecture_corpus, toy_data
 
 from makemore_core.batch_losses import batch_losses, running_mean, smoothed
 from makemore_core.config import LECTURE, TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.errors import ConfigError, Diverged
 from makemore_core.lr_range import VALLEY, lr_range
 from makemore_core.trainer import train

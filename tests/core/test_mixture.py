@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import toy_data
 
-from makemore_core import ngram
 from makemore_core.config import TrialConfig
+from makemore_core.data import ngram
 from makemore_core.errors import ConfigError
 from makemore_core.evaluate import example_nats
 from makemore_core.mixture import fitted_weight, mix, ngram_nats, perplexity

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore_core.contexts import count_contexts
-from makemore_core.corpus import CORPORA_VARIABLE, Corpus, load
-from makemore_core.data import Data
+from makemore_core.data.contexts import count_contexts
+from makemore_core.data.corpus import CORPORA_VARIABLE, Corpus, load
+from makemore_core.data.dataset import Data
+from makemore_core.data.ngram import baseline, dev_losses, discounts, fit, unsmoothed_loss
+from makemore_core.data.splits import shuffled, split
 from makemore_core.errors import ConfigError, CorpusError
-from makemore_core.ngram import baseline, dev_losses, discounts, fit, unsmoothed_loss
-from makemore_core.splits import shuffled, split
 
 ALPHABET = ".abcd"
 WORDS = st.lists(st.text("abc", min_size=1, max_size=6), min_size=1, max_size=40)  # never a d

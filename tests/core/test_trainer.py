@@ -13,7 +13,7 @@ from toys import WORDS, toy_data
 
 from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.errors import Diverged
 from makemore_core.evaluate import split_loss
 from makemore_core.snapshot import Snapshot
@@ -93,7 +93,7 @@ def test_a_snapshot_of_another_run_is_refused() -> None:
 
 def test_words_of_the_test_split_change_no_bit() -> None:
     """With every test word replaced by another, all of a run stays as it is."""
-    from makemore_core import corpus, splits
+    from makemore_core.data import corpus, splits
 
     words = [a + b + c for a in "abcde" for b in "fghij" for c in "klm"]
     here = corpus.Corpus("here", tuple(words))

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from makemore_core import corpus
 from makemore_core.config import TrialConfig
-from makemore_core.contexts import CountedContexts, count_contexts
-from makemore_core.data import Data, expectation
+from makemore_core.data import corpus
+from makemore_core.data.contexts import CountedContexts, count_contexts
+from makemore_core.data.dataset import Data, expectation
 from makemore_core.draws import Draws
 from makemore_core.model import Model, initialise
 from makemore_core.reference import ReferenceStep

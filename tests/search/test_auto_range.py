@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from bed import Bed, tiny
 
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.lr_range import lr_range
 from search.errors import Drift, StudyFileError
 from search.spec import auto_learning_rate

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from bed import Bed
 
-from makemore_core import ngram
-from makemore_core.data import Data
+from makemore_core.data import ngram
+from makemore_core.data.dataset import Data
 from search.dashboard.study_note import note
 from search.dashboard.trial_pictures import Illustrator
 from search.evaluation import baselines

@@ -552,7 +552,7 @@ def test_a_file_that_ends_too_early_is_no_interruption(
     def empty(*_: object, **__: object) -> None:
         raise EOFError("Ran out of input")
 
-    monkeypatch.setattr("makemore_core.corpus.load", empty)
+    monkeypatch.setattr("makemore_core.data.corpus.load", empty)
     answer = bed.cli("corpus", "first-names")
     assert 1 == answer.status
     assert "Ran out of input" in answer.complaint

@@ -137,7 +137,7 @@ def test_a_study_whose_words_would_be_refused_today_goes_on(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A study made when every line was a word keeps its words, with its file or without it."""
-    from makemore_core import corpus_format
+    from makemore_core.data import corpus_format
 
     path = bed.corpus([f"{word},F,{n}" for n, word in enumerate(some_words())])
     file = bed.file(study={"corpus": str(path)}, budget={"trials": 2})

@@ -13,8 +13,8 @@ from makemore_core import checkpoint
 from makemore_core.batch_losses import batch_losses
 from makemore_core.capacity import CapacityPoint
 from makemore_core.config import TrialConfig
-from makemore_core.corpus import Corpus
-from makemore_core.data import Data
+from makemore_core.data.corpus import Corpus
+from makemore_core.data.dataset import Data
 from makemore_core.lr_range import lr_range
 from makemore_core.trainer import train
 from search.cli import experiments

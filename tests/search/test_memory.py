@@ -5,7 +5,7 @@ from bed import Bed, some_words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore_core.corpus import Corpus
+from makemore_core.data.corpus import Corpus
 from search.errors import BadInput
 from search.spec import study_file
 from search.spec.study_file import StudySpec

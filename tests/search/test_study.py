@@ -9,8 +9,8 @@ from bed import Bed, ended, run_python, some_words
 from servers import new_database
 from sqlalchemy import delete, func, select, update
 
-from makemore_core.corpus import read_file
-from makemore_core.data import Data
+from makemore_core.data.corpus import read_file
+from makemore_core.data.dataset import Data
 from makemore_core.errors import CorpusError
 from search.errors import BadInput, Drift, NotFound, StudyClosed, StudyFileError
 from search.paths import DataDir

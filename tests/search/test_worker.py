@@ -7,7 +7,7 @@ import pytest
 from bed import Bed, InterruptedAfter, some_words
 
 from makemore_core.config import TrialConfig
-from makemore_core.splits import split
+from makemore_core.data.splits import split
 from search.errors import Interrupted
 from search.study import study
 from search.trials import results, status

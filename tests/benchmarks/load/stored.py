@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from makemore_core.config import TrialConfig
-from makemore_core.corpus import Corpus
+from makemore_core.data.corpus import Corpus
 from makemore_core.trainer import Evaluation, TrialResult
 from search.paths import DataDir
 from search.spec import study_file

@@ -23,7 +23,7 @@ from optuna.distributions import (
 )
 
 from makemore_core.config import TrialConfig
-from makemore_core.data import Data
+from makemore_core.data.dataset import Data
 from makemore_core.errors import Diverged
 from makemore_core.evaluate import split_loss
 from makemore_core.model import initialise

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from makemore_core import corpus as corpora
 from makemore_core.config import TrialConfig
-from makemore_core.corpus import Corpus
-from makemore_core.data import Data
+from makemore_core.data import corpus as corpora
+from makemore_core.data.corpus import Corpus
+from makemore_core.data.dataset import Data
 from search.spec import search_space
 from search.spec.search_space import Space, Value
 from search.spec.study_file import StudySpec

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from makemore_core.corpus_lines import (
+from makemore_core.data.corpus_lines import (
     AS_IT_IS,
     ELSEWHERE,
     HEADERS,

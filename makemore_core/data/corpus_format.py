@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from makemore_core.corpus_lines import (
+from makemore_core.data.corpus_lines import (
     AS_IT_IS,
     ELSEWHERE,
     HEADERS,
@@ -25,9 +25,9 @@ from makemore_core.corpus_lines import (
     split_fields,
     whole_number,
 )
+from makemore_core.data.other_layouts import refuse_other_layouts
+from makemore_core.data.printable import INVISIBLE, printable
 from makemore_core.errors import CorpusError
-from makemore_core.other_layouts import refuse_other_layouts
-from makemore_core.printable import INVISIBLE, printable
 
 BOUNDARY = "."
 """Begins and ends every word; index 0 of every vocabulary (lecture: the character '.')."""

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from makemore_core.corpus import Corpus
+from makemore_core.data.corpus import Corpus
 
 
 @dataclass(frozen=True)

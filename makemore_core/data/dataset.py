@@ -6,11 +6,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from makemore_core import ngram
-from makemore_core.contexts import CountedContexts, count_contexts, count_examples
-from makemore_core.corpus import Corpus
-from makemore_core.ngram import ContextTree
-from makemore_core.splits import split
+from makemore_core.data import ngram
+from makemore_core.data.contexts import CountedContexts, count_contexts, count_examples
+from makemore_core.data.corpus import Corpus
+from makemore_core.data.ngram import ContextTree
+from makemore_core.data.splits import split
 
 MAX_WRITTEN_OUT = 1 << 23
 """Numbers that an n-gram's expectation may take; a training holds some 24 bytes for each of them,

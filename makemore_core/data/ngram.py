@@ -21,12 +21,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from makemore_core.characters import foreign_character
 from makemore_core.config import RANGES
-from makemore_core.contexts import CountedContexts, count_contexts
-from makemore_core.corpus import BOUNDARY, Corpus
+from makemore_core.data.characters import foreign_character
+from makemore_core.data.contexts import CountedContexts, count_contexts
+from makemore_core.data.corpus import BOUNDARY, Corpus
+from makemore_core.data.splits import split
 from makemore_core.errors import ConfigError, CorpusError
-from makemore_core.splits import split
 
 LARGEST_ORDER = int(RANGES["block_size"].high) + 1
 """As much context as a network may have."""

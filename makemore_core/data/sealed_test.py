@@ -1,7 +1,7 @@
 """The one door to the test split; only `search.evaluation.final_test` may import it (import-linter)."""
 
-from makemore_core.corpus import Corpus
-from makemore_core.splits import shuffled
+from makemore_core.data.corpus import Corpus
+from makemore_core.data.splits import shuffled
 
 
 def open_test_split(corpus: Corpus, seed: int) -> tuple[str, ...]:

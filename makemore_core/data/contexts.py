@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from makemore_core.characters import foreign_character
+from makemore_core.data.characters import foreign_character
 
 Counts = NDArray[np.int64] | NDArray[np.float64]
 

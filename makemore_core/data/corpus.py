@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from makemore_core.corpus_format import BOUNDARY as BOUNDARY
-from makemore_core.corpus_format import CorpusFormat, parse_words
+from makemore_core.data.corpus_format import BOUNDARY as BOUNDARY
+from makemore_core.data.corpus_format import CorpusFormat, parse_words
+from makemore_core.data.printable import printable
 from makemore_core.errors import CorpusError, CorpusMissing
-from makemore_core.printable import printable
 
 FEWEST_WORDS = 10
 """Fewer words cannot be split 80/10/10 with a word in each part."""

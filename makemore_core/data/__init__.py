@@ -1,0 +1,1 @@
+"""Words, splits, contexts, and the count models over them."""
