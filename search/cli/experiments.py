@@ -38,8 +38,8 @@ def lr_range(
 ) -> None:
     """The learning-rate range test, with its plot; without a file, of the lecture's network."""
     from makemore_core.config import LECTURE
-    from makemore_core.lr_range import VALLEY
-    from makemore_core.lr_range import lr_range as test
+    from makemore_core.lecture.lr_range import VALLEY
+    from makemore_core.lecture.lr_range import lr_range as test
     from search.figures import lecture_figures
 
     target = _target(session, output, "lr-range.svg")
@@ -73,8 +73,8 @@ def capacity(
     output: Output = None,
 ) -> None:
     """Under- and overfitting: train and dev loss against model size, over a grid, with its plot."""
-    from makemore_core.capacity import CONFIG, WIDTHS, CapacityPoint, verdict
-    from makemore_core.capacity import capacity as grid
+    from makemore_core.lecture.capacity import CONFIG, WIDTHS, CapacityPoint, verdict
+    from makemore_core.lecture.capacity import capacity as grid
     from search.figures import lecture_figures
 
     sizes = WIDTHS if widths is None else _whole_numbers(widths)

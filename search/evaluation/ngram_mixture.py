@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from makemore_core.data import ngram
 from makemore_core.data.dataset import Data
-from makemore_core.mixture import mix
+from makemore_core.lecture.mixture import mix
 from search.errors import NotFound
 from search.paths import DataDir
 from search.storage.database import Storage

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from makemore_core.batch_losses import running_mean
-from makemore_core.capacity import CapacityPoint
-from makemore_core.lr_range import VALLEY, LrRange
+from makemore_core.lecture.batch_losses import running_mean
+from makemore_core.lecture.capacity import CapacityPoint
+from makemore_core.lecture.lr_range import VALLEY, LrRange
 from makemore_core.model import Model
 from makemore_core.trainer import TrialResult
 from search.figures import trial_figures

@@ -31,7 +31,7 @@ def resolved(spec: StudySpec, corpus: Corpus) -> StudySpec:
     if not isinstance(spec.search[KEY], Auto):
         return spec
     from makemore_core.data.dataset import Data  # torch, which a launcher does without
-    from makemore_core.lr_range import lr_range
+    from makemore_core.lecture.lr_range import lr_range
 
     data = Data.of(corpus, spec.study.split_seed)
     suggested = lr_range(middle(spec), data, spec.study.seed).suggested

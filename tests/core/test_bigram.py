@@ -8,8 +8,8 @@ import pytest
 import torch
 from toys import WORDS, lecture_corpus
 
-from makemore_core import bigram
 from makemore_core.data import ngram
+from makemore_core.lecture import bigram
 
 ALPHABET = "." + "".join(sorted(set("".join(WORDS))))
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import configs, word_lists
 
-from makemore_core.bigram import count_pairs
 from makemore_core.config import TrialConfig
 from makemore_core.data import ngram
 from makemore_core.data.contexts import count_contexts
 from makemore_core.data.dataset import Data
 from makemore_core.errors import CorpusError
 from makemore_core.evaluate import pair_nats, split_loss, word_losses
-from makemore_core.mixture import ngram_nats
+from makemore_core.lecture.bigram import count_pairs
+from makemore_core.lecture.mixture import ngram_nats
 from makemore_core.model import Model, initialise
 
 

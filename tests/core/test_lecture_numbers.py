@@ -31,12 +31,12 @@ import pytest
 import torch
 from toys import lecture_corpus
 
-from makemore_core import bigram
 from makemore_core.config import LECTURE
 from makemore_core.data.contexts import count_contexts
 from makemore_core.data.dataset import Data
 from makemore_core.data.splits import split
 from makemore_core.evaluate import split_loss
+from makemore_core.lecture import bigram
 from makemore_core.model import initialise
 from makemore_core.trainer import train
 

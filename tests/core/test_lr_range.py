@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from toys import lecture_corpus, toy_data
 
-from makemore_core.batch_losses import batch_losses, running_mean, smoothed
 from makemore_core.config import LECTURE, TrialConfig
 from makemore_core.data.dataset import Data
 from makemore_core.errors import ConfigError, Diverged
-from makemore_core.lr_range import VALLEY, lr_range
+from makemore_core.lecture.batch_losses import batch_losses, running_mean, smoothed
+from makemore_core.lecture.lr_range import VALLEY, lr_range
 from makemore_core.trainer import train
 
 SMALL = TrialConfig(hidden_width=16, batch_size=8, examples=8 * 40, evaluations=4, dropout=0.2)

@@ -6,7 +6,7 @@ import pytest
 from bed import Bed, tiny
 
 from makemore_core.data.dataset import Data
-from makemore_core.lr_range import lr_range
+from makemore_core.lecture.lr_range import lr_range
 from search.errors import Drift, StudyFileError
 from search.spec import auto_learning_rate
 from search.spec.search_space import Interval

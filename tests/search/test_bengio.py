@@ -9,7 +9,7 @@ import pytest
 from makemore_core.config import TrialConfig
 from makemore_core.data import corpus, ngram
 from makemore_core.data.dataset import Data
-from makemore_core.mixture import Mixture, mix
+from makemore_core.lecture.mixture import Mixture, mix
 from makemore_core.trainer import train
 from search.spec import search_space, study_file
 

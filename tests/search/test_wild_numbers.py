@@ -14,9 +14,9 @@ from bed import Bed, some_words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore_core.capacity import CapacityPoint
-from makemore_core.lr_range import LrRange
-from makemore_core.mixture import perplexity
+from makemore_core.lecture.capacity import CapacityPoint
+from makemore_core.lecture.lr_range import LrRange
+from makemore_core.lecture.mixture import perplexity
 from search import confidence_intervals
 from search.algorithms.samplers import sampler_for
 from search.dashboard import trial_pictures

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from makemore_core.batch_losses import Floats
 from makemore_core.data.contexts import count_contexts
+from makemore_core.lecture.batch_losses import Floats
 from makemore_core.sampling import LONGEST, draw_words
 
 LEARNING_RATE, STEPS = 50.0, 5_000

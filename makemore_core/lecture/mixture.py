@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from makemore_core.batch_losses import Floats
 from makemore_core.data.contexts import count_examples
 from makemore_core.data.dataset import Data
 from makemore_core.data.ngram import NgramModel
 from makemore_core.errors import ConfigError
 from makemore_core.evaluate import example_nats
+from makemore_core.lecture.batch_losses import Floats
 from makemore_core.model import Model
 
 PAPER_ORDER, PAPER_WEIGHT = 3, 0.5

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from makemore_core.batch_losses import Floats, batch_losses, smoothed
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
 from makemore_core.errors import ConfigError, Diverged
+from makemore_core.lecture.batch_losses import Floats, batch_losses, smoothed
 
 LOWEST, HIGHEST, STEPS = 1e-3, 1.0, 1000
 """The lecture's `10 ** torch.linspace(-3, 0, 1000)`."""
