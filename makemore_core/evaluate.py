@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from makemore_core import kernels
 from makemore_core.data.contexts import CHUNK, CountedContexts, count_examples
 from makemore_core.layout import Layout
-from makemore_core.model import Model
+from makemore_core.model.network import Model
 
 
 class SplitLoss(NamedTuple):

@@ -12,7 +12,7 @@ from torch import Tensor
 from makemore_core.config import TrialConfig
 from makemore_core.data.contexts import CountedContexts
 from makemore_core.draws import Batch, Draws
-from makemore_core.model import Model
+from makemore_core.model.network import Model
 from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY, first_layer_decays
 from makemore_core.schedule import learning_rate_at
 

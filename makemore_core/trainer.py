@@ -15,10 +15,10 @@ from makemore_core.data.dataset import BlockData, Data
 from makemore_core.draws import Draws
 from makemore_core.errors import Diverged
 from makemore_core.evaluate import split_loss
-from makemore_core.model import Model, initialise
+from makemore_core.model.network import Model, initialise
+from makemore_core.model.snapshot import Snapshot
 from makemore_core.randomness import generator
 from makemore_core.reference import ReferenceStep
-from makemore_core.snapshot import Snapshot
 from makemore_core.step import KernelStep
 
 BLOCK_SECONDS = 0.1

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
-from makemore_core.model import initialise
+from makemore_core.model.network import initialise
 from makemore_core.randomness import generator
 from makemore_core.schedule import learning_rate_at
 from makemore_core.step import KernelStep

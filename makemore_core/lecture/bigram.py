@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from makemore_core.data.contexts import count_contexts
 from makemore_core.lecture.batch_losses import Floats
-from makemore_core.sampling import LONGEST, draw_words
+from makemore_core.model.sampling import LONGEST, draw_words
 
 LEARNING_RATE, STEPS = 50.0, 5_000
 """The lecture's rate. Its 100 steps reach 2.47; the third decimal takes thousands."""

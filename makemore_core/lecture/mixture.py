@@ -16,7 +16,7 @@ from makemore_core.data.ngram import NgramModel
 from makemore_core.errors import ConfigError
 from makemore_core.evaluate import example_nats
 from makemore_core.lecture.batch_losses import Floats
-from makemore_core.model import Model
+from makemore_core.model.network import Model
 
 PAPER_ORDER, PAPER_WEIGHT = 3, 0.5
 """The paper's trigram and its share for the network."""

@@ -17,7 +17,7 @@ from search.study import study
 from search.trials import results
 
 if TYPE_CHECKING:
-    from makemore_core.model import Model
+    from makemore_core.model.network import Model
 
 
 def train(
@@ -30,9 +30,10 @@ def train(
     layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Train one configuration, without a study."""
-    from makemore_core import checkpoint, trainer
+    from makemore_core import trainer
     from makemore_core.data.dataset import Data
     from makemore_core.evaluate import word_losses
+    from makemore_core.model import checkpoint
     from makemore_core.warm_up import warm_up
     from search.confidence_intervals import bootstrap
     from search.terminal import answers
@@ -91,7 +92,7 @@ def sample(
     layout: CorpusFormat = AS_FILE,
 ) -> None:
     """New words from the model of a study's winner, or from a saved one."""
-    from makemore_core import sampling
+    from makemore_core.model import sampling
 
     if (name is None) == (checkpoint is None):
         raise BadInput("sample: give either a STUDY or --checkpoint FILE")
@@ -112,10 +113,10 @@ def _saved(
     session: Session, file: Path, corpus: str | None, layout: CorpusFormat
 ) -> "tuple[Model, tuple[str, ...]]":
     """A saved model, and the words of a corpus."""
-    from makemore_core import checkpoint as checkpoints
     from makemore_core.data import corpus as corpora
+    from makemore_core.model import checkpoint
 
-    model, _ = checkpoints.load(file)
+    model, _ = checkpoint.load(file)
     if corpus is None:
         return model, ()
     return model, told_notes(session, corpora.load(corpus, session.data_dir.root, layout)).words

@@ -23,7 +23,7 @@ from makemore_core.data.corpus import Corpus
 from makemore_core.data.dataset import Data
 from makemore_core.data.sealed_test import open_test_split
 from makemore_core.evaluate import by_word, example_nats
-from makemore_core.model import Model
+from makemore_core.model.network import Model
 from search.confidence_intervals import bootstrap
 from search.errors import StorageLost
 from search.evaluation import ensemble

@@ -227,8 +227,8 @@ def _rehearse(job: Job) -> Pace:
 
 def _train(job: Job, path: Path) -> Trained:
     """Runs in a process of the pool."""
-    from makemore_core import checkpoint
     from makemore_core.config import TrialConfig
+    from makemore_core.model import checkpoint
     from makemore_core.trainer import train
     from search.retry import insist
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from makemore_core.lecture.batch_losses import running_mean
 from makemore_core.lecture.capacity import CapacityPoint
 from makemore_core.lecture.lr_range import VALLEY, LrRange
-from makemore_core.model import Model
+from makemore_core.model.network import Model
 from makemore_core.trainer import TrialResult
 from search.figures import trial_figures
 from search.figures.numpy_model import PlainModel

@@ -28,7 +28,7 @@ from search.storage.study_files import Shelf
 from search.study import corpora as stored_corpora
 
 if TYPE_CHECKING:
-    from makemore_core.model import Model
+    from makemore_core.model.network import Model
 
 log = logging.getLogger(__name__)
 
@@ -272,7 +272,7 @@ def load_model(study: StoredStudy, path: Path, sha256: str | None) -> "Model":
     Raises:
         CheckpointError: it is missing, or not what was recorded.
     """
-    from makemore_core import checkpoint  # torch, which a launcher does without
+    from makemore_core.model import checkpoint  # torch, which a launcher does without
 
     if sha256 is None:
         raise CheckpointError(f"checkpoint {path}: none was kept")

@@ -9,9 +9,9 @@ import logging
 import time
 from pathlib import Path
 
-from makemore_core import checkpoint
 from makemore_core.errors import CheckpointError
-from makemore_core.snapshot import Snapshot
+from makemore_core.model import checkpoint
+from makemore_core.model.snapshot import Snapshot
 from makemore_core.trainer import TrainingRun
 from search.environment import surroundings
 from search.paths import DataDir

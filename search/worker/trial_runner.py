@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
 from makemore_core.errors import Diverged
-from makemore_core.model import parameters_of
-from makemore_core.snapshot import Snapshot
+from makemore_core.model import checkpoint
+from makemore_core.model.network import parameters_of
+from makemore_core.model.snapshot import Snapshot
 from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
 from search.algorithms import samplers
 from search.algorithms.pruners import Pruner, resource_at

@@ -42,7 +42,7 @@ from makemore_core.data.contexts import CountedContexts
 from makemore_core.data.dataset import Data
 from makemore_core.draws import Draws
 from makemore_core.evaluate import split_loss
-from makemore_core.model import Model, initialise
+from makemore_core.model.network import Model, initialise
 from makemore_core.step import KernelStep
 from makemore_core.trainer import Evaluation, steps_in_a_block, train
 from makemore_core.warm_up import warm_up

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
-from makemore_core.model import Model, initialise
-from makemore_core.snapshot import Snapshot
+from makemore_core.model import checkpoint
+from makemore_core.model.network import Model, initialise
+from makemore_core.model.snapshot import Snapshot
 
 MODEL = initialise(
     TrialConfig(hidden_width=3, embedding_size=2, direct=True), ".aé🙂", torch.Generator()

@@ -17,7 +17,7 @@ from makemore_core.errors import CorpusError
 from makemore_core.evaluate import pair_nats, split_loss, word_losses
 from makemore_core.lecture.bigram import count_pairs
 from makemore_core.lecture.mixture import ngram_nats
-from makemore_core.model import Model, initialise
+from makemore_core.model.network import Model, initialise
 
 
 def naive_nats(model: Model, word: str) -> list[float]:

@@ -11,7 +11,7 @@ from toys import WORDS, Bench, configs, word_lists
 
 from makemore_core.config import TrialConfig
 from makemore_core.layout import Layout
-from makemore_core.model import forward
+from makemore_core.model.network import forward
 from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY
 from makemore_core.reference import BY_POSITION, DECAYED, gradients
 

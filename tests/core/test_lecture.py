@@ -11,7 +11,7 @@ from makemore_core.data.contexts import count_contexts
 from makemore_core.data.dataset import Data
 from makemore_core.data.splits import split
 from makemore_core.evaluate import split_loss
-from makemore_core.model import initialise
+from makemore_core.model.network import initialise
 from makemore_core.trainer import train
 
 

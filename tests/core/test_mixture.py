@@ -14,7 +14,7 @@ from makemore_core.data import ngram
 from makemore_core.errors import ConfigError
 from makemore_core.evaluate import example_nats
 from makemore_core.lecture.mixture import fitted_weight, mix, ngram_nats, perplexity
-from makemore_core.model import initialise
+from makemore_core.model.network import initialise
 
 DATA = toy_data()
 MODEL = initialise(

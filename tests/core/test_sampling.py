@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from makemore_core.config import TrialConfig
-from makemore_core.model import Model, initialise
-from makemore_core.sampling import sample
+from makemore_core.model.network import Model, initialise
+from makemore_core.model.sampling import sample
 
 CONFIG = TrialConfig(hidden_width=8, embedding_size=3, block_size=2)
 

@@ -7,8 +7,8 @@ import torch
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import ConfigError
-from makemore_core.model import Model, initialise
-from makemore_core.sampling import BATCH, sample
+from makemore_core.model.network import Model, initialise
+from makemore_core.model.sampling import BATCH, sample
 from makemore_core.trainer import arithmetic
 
 MODEL = initialise(

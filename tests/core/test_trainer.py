@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import WORDS, toy_data
 
-from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
 from makemore_core.errors import Diverged
 from makemore_core.evaluate import split_loss
-from makemore_core.snapshot import Snapshot
+from makemore_core.model import checkpoint
+from makemore_core.model.snapshot import Snapshot
 from makemore_core.trainer import (
     Evaluation,
     TrainingRun,

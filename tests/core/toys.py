@@ -14,7 +14,7 @@ from makemore_core.data import corpus
 from makemore_core.data.contexts import CountedContexts, count_contexts
 from makemore_core.data.dataset import Data, expectation
 from makemore_core.draws import Draws
-from makemore_core.model import Model, initialise
+from makemore_core.model.network import Model, initialise
 from makemore_core.reference import ReferenceStep
 from makemore_core.step import KernelStep
 

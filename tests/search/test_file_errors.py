@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from bed import Bed, invoke, some_words, tree
 
-from makemore_core import checkpoint
 from makemore_core.data import corpus
+from makemore_core.model import checkpoint
 from search import retry
 from search.errors import FilesUnusable
 from search.launch import local

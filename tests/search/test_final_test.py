@@ -16,7 +16,7 @@ import torch
 from bed import Answer, Bed, ended, run_python, some_words
 from sqlalchemy import select
 
-from makemore_core import checkpoint
+from makemore_core.model import checkpoint
 from search.confidence_intervals import bootstrap
 from search.storage import tables
 from search.study import study

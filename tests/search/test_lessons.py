@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from bed import Bed, some_words, toml
 
-from makemore_core import checkpoint
 from makemore_core.config import TrialConfig
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.dataset import Data
 from makemore_core.lecture.batch_losses import batch_losses
 from makemore_core.lecture.capacity import CapacityPoint
 from makemore_core.lecture.lr_range import lr_range
+from makemore_core.model import checkpoint
 from makemore_core.trainer import train
 from search.cli import experiments
 from search.figures import lecture_figures

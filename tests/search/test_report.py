@@ -12,8 +12,8 @@ import pytest
 import torch
 from bed import Bed
 
-from makemore_core import checkpoint
 from makemore_core.errors import CheckpointError
+from makemore_core.model import checkpoint
 from search.figures import numpy_model, trial_figures
 from search.report import facts as report_facts
 from search.report import page as report

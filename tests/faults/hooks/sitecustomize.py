@@ -47,7 +47,7 @@ AFTER = {
     "trial added": "search.storage.optuna_writer:make",
     "created": "search.trials.attempts:make_trial",
     "reported": "search.trials.attempts:report",
-    "checkpointed": "makemore_core.checkpoint:_write",
+    "checkpointed": "makemore_core.model.checkpoint:_write",
     "snapshot recorded": "search.trials.attempts:record_snapshots",
     "told": "search.storage.optuna_writer:end",
     "slot settled": "search.trials.attempts:_settle_slot",
@@ -332,7 +332,7 @@ SPECIAL = {
     "search.worker.trial_runner": watch_objective,
     "search.worker.snapshots": watch_snapshots,
     "search.evaluation.final_test": watch_evaluation,
-    "makemore_core.checkpoint": cut_writes,
+    "makemore_core.model.checkpoint": cut_writes,
     "sqlite3": limit_pages,
 }
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError, ConfigError
-from makemore_core.model import Model, shapes
-from makemore_core.snapshot import Snapshot
+from makemore_core.model.network import Model, shapes
+from makemore_core.model.snapshot import Snapshot
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EISDIR)
 """What file systems say that cannot sync a file, or a directory."""

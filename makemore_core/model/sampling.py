@@ -7,7 +7,7 @@ from torch import Tensor
 
 from makemore_core.data.characters import describe_alphabet
 from makemore_core.errors import ConfigError
-from makemore_core.model import Model
+from makemore_core.model.network import Model
 from makemore_core.randomness import generator
 
 LONGEST = 100

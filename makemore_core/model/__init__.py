@@ -1,0 +1,1 @@
+"""The network, its checkpoints and snapshots, and words sampled from it."""
