@@ -15,9 +15,9 @@ from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
 from makemore_core.model.network import initialise
 from makemore_core.randomness import generator
-from makemore_core.schedule import learning_rate_at
-from makemore_core.step import KernelStep
-from makemore_core.trainer import arithmetic, draws_of
+from makemore_core.training.kernel_step import KernelStep
+from makemore_core.training.schedule import learning_rate_at
+from makemore_core.training.trainer import arithmetic, draws_of
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
-from makemore_core.trainer import train
+from makemore_core.training.trainer import train
 
 WIDTHS = (4, 8, 16, 32, 64, 128, 256, 512)
 

@@ -14,9 +14,9 @@ from makemore_core.data.contexts import count_examples
 from makemore_core.data.dataset import Data
 from makemore_core.data.ngram import NgramModel
 from makemore_core.errors import ConfigError
-from makemore_core.evaluate import example_nats
 from makemore_core.lecture.batch_losses import Floats
 from makemore_core.model.network import Model
+from makemore_core.training.evaluate import example_nats
 
 PAPER_ORDER, PAPER_WEIGHT = 3, 0.5
 """The paper's trigram and its share for the network."""

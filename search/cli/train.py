@@ -30,11 +30,11 @@ def train(
     layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Train one configuration, without a study."""
-    from makemore_core import trainer
     from makemore_core.data.dataset import Data
-    from makemore_core.evaluate import word_losses
     from makemore_core.model import checkpoint
-    from makemore_core.warm_up import warm_up
+    from makemore_core.training import trainer
+    from makemore_core.training.evaluate import word_losses
+    from makemore_core.training.warm_up import warm_up
     from search.confidence_intervals import bootstrap
     from search.terminal import answers
 

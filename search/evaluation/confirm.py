@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makemore_core.data.dataset import Data
-from makemore_core.evaluate import word_losses
+from makemore_core.training.evaluate import word_losses
 from search.confidence_intervals import bootstrap
 from search.errors import BadInput
 from search.evaluation import candidates as confirm

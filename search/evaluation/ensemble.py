@@ -74,7 +74,7 @@ def choose(
     Raises:
         NotFound: none of them is stored on this host.
     """
-    from makemore_core.evaluate import by_word  # torch, which a launcher does without
+    from makemore_core.training.evaluate import by_word  # torch, which a launcher does without
 
     stored, likelihoods = _likelihoods(storage, study, data_dir, data)
     shares = greedy(likelihoods, most)
@@ -177,7 +177,7 @@ def _likelihoods(
     storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data
 ) -> tuple[list[Member], NDArray[np.float64]]:
     """Every stored model, and the probability that it gives each dev example. (M, N)"""
-    from makemore_core.evaluate import example_nats
+    from makemore_core.training.evaluate import example_nats
 
     members, likelihoods = [], []
     for member in _stored(storage, study):

@@ -22,8 +22,8 @@ from sqlalchemy.exc import IntegrityError
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.dataset import Data
 from makemore_core.data.sealed_test import open_test_split
-from makemore_core.evaluate import by_word, example_nats
 from makemore_core.model.network import Model
+from makemore_core.training.evaluate import by_word, example_nats
 from search.confidence_intervals import bootstrap
 from search.errors import StorageLost
 from search.evaluation import ensemble

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
-from makemore_core.trainer import Evaluation, train
+from makemore_core.training.trainer import Evaluation, train
 from search.environment import differing
 from search.errors import BadInput
 from search.paths import DataDir

@@ -189,7 +189,7 @@ def _prepare(corpus: Corpus, split_seed: int, threads: int, is_silent: bool) -> 
     import logging
 
     from makemore_core.data.dataset import Data
-    from makemore_core.warm_up import warm_up
+    from makemore_core.training.warm_up import warm_up
 
     if is_silent:
         logging.getLogger("makemore_core").setLevel(logging.ERROR)
@@ -204,7 +204,7 @@ class _Enough(Exception):
 def _rehearse(job: Job) -> Pace:
     """Runs in a process of the pool."""
     from makemore_core.config import TrialConfig
-    from makemore_core.trainer import Evaluation, train
+    from makemore_core.training.trainer import Evaluation, train
 
     seen: list[Evaluation] = []
 
@@ -229,7 +229,7 @@ def _train(job: Job, path: Path) -> Trained:
     """Runs in a process of the pool."""
     from makemore_core.config import TrialConfig
     from makemore_core.model import checkpoint
-    from makemore_core.trainer import train
+    from makemore_core.training.trainer import train
     from search.retry import insist
 
     config, data, threads = TrialConfig(**job.config), _bench["data"], _bench["threads"]

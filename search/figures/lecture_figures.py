@@ -9,7 +9,7 @@ from makemore_core.lecture.batch_losses import running_mean
 from makemore_core.lecture.capacity import CapacityPoint
 from makemore_core.lecture.lr_range import VALLEY, LrRange
 from makemore_core.model.network import Model
-from makemore_core.trainer import TrialResult
+from makemore_core.training.trainer import TrialResult
 from search.figures import trial_figures
 from search.figures.numpy_model import PlainModel
 from search.figures.svg import (

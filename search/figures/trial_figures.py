@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.printable import printable
-from makemore_core.schedule import learning_rate_at
+from makemore_core.training.schedule import learning_rate_at
 from search.figures.numpy_model import PlainModel, plane
 from search.figures.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, document, text
 from search.finite import LOWEST_DRAWN, is_finite

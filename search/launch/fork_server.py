@@ -52,8 +52,8 @@ def main(way: str, *pipes: str) -> int:
 
 def _forking(events: int, notices: int) -> Start:
     gc.disable()  # nothing that is loaded here is ever garbage: a sixth of the time
-    from makemore_core.trainer import arithmetic
-    from makemore_core.warm_up import warm_up
+    from makemore_core.training.trainer import arithmetic
+    from makemore_core.training.warm_up import warm_up
     from search.worker import process as worker  # noqa: F401  loaded here, once for all
 
     with arithmetic(threads=1), _warnings_sent_to(notices):

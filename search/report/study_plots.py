@@ -10,7 +10,7 @@ from html import escape
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.printable import printable
-from makemore_core.schedule import learning_rate_at
+from makemore_core.training.schedule import learning_rate_at
 from search.evaluation.baselines import Baselines
 from search.figures.numpy_model import PlainModel, plane
 from search.finite import finite_of

@@ -10,8 +10,8 @@ import optuna
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
-from makemore_core.trainer import train
-from makemore_core.warm_up import warm_up
+from makemore_core.training.trainer import train
+from makemore_core.training.warm_up import warm_up
 from search.algorithms import samplers
 from search.algorithms.pruners import Pruner
 from search.algorithms.samplers import sampler_for

@@ -4,10 +4,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from makemore_core import memory
 from makemore_core.config import TrialConfig
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.splits import split
+from makemore_core.training import memory
 from search.errors import BadInput
 from search.machine import process_memory_limit, usable_memory
 from search.spec.search_space import Choices, Dimension, Fixed, Interval, Value

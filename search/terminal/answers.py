@@ -11,7 +11,7 @@ from makemore_core.data.dataset import Data
 from makemore_core.data.ngram import Baseline
 from makemore_core.data.printable import printable
 from makemore_core.data.splits import split
-from makemore_core.trainer import TrialResult
+from makemore_core.training.trainer import TrialResult
 from search.evaluation.baselines import Baselines, told_against
 from search.evaluation.confirm import Confirmation
 from search.evaluation.final_test import TestResult

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from makemore_core.warm_up import warm_up
+from makemore_core.training.warm_up import warm_up
 from search.errors import FilesUnusable, Interrupted, SearchError, StorageLost, StorageUnusable
 from search.retry import Trouble
 from search.storage.database import open_storage
@@ -128,5 +128,5 @@ def _tell_the_launcher_of_trouble(notices: int) -> None:
     os.set_inheritable(notices, False)
     lines = os.fdopen(notices, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     logging.raiseExceptions = False  # nor does a full disk, when the log cannot be written
-    for name in ("search.storage.database", "makemore_core.kernel_cache"):
+    for name in ("search.storage.database", "makemore_core.training.kernel_cache"):
         logging.getLogger(name).addHandler(logging.StreamHandler(lines))

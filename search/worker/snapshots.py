@@ -12,7 +12,7 @@ from pathlib import Path
 from makemore_core.errors import CheckpointError
 from makemore_core.model import checkpoint
 from makemore_core.model.snapshot import Snapshot
-from makemore_core.trainer import TrainingRun
+from makemore_core.training.trainer import TrainingRun
 from search.environment import surroundings
 from search.paths import DataDir
 from search.storage.database import Storage

@@ -16,7 +16,7 @@ from makemore_core.errors import Diverged
 from makemore_core.model import checkpoint
 from makemore_core.model.network import parameters_of
 from makemore_core.model.snapshot import Snapshot
-from makemore_core.trainer import Evaluation, TrainingRun, TrialResult, train
+from makemore_core.training.trainer import Evaluation, TrainingRun, TrialResult, train
 from search.algorithms import samplers
 from search.algorithms.pruners import Pruner, resource_at
 from search.algorithms.samplers import sampler_for

@@ -40,12 +40,12 @@ from makemore_core.config import TrialConfig
 from makemore_core.data import corpus
 from makemore_core.data.contexts import CountedContexts
 from makemore_core.data.dataset import Data
-from makemore_core.draws import Draws
-from makemore_core.evaluate import split_loss
 from makemore_core.model.network import Model, initialise
-from makemore_core.step import KernelStep
-from makemore_core.trainer import Evaluation, steps_in_a_block, train
-from makemore_core.warm_up import warm_up
+from makemore_core.training.batches import Draws
+from makemore_core.training.evaluate import split_loss
+from makemore_core.training.kernel_step import KernelStep
+from makemore_core.training.trainer import Evaluation, steps_in_a_block, train
+from makemore_core.training.warm_up import warm_up
 
 SHAPES = [
     (3, 10, 200, 32), (3, 10, 200, 256), (8, 24, 256, 256),

@@ -13,11 +13,11 @@ from toys import WORDS, Bench, toy_data
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import ConfigError
-from makemore_core.evaluate import split_loss
 from makemore_core.lecture.capacity import CONFIG, CapacityPoint, capacity, verdict
 from makemore_core.model import checkpoint
 from makemore_core.model.sampling import sample
-from makemore_core.trainer import train
+from makemore_core.training.evaluate import split_loss
+from makemore_core.training.trainer import train
 
 QUICK = replace(CONFIG, examples=256 * 150, evaluations=5, patience=1)
 LINEAR = TrialConfig(

@@ -10,7 +10,7 @@ import pytest
 TRAIN = """
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
-from makemore_core.trainer import train
+from makemore_core.training.trainer import train
 
 words = ("emma", "olivia", "ava", "isabella", "sophia", "mia", "amelia") * 20
 data = Data("." + "".join(sorted(set("".join(words)))), words[:120], words[120:])

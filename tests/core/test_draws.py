@@ -15,8 +15,8 @@ from makemore_core.data import ngram
 from makemore_core.data.contexts import count_contexts
 from makemore_core.data.dataset import MAX_WRITTEN_OUT, Data, expectation
 from makemore_core.data.ngram import ContextTree
-from makemore_core.draws import Draws, stratify
-from makemore_core.trainer import draws_of
+from makemore_core.training.batches import Draws, stratify
+from makemore_core.training.trainer import draws_of
 
 STEPS = 600
 

@@ -14,10 +14,10 @@ from makemore_core.data import ngram
 from makemore_core.data.contexts import count_contexts
 from makemore_core.data.dataset import Data
 from makemore_core.errors import CorpusError
-from makemore_core.evaluate import pair_nats, split_loss, word_losses
 from makemore_core.lecture.bigram import count_pairs
 from makemore_core.lecture.mixture import ngram_nats
 from makemore_core.model.network import Model, initialise
+from makemore_core.training.evaluate import pair_nats, split_loss, word_losses
 
 
 def naive_nats(model: Model, word: str) -> list[float]:
@@ -81,7 +81,7 @@ def test_the_unseen_loss_is_over_words_that_train_lacks(
 
 def test_folded_and_plain_evaluation_agree() -> None:
     """The two ways give the same nats to 1e-5, over several chunks of contexts."""
-    from makemore_core import evaluate
+    from makemore_core.training import evaluate
 
     rng = np.random.default_rng(0)
     words = tuple("".join(rng.choice(list("abcdefgh"), rng.integers(1, 12))) for _ in range(900))

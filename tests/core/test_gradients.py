@@ -10,10 +10,10 @@ from torch import Tensor
 from toys import WORDS, Bench, configs, word_lists
 
 from makemore_core.config import TrialConfig
-from makemore_core.layout import Layout
 from makemore_core.model.network import forward
-from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY
-from makemore_core.reference import BY_POSITION, DECAYED, gradients
+from makemore_core.training.adamw import EPSILON, FIRST_DECAY, SECOND_DECAY
+from makemore_core.training.parameter_layout import Layout
+from makemore_core.training.torch_step import BY_POSITION, DECAYED, gradients
 
 FOLDED = [True, False]
 

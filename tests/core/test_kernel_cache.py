@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from makemore_core import kernel_cache
-from makemore_core.kernel_cache import KernelCache
+from makemore_core.training import kernel_cache
+from makemore_core.training.kernel_cache import KernelCache
 
 SOURCE = "def double(x):\n    return x + x\n"
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from makemore_core import kernels
 from makemore_core.config import TrialConfig
-from makemore_core.layout import Layout
+from makemore_core.training import kernels
+from makemore_core.training.parameter_layout import Layout
 
 ALL = (-30.0, 30.0)
 

@@ -10,9 +10,9 @@ from makemore_core.config import TrialConfig
 from makemore_core.data.contexts import count_contexts
 from makemore_core.data.dataset import Data
 from makemore_core.data.splits import split
-from makemore_core.evaluate import split_loss
 from makemore_core.model.network import initialise
-from makemore_core.trainer import train
+from makemore_core.training.evaluate import split_loss
+from makemore_core.training.trainer import train
 
 
 def test_counts_of_words_and_examples() -> None:

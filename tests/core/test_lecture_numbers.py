@@ -35,10 +35,10 @@ from makemore_core.config import LECTURE
 from makemore_core.data.contexts import count_contexts
 from makemore_core.data.dataset import Data
 from makemore_core.data.splits import split
-from makemore_core.evaluate import split_loss
 from makemore_core.lecture import bigram
 from makemore_core.model.network import initialise
-from makemore_core.trainer import train
+from makemore_core.training.evaluate import split_loss
+from makemore_core.training.trainer import train
 
 SMALL = replace(LECTURE, embedding_size=2, hidden_width=100)
 

@@ -11,7 +11,7 @@ from makemore_core.data.dataset import Data
 from makemore_core.errors import ConfigError, Diverged
 from makemore_core.lecture.batch_losses import batch_losses, running_mean, smoothed
 from makemore_core.lecture.lr_range import VALLEY, lr_range
-from makemore_core.trainer import train
+from makemore_core.training.trainer import train
 
 SMALL = TrialConfig(hidden_width=16, batch_size=8, examples=8 * 40, evaluations=4, dropout=0.2)
 

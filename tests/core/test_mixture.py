@@ -12,9 +12,9 @@ from toys import toy_data
 from makemore_core.config import TrialConfig
 from makemore_core.data import ngram
 from makemore_core.errors import ConfigError
-from makemore_core.evaluate import example_nats
 from makemore_core.lecture.mixture import fitted_weight, mix, ngram_nats, perplexity
 from makemore_core.model.network import initialise
+from makemore_core.training.evaluate import example_nats
 
 DATA = toy_data()
 MODEL = initialise(

@@ -9,7 +9,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.errors import ConfigError
 from makemore_core.model.network import Model, initialise
 from makemore_core.model.sampling import BATCH, sample
-from makemore_core.trainer import arithmetic
+from makemore_core.training.trainer import arithmetic
 
 MODEL = initialise(
     TrialConfig(hidden_width=16, block_size=3, initialisation="lecture"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore_core.config import TrialConfig
-from makemore_core.schedule import learning_rate_at
+from makemore_core.training.schedule import learning_rate_at
 
 SCHEDULES = ["constant", "step", "linear", "cosine", "inverse"]
 

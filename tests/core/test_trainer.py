@@ -14,10 +14,10 @@ from toys import WORDS, toy_data
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
 from makemore_core.errors import Diverged
-from makemore_core.evaluate import split_loss
 from makemore_core.model import checkpoint
 from makemore_core.model.snapshot import Snapshot
-from makemore_core.trainer import (
+from makemore_core.training.evaluate import split_loss
+from makemore_core.training.trainer import (
     Evaluation,
     TrainingRun,
     TrialResult,

@@ -13,10 +13,10 @@ from makemore_core.config import TrialConfig
 from makemore_core.data import corpus
 from makemore_core.data.contexts import CountedContexts, count_contexts
 from makemore_core.data.dataset import Data, expectation
-from makemore_core.draws import Draws
 from makemore_core.model.network import Model, initialise
-from makemore_core.reference import ReferenceStep
-from makemore_core.step import KernelStep
+from makemore_core.training.batches import Draws
+from makemore_core.training.kernel_step import KernelStep
+from makemore_core.training.torch_step import ReferenceStep
 
 WORDS = ("emma", "olivia", "ava", "isabella", "sophia", "charlotte", "mia", "amelia", "evelyn", "a")
 

@@ -469,7 +469,7 @@ def undisturbed(place: Place, ordinal: int) -> dict[int, float]:
 @functools.cache
 def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
     from makemore_core.data.dataset import Data
-    from makemore_core.trainer import train
+    from makemore_core.training.trainer import train
     from search.algorithms import samplers
     from search.algorithms.pruners import resource_at
     from search.algorithms.samplers import sampler_for

@@ -10,7 +10,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.data import corpus, ngram
 from makemore_core.data.dataset import Data
 from makemore_core.lecture.mixture import Mixture, mix
-from makemore_core.trainer import train
+from makemore_core.training.trainer import train
 from search.spec import search_space, study_file
 
 FILE = Path(__file__).parent.parent.parent / "studies" / "bengio.toml"

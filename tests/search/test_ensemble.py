@@ -16,8 +16,8 @@ from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note
 from sqlalchemy import select
 
-from makemore_core.evaluate import example_nats
 from makemore_core.model import checkpoint
+from makemore_core.training.evaluate import example_nats
 from search.evaluation.ensemble import averaged_nats, crossed_nats, greedy
 from search.storage import tables
 from search.study import study

@@ -16,7 +16,7 @@ from makemore_core.lecture.batch_losses import batch_losses
 from makemore_core.lecture.capacity import CapacityPoint
 from makemore_core.lecture.lr_range import lr_range
 from makemore_core.model import checkpoint
-from makemore_core.trainer import train
+from makemore_core.training.trainer import train
 from search.cli import experiments
 from search.figures import lecture_figures
 

@@ -10,8 +10,8 @@ import pytest
 from bed import Bed, ended, wait_until
 from numba.core import config
 
-from makemore_core import kernel_cache, kernels
-from makemore_core.warm_up import warm_up
+from makemore_core.training import kernel_cache, kernels
+from makemore_core.training.warm_up import warm_up
 from search.launch import local
 from search.processes import HOST, is_dead
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.corpus import Corpus
-from makemore_core.trainer import Evaluation, TrialResult
+from makemore_core.training.trainer import Evaluation, TrialResult
 from search.paths import DataDir
 from search.spec import study_file
 from search.storage.database import Storage, create_storage

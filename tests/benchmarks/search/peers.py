@@ -25,10 +25,10 @@ from optuna.distributions import (
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data
 from makemore_core.errors import Diverged
-from makemore_core.evaluate import split_loss
 from makemore_core.model.network import initialise
-from makemore_core.schedule import learning_rate_at
-from makemore_core.trainer import arithmetic, evaluation_steps, train
+from makemore_core.training.evaluate import split_loss
+from makemore_core.training.schedule import learning_rate_at
+from makemore_core.training.trainer import arithmetic, evaluation_steps, train
 from search.seeds import derive_seed
 from search.spec import study_file
 from search.spec.search_space import Fixed, Interval, Space, Value, distributions

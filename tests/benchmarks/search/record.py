@@ -12,8 +12,8 @@ from pathlib import Path
 import optuna
 
 from makemore_core.errors import Diverged
-from makemore_core.trainer import Evaluation, train
-from makemore_core.warm_up import warm_up
+from makemore_core.training.trainer import Evaluation, train
+from makemore_core.training.warm_up import warm_up
 from search.seeds import derive_seed
 from search.spec import study_file
 from search.spec.search_space import Value, distributions

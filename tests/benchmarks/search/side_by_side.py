@@ -15,7 +15,7 @@ from typing import Any
 
 import optuna
 
-from makemore_core.warm_up import warm_up
+from makemore_core.training.warm_up import warm_up
 from search.environment import surroundings
 from search.spec import study_file
 from tests.bed import toml

@@ -33,7 +33,7 @@ BEFORE = {
     "claiming": "search.trials.claims:claim",
     "asking": "search.algorithms.samplers:ask",
     "creating": "search.trials.attempts:make_trial",
-    "training": "makemore_core.step:KernelStep.run",
+    "training": "makemore_core.training.kernel_step:KernelStep.run",
     "reporting": "search.trials.attempts:report",
     "telling": "search.trials.attempts:finish",
     "recovering": "search.trials.recovery:recover",

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.contexts import CountedContexts
-from makemore_core.draws import Batch, Draws
 from makemore_core.model.network import Model
-from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY, first_layer_decays
-from makemore_core.schedule import learning_rate_at
+from makemore_core.training.adamw import EPSILON, FIRST_DECAY, SECOND_DECAY, first_layer_decays
+from makemore_core.training.batches import Batch, Draws
+from makemore_core.training.schedule import learning_rate_at
 
 DECAYED = ("embedding", "hidden_weight", "output_weight", "direct_weight")
 """What weight decay applies to: weights and features, not biases (paper, section 3.1)."""

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from makemore_core import kernels
 from makemore_core.config import TrialConfig
 from makemore_core.data.contexts import CountedContexts
-from makemore_core.draws import Batch, Draws
-from makemore_core.layout import Layout
 from makemore_core.model.network import Model
-from makemore_core.optimiser import EPSILON, FIRST_DECAY, SECOND_DECAY
-from makemore_core.schedule import learning_rate_at
+from makemore_core.training import kernels
+from makemore_core.training.adamw import EPSILON, FIRST_DECAY, SECOND_DECAY
+from makemore_core.training.batches import Batch, Draws
+from makemore_core.training.parameter_layout import Layout
+from makemore_core.training.schedule import learning_rate_at
 
 MOST_VIEWS = 1024
 """Batches of so many different sizes have their views kept."""

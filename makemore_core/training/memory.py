@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from makemore_core.config import TrialConfig
 from makemore_core.data.contexts import CHUNK
 from makemore_core.data.dataset import MAX_KEPT_BYTES, MAX_WRITTEN_OUT
-from makemore_core.layout import MOST_TABLE, Layout
+from makemore_core.training.parameter_layout import MOST_TABLE, Layout
 
 PROGRAM_BYTES = 400 << 20
 """Of a process before it reads any words: Python, torch, numba, Optuna and the kernels."""

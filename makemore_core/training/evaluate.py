@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from makemore_core import kernels
 from makemore_core.data.contexts import CHUNK, CountedContexts, count_examples
-from makemore_core.layout import Layout
 from makemore_core.model.network import Model
+from makemore_core.training import kernels
+from makemore_core.training.parameter_layout import Layout
 
 
 class SplitLoss(NamedTuple):

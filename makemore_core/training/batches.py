@@ -30,8 +30,13 @@ from numpy.typing import NDArray
 from makemore_core.config import TrialConfig
 from makemore_core.data.contexts import CountedContexts, Counts
 from makemore_core.data.ngram import ContextTree
-from makemore_core.draw_kernels import draw_expected, draw_sampled, draw_smoothed, smoothed_targets
 from makemore_core.randomness import generator, key
+from makemore_core.training.batch_kernels import (
+    draw_expected,
+    draw_sampled,
+    draw_smoothed,
+    smoothed_targets,
+)
 
 FREQUENCY_POWER = 0.75
 """Uncertain contexts are drawn in proportion to this power of their frequency (weights undo it)."""

@@ -25,7 +25,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from makemore_core.kernel_cache import KernelCache
+from makemore_core.training.kernel_cache import KernelCache
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may assume. Not that there is no NaN or infinity: those must be found."""

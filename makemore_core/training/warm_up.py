@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Data, expectation
-from makemore_core.draws import Draws
-from makemore_core.trainer import train
+from makemore_core.training.batches import Draws
+from makemore_core.training.trainer import train
 
 
 def warm_up() -> None:

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from makemore_core.kernels import kernel
+from makemore_core.training.kernels import kernel
 
 
 @kernel

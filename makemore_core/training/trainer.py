@@ -12,14 +12,14 @@ from torch import Tensor
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import BlockData, Data
-from makemore_core.draws import Draws
 from makemore_core.errors import Diverged
-from makemore_core.evaluate import split_loss
 from makemore_core.model.network import Model, initialise
 from makemore_core.model.snapshot import Snapshot
 from makemore_core.randomness import generator
-from makemore_core.reference import ReferenceStep
-from makemore_core.step import KernelStep
+from makemore_core.training.batches import Draws
+from makemore_core.training.evaluate import split_loss
+from makemore_core.training.kernel_step import KernelStep
+from makemore_core.training.torch_step import ReferenceStep
 
 BLOCK_SECONDS = 0.1
 """Steps between two calls of `on_block` take at most this long, by a pessimistic estimate."""

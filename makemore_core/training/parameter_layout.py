@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from makemore_core.config import TrialConfig
-from makemore_core.optimiser import first_layer_decays
+from makemore_core.training.adamw import first_layer_decays
 
 if TYPE_CHECKING:
     from torch import Tensor

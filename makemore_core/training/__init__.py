@@ -1,0 +1,1 @@
+"""Trains one configuration and evaluates it."""
