@@ -97,7 +97,7 @@ class TrialConfig:
     """Evaluations without improvement before it stops; None: never."""
 
     def __post_init__(self) -> None:
-        wrong = problems(asdict(self))
+        wrong = value_errors(asdict(self))
         if wrong:
             raise ConfigError("; ".join(f"{key}: {what}" for key, what in wrong))
 
@@ -118,7 +118,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 INTEGERS = ("embedding_size", "hidden_width", "block_size", "batch_size", "examples", "evaluations")
 
 
-def problem(name: str, value: Any) -> str | None:
+def value_error(name: str, value: Any) -> str | None:
     """What is wrong with one value, or None."""
     if name in CHOICES:
         return (
@@ -134,17 +134,17 @@ def problem(name: str, value: Any) -> str | None:
     return None if RANGES[name].holds(value) else f"{value!r} is not {RANGES[name]}"
 
 
-def problems(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+def value_errors(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Every mistake among the values of a configuration, as (key, what is wrong)."""
-    wrong = [(name, what) for name in values if (what := problem(name, values[name]))]
+    wrong = [(name, what) for name in values if (what := value_error(name, values[name]))]
     if not wrong and values.get("schedule") == "inverse" and values.get("step_factor") == 0:
         wrong.append(("step_factor", "an inverse schedule never reaches 0; give a share above it"))
     if not wrong and values.get("hidden_width") == 0 and not values.get("direct", False):
-        wrong.append(("hidden_width", NO_WAY_THROUGH))
+        wrong.append(("hidden_width", NEEDS_DIRECT))
     return wrong
 
 
-NO_WAY_THROUGH = "without hidden units, only direct connections remain; give direct = true"
+NEEDS_DIRECT = "without hidden units, only direct connections remain; give direct = true"
 
 LECTURE = TrialConfig(initialisation="lecture", targets="sampled", examples=200_000 * 32)
 """The lecture's last run: 10 features, 200 units, block 3, 200,000 steps of 32, 0.1 then 0.01."""

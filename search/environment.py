@@ -19,7 +19,7 @@ import search
 
 
 @functools.cache
-def surroundings() -> Mapping[str, str]:
+def run_environment() -> Mapping[str, str]:
     """Versions, our own code's fingerprint, and the machine; a few hundredths of a second, once."""
     instructions = torch.backends.cpu.get_cpu_capability()
     return {
@@ -42,9 +42,9 @@ def code_fingerprint(packages: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def differing(recorded: Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
+def differences(recorded: Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
     """What differs between recorded surroundings and those here: (recorded, here) by name."""
-    here = surroundings()
+    here = run_environment()
     return {
         name: (recorded.get(name), value)
         for name, value in here.items()

@@ -4,13 +4,13 @@
       ├─ BadInput               2  bad usage or input: what, where, and what would be right
       │    ├─ StudyFileError    2  every mistake of a study or config file, at once
       │    ├─ NotFound          2  no such study, trial or checkpoint
-      │    └─ StorageUnusable   2  a database that cannot be opened, read or written
+      │    └─ StorageUnavailable 2  a database that cannot be opened, read or written
       ├─ Refused                3  it would break a promise
       │    ├─ Drift             3  the study in the storage has another definition
       │    └─ StudyClosed       3  the test split has been opened: no further trials
-      ├─ FilesUnusable       1  model files cannot be written, which will not pass by itself
+      ├─ FilesUnusable          1  model files cannot be written, which will not pass by itself
       ├─ StorageLost            1  the database went away and did not come back
-      ├─ WorkersDying           1  workers die again and again; going on would only eat the budget
+      ├─ WorkerCrashLoop        1  workers die again and again, and use up the budget
       └─ Interrupted          130  the same command goes on where it stopped
 
     (The core's CorpusError, ConfigError and CheckpointError are bad input as well: status 2.)
@@ -69,7 +69,7 @@ class NotFound(BadInput):
     """A study, trial or checkpoint that does not exist."""
 
 
-class StorageUnusable(BadInput):
+class StorageUnavailable(BadInput):
     """A database that cannot be opened, read or written."""
 
 
@@ -95,7 +95,7 @@ class FilesUnusable(SearchError):
     """Model files cannot be written where they belong, and waiting would not help."""
 
 
-class WorkersDying(SearchError):
+class WorkerCrashLoop(SearchError):
     """Workers die one after another without finishing a trial, or all at once time and again."""
 
 

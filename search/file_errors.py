@@ -24,13 +24,13 @@ def may_pass(error: OSError) -> bool:
     return error.errno not in LASTING
 
 
-def told(error: OSError) -> str:
+def describe(error: OSError) -> str:
     """What is wrong and where, in a few words."""
     what = error.strerror or " ".join(str(error).split()) or type(error).__name__
     return f"{what} ({error.filename})" if error.filename else what
 
 
-def refuse_unwritable(directory: Path) -> None:
+def ensure_writable(directory: Path) -> None:
     """Raises BadInput unless files can be made in a directory, or in what it would be made in.
 
     Nothing is left there. An error that may pass is none: whoever writes waits for it.

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from makemore_core.data.printable import printable
 
 
-def told_rate(finished: int, seconds: float) -> str:
+def format_rate(finished: int, seconds: float) -> str:
     """Trials by the minute; by the hour where that would be none.
 
-    >>> told_rate(40, 60), told_rate(1, 600), told_rate(0, 0)
+    >>> format_rate(40, 60), format_rate(1, 600), format_rate(0, 0)
     ('40/min', '6/h', '0/min')
     """
     a_minute = finished / seconds * 60 if seconds else 0.0
     return f"{a_minute * 60:.0f}/h" if 0 < a_minute < 1 else f"{a_minute:.0f}/min"
 
 
-def told_seeds(ci95: Sequence[float] | None) -> str:
+def format_seed_interval(ci95: Sequence[float] | None) -> str:
     """The interval of a mean over seeds, or that there is none."""
     if ci95 is None:
         return "one seed: no interval"
     return f"95% interval over seeds {ci95[0]:.4f} to {ci95[1]:.4f}"
 
 
-def told_seconds(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds for people: 41s, 3m20s, 2h05m."""
     whole = round(seconds)
     if whole < 60:
@@ -33,7 +33,7 @@ def told_seconds(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02}m"
 
 
-def told_config(config: object) -> str:
+def format_config(config: object) -> str:
     """A configuration's main values in one line."""
     values = dict(config) if isinstance(config, dict) else {}
     names = (

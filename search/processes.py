@@ -45,7 +45,7 @@ def _is_zombie(pid: int) -> bool:
     return state in ("Z", "X")
 
 
-class Lookout:
+class LeaseObserver:
     """Whether this process has watched a storage closely enough to call a lease expired.
 
     A lease also runs out when nobody could renew it: the database was locked, the disk full, the

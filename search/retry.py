@@ -31,11 +31,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-PATIENCE_SECONDS = 600.0
+RETRY_SECONDS = 600.0
 """How long a running worker waits for a database or a disk that is locked, full or gone."""
 
 
-LEAVING_SECONDS = 5.0
+RETRY_SECONDS_AFTER_SIGNAL = 5.0
 """The same, once a signal has told the process to end."""
 
 
@@ -46,23 +46,23 @@ _open_files: dict[int, Path] = {}
 """The SQLite files of the storages that are open: one that vanishes is told as what it is."""
 
 
-def patient(call: Callable[P, R]) -> Callable[P, R]:
+def retry_storage(call: Callable[P, R]) -> Callable[P, R]:
     """Makes a call ride out a database or a disk that is locked, full, restarting or gone.
 
     The call must bear repetition: it may have been carried out when its answer was lost.
 
     Raises:
-        StorageLost: it did not come back within PATIENCE_SECONDS, or never will.
+        StorageLost: it did not come back within RETRY_SECONDS, or never will.
     """
 
     @functools.wraps(call)
     def tried(*args: P.args, **kwargs: P.kwargs) -> R:
-        trouble = Trouble()
+        trouble = RetryState()
         while True:
             try:
                 result = call(*args, **kwargs)
             except (DatabaseError, InterfaceError, StorageInternalError, OSError) as error:
-                if not _is_trouble(error):
+                if not _is_storage_error(error):
                     raise
                 trouble.wait(error)
             else:
@@ -72,15 +72,15 @@ def patient(call: Callable[P, R]) -> Callable[P, R]:
     return tried
 
 
-class Trouble:
+class RetryState:
     """A database or a disk that does not answer as it should: said at once, waited for, ended."""
 
     _leave_by = math.inf
 
     @classmethod
     def leave_soon(cls) -> None:
-        """A signal has told this process to end: from now on it waits for LEAVING_SECONDS more."""
-        cls._leave_by = min(cls._leave_by, time.monotonic() + LEAVING_SECONDS)
+        """A signal told this process to end: it retries for RETRY_SECONDS_AFTER_SIGNAL more."""
+        cls._leave_by = min(cls._leave_by, time.monotonic() + RETRY_SECONDS_AFTER_SIGNAL)
 
     def __init__(self) -> None:
         self._started: float | None = None
@@ -98,13 +98,13 @@ class Trouble:
         self._started = self._started or now
         if now > self._leave_by:
             raise Interrupted(
-                f"storage: {told_error(error)}; interrupted, and not waiting for it"
+                f"storage: {error_summary(error)}; interrupted, and not waiting for it"
             ) from error
-        if now - self._started > PATIENCE_SECONDS or not _may_pass(error):
-            raise StorageLost(f"storage: {told_error(error)}; gave up") from error
+        if now - self._started > RETRY_SECONDS or not _is_transient(error):
+            raise StorageLost(f"storage: {error_summary(error)}; gave up") from error
         if now - self._told > SECONDS_BETWEEN_NOTICES or not self._told:
             self._told = now
-            log.warning("storage: %s; waiting, and trying again", told_error(error))
+            log.warning("storage: %s; waiting, and trying again", error_summary(error))
         time.sleep(self._pause * random.uniform(0.5, 1.5))
         self._pause = min(2 * self._pause, 5.0)
 
@@ -116,7 +116,7 @@ class Trouble:
             self._started = None
 
 
-def _is_trouble(error: Exception) -> bool:
+def _is_storage_error(error: Exception) -> bool:
     """Whether an error is the storage's, and not a mistake of the call."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -124,7 +124,7 @@ def _is_trouble(error: Exception) -> bool:
     return not isinstance(inner, (IntegrityError, ProgrammingError, DataError))
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     """Whether the storage's trouble may go away by itself."""
     if isinstance(error, OSError):
         return file_errors.may_pass(error)
@@ -138,19 +138,19 @@ def _may_pass(error: Exception) -> bool:
         "authentication failed",
         "does not exist",
     )
-    return not any(words in _whole(error) for words in lasting)
+    return not any(words in _full_message(error) for words in lasting)
 
 
-def _whole(error: BaseException) -> str:
+def _full_message(error: BaseException) -> str:
     """The text of an error and of what caused it: Optuna wraps the database's own words."""
     return f"{error} {error.__cause__ or ''}"
 
 
-def told_error(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """A database's own words for what is wrong, in one line."""
     inner = error.__cause__ or error
     if isinstance(inner, OSError):
-        return file_errors.told(inner)
+        return file_errors.describe(inner)
     if isinstance(error, DatabaseError):
         for path in _open_files.values():
             if not path.exists():
@@ -162,7 +162,7 @@ def told_error(error: BaseException) -> str:
 LOCKED = "database is locked"
 
 
-def insist(step: Callable[[], R], meanwhile: Callable[[], object] = lambda: None) -> R:
+def retry_files(step: Callable[[], R], meanwhile: Callable[[], object] = lambda: None) -> R:
     """Takes a step that writes files until it succeeds: a full disk or a store may come back.
 
     A disk that is read-only, or somebody else's directory, is not waited for.
@@ -174,7 +174,7 @@ def insist(step: Callable[[], R], meanwhile: Callable[[], object] = lambda: None
         FilesUnusable: it always will fail.
         StorageLost: it failed for too long.
     """
-    trouble = Trouble()
+    trouble = RetryState()
     while True:
         try:
             result = step()
@@ -182,7 +182,7 @@ def insist(step: Callable[[], R], meanwhile: Callable[[], object] = lambda: None
             meanwhile()
             if not file_errors.may_pass(error):
                 raise FilesUnusable(
-                    f"model files: {file_errors.told(error)}; make their directory yours to "
+                    f"model files: {file_errors.describe(error)}; make their directory yours to "
                     "write, and the same command goes on"
                 ) from error
             trouble.wait(error)

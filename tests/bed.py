@@ -208,10 +208,10 @@ class Bed:
         words = study.load_corpus(spec, self.data_dir)
         return creation.create_or_resume(self.storage, spec, words, self.data_dir, artifacts)
 
-    def work(self, stored: StoredStudy, interrupted: Callable[[], bool] = never) -> leases.Standing:
+    def work(self, stored: StoredStudy, interrupted: Callable[[], bool] = never) -> leases.NoClaim:
         """One worker's whole life in this process."""
         job = Job(self.url, str(self.data_dir.root), stored.uid, 1, "cpu", None)
-        return worker.work(job, interrupted)
+        return worker.run_job_in(job, interrupted)
 
     def trials(self, stored: StoredStudy) -> list[TrialView]:
         return results.trials(self.storage, stored)

@@ -17,8 +17,8 @@ from search.cli import app
 from search.evaluation.baselines import baselines
 from search.processes import HOST
 from search.study import study
-from search.terminal.display import display
-from search.terminal.live_view import STOPS
+from search.terminal.display import render
+from search.terminal.live_view import HINT_RUN
 from search.trials import status
 from search.trials.history import WorkerView
 
@@ -91,7 +91,7 @@ def test_the_picture_of_the_terminal_shows_what_the_live_view_says(finished: Bed
     ]
     others = baselines(finished.storage, stored, finished.data_dir)
     screen = Console(file=io.StringIO(), width=120, highlight=False)
-    screen.print(display(view, workers, stored, others, STOPS))
+    screen.print(render(view, workers, stored, others, HINT_RUN))
     assert isinstance(screen.file, io.StringIO)
     drawn = [shape(without_bars(line)) for line in screen.file.getvalue().splitlines()]
     lines = [line for line in PICTURES["terminal"] if "best dev loss" not in line[:30]]

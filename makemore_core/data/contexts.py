@@ -71,10 +71,10 @@ def count_contexts(words: Sequence[str], vocabulary: str, block_size: int) -> Co
     >>> counted.examples, len(counted.contexts)
     (8, 5)
     """
-    return count_examples(words, vocabulary, block_size)[0]
+    return count_contexts_with_pairs(words, vocabulary, block_size)[0]
 
 
-def count_examples(
+def count_contexts_with_pairs(
     words: Sequence[str], vocabulary: str, block_size: int
 ) -> tuple[CountedContexts, NDArray[np.int64]]:
     """The counted pairs, and the pair that each example of the words is, in their order. (N,)"""

@@ -18,7 +18,7 @@ from makemore_core.data.corpus_format import CorpusFormat, parse_words
 from makemore_core.data.printable import printable
 from makemore_core.errors import CorpusError, CorpusMissing
 
-FEWEST_WORDS = 10
+MIN_WORDS = 10
 """Fewer words cannot be split 80/10/10 with a word in each part."""
 
 BUILT_IN = ("first-names", "names")
@@ -213,10 +213,10 @@ def check(corpus: Corpus, where: str | None = None) -> Corpus:
     Raises:
         CorpusError: it has too few words to be split.
     """
-    if len(corpus.words) < FEWEST_WORDS:
+    if len(corpus.words) < MIN_WORDS:
         found = f"{len(corpus.words)} words" if corpus.words else "no words"
         raise CorpusError(
-            f"corpus {where or corpus.name}: {found}; at least {FEWEST_WORDS} are needed "
+            f"corpus {where or corpus.name}: {found}; at least {MIN_WORDS} are needed "
             "for a train, a dev and a test split"
         )
     return corpus

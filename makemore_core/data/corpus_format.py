@@ -25,7 +25,7 @@ from makemore_core.data.corpus_lines import (
     split_fields,
     whole_number,
 )
-from makemore_core.data.other_layouts import refuse_other_layouts
+from makemore_core.data.other_layouts import check_layout
 from makemore_core.data.printable import INVISIBLE, printable
 from makemore_core.errors import CorpusError
 
@@ -92,7 +92,7 @@ def parse_words(text: str, where: str, layout: CorpusFormat, *, unique: bool = F
         rows, unusable = _from_table(lines, where, layout, notes)
     else:
         if layout.separator != AS_IT_IS:
-            refuse_other_layouts(lines, text, where)
+            check_layout(lines, text, where)
             _note_header(lines, notes)
         rows, unusable = [(line, line.text.strip(), 1) for line in lines], []
     usable = []
@@ -102,7 +102,7 @@ def parse_words(text: str, where: str, layout: CorpusFormat, *, unique: bool = F
         else:
             usable.append((line, word, count))
     if unusable:
-        told = _told_unusable(unusable)
+        told = _describe_unusable(unusable)
         if not layout.drop_unusable:
             raise CorpusError(f"corpus {where}: {told}; {MEND if usable else ANOTHER_COLUMN}")
         notes.append(f"left out as unusable: {told}")
@@ -134,7 +134,7 @@ def _why_unusable(word: str) -> str | None:
     return "contains a NUL (is this a text file?)" if "\0" in word else None
 
 
-def _told_unusable(unusable: Sequence[Unusable]) -> str:
+def _describe_unusable(unusable: Sequence[Unusable]) -> str:
     """All the lines, by what is wrong with them; the first ones with their text."""
     reasons: dict[str, list[Line]] = {}
     for each in unusable:

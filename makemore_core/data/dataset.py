@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makemore_core.data import ngram
-from makemore_core.data.contexts import CountedContexts, count_contexts, count_examples
+from makemore_core.data.contexts import CountedContexts, count_contexts, count_contexts_with_pairs
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.ngram import ContextTree
 from makemore_core.data.splits import split
@@ -22,7 +22,7 @@ MAX_KEPT_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
-class BlockData:
+class ContextData:
     """The splits of a corpus as contexts of one block size."""
 
     block_size: int
@@ -34,7 +34,7 @@ class BlockData:
     @cached_property
     def expected(self) -> NDArray[np.float32] | ContextTree:
         """How likely each character follows each train context, by an n-gram."""
-        return expectation(self.train, self.vocabulary)
+        return ngram_targets(self.train, self.vocabulary)
 
     @property
     def nbytes(self) -> int:
@@ -44,7 +44,7 @@ class BlockData:
         return sum(each.nbytes for each in held if isinstance(each, (np.ndarray, ContextTree)))
 
 
-def expectation(
+def ngram_targets(
     counted: CountedContexts, vocabulary: str, most: int = MAX_WRITTEN_OUT
 ) -> NDArray[np.float32] | ContextTree:
     """What an n-gram expects after each of the contexts it was fitted on, all of which it sees.
@@ -59,21 +59,21 @@ def expectation(
 
 
 @dataclass(frozen=True)
-class Data:
+class Dataset:
     """What training sees of a corpus: its train and dev words, never its test words."""
 
     vocabulary: str
     train_words: tuple[str, ...]
     dev_words: tuple[str, ...]
-    _blocks: dict[int, BlockData] = field(default_factory=dict, repr=False, compare=False)
+    _blocks: dict[int, ContextData] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, corpus: Corpus, split_seed: int) -> "Data":
+    def of(cls, corpus: Corpus, split_seed: int) -> "Dataset":
         """Splits a corpus and keeps what training may see."""
         splits = split(corpus, split_seed)
         return cls(corpus.vocabulary, splits.train, splits.dev)
 
-    def at_block_size(self, block_size: int) -> BlockData:
+    def at_block_size(self, block_size: int) -> ContextData:
         """The contexts of a block size; built at the first call, then kept while there is room."""
         found = self._blocks.pop(block_size, None)
         if found is None:
@@ -87,12 +87,14 @@ class Data:
         while sum(each.nbytes for each in self._blocks.values()) > MAX_KEPT_BYTES:
             del self._blocks[next(iter(self._blocks))]
 
-    def _build(self, block_size: int) -> BlockData:
+    def _build(self, block_size: int) -> ContextData:
         seen = set(self.train_words)
         unseen = np.array([word not in seen for word in self.dev_words])
         lengths = np.fromiter((len(word) + 1 for word in self.dev_words), np.int64)
-        dev, pair_of_example = count_examples(self.dev_words, self.vocabulary, block_size)
+        dev, pair_of_example = count_contexts_with_pairs(
+            self.dev_words, self.vocabulary, block_size
+        )
         chosen = pair_of_example[np.repeat(unseen, lengths)]
         unseen_count = np.bincount(chosen, minlength=len(dev.count))
         train = count_contexts(self.train_words, self.vocabulary, block_size)
-        return BlockData(block_size, self.vocabulary, train, dev, unseen_count)
+        return ContextData(block_size, self.vocabulary, train, dev, unseen_count)

@@ -28,7 +28,7 @@ from makemore_core.data.corpus import BOUNDARY, Corpus
 from makemore_core.data.splits import split
 from makemore_core.errors import ConfigError, CorpusError
 
-LARGEST_ORDER = int(RANGES["block_size"].high) + 1
+MAX_ORDER = int(RANGES["block_size"].high) + 1
 """As much context as a network may have."""
 
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Baseline:
+class NgramBaseline:
     """What count models of one order reach on a corpus; losses in nats per predicted character.
 
     `all_words_loss` is the lecture's figure (2.454 for its bigram): relative frequencies without
@@ -56,7 +56,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Level:
+class NgramLevel:
     """The smoothed statistics of one length of context: C contexts, P pairs with what follows."""
 
     contexts: Integers  # (C,) sorted: index of the context one shorter * V + its oldest character
@@ -100,7 +100,7 @@ class NgramModel:
 
     vocabulary: str
     order: int
-    levels: tuple[Level, ...]
+    levels: tuple[NgramLevel, ...]
 
     def probabilities(self, context: str) -> Floats:
         """How likely each character of the vocabulary follows the context. (V,)
@@ -233,7 +233,7 @@ def dev_losses(
 
 
 def _refined(
-    level: Level, index: Integers, following: Integers, probability: Floats, base: int
+    level: NgramLevel, index: Integers, following: Integers, probability: Floats, base: int
 ) -> Floats:
     """The probability of each row's next character, from that by a context one shorter. (N,)
 
@@ -249,7 +249,7 @@ def _refined(
     return refined
 
 
-def baseline(corpus: Corpus, split_seed: int, order: int = 2) -> Baseline:
+def baseline(corpus: Corpus, split_seed: int, order: int = 2) -> NgramBaseline:
     """Fits and evaluates the count models of one order.
 
     Kneser-Ney sees the train and dev words alone; only `all_words_loss` touches every word.
@@ -258,7 +258,7 @@ def baseline(corpus: Corpus, split_seed: int, order: int = 2) -> Baseline:
     model = fit(words.train, corpus.vocabulary, order)
     train = set(words.train)
     unseen = [word for word in words.dev if word not in train]
-    return Baseline(
+    return NgramBaseline(
         order=order,
         train_loss=model.loss(words.train),
         dev_loss=model.loss(words.dev),
@@ -286,7 +286,7 @@ def fit(words: Sequence[str], vocabulary: str, order: int) -> NgramModel:
     """Counts the n-grams of the words up to an order, and smooths them.
 
     Raises:
-        ConfigError: the order is not from 1 to LARGEST_ORDER.
+        ConfigError: the order is not from 1 to MAX_ORDER.
         CorpusError: there are no words, or one has a character outside the vocabulary.
     """
     return fit_counted(_counted(words, vocabulary, order), vocabulary, order)
@@ -344,13 +344,13 @@ def _adjusted(grams: _Grams, longer: _Grams | None) -> Integers:
     return np.where(before > 0, before, grams.occurrences)
 
 
-def _smooth(grams: _Grams, counts: Integers, base: int) -> Level:
+def _smooth(grams: _Grams, counts: Integers, base: int) -> NgramLevel:
     """Discounts the counts, and gives each context what its discounts took. (P,) -> Level"""
     context = grams.pairs // base  # (P,)
     discount = np.array((0.0, *discounts(counts)))[np.minimum(counts, 3)]  # (P,)
     total = np.bincount(context, weights=counts)  # (C,)
     left_over = np.bincount(context, weights=discount) / total
-    return Level(grams.contexts, grams.pairs, (counts - discount) / total[context], left_over)
+    return NgramLevel(grams.contexts, grams.pairs, (counts - discount) / total[context], left_over)
 
 
 def discounts(counts: Integers) -> tuple[float, float, float]:
@@ -373,8 +373,8 @@ def discounts(counts: Integers) -> tuple[float, float, float]:
 
 def _counted(words: Sequence[str], vocabulary: str, order: int) -> CountedContexts:
     """The words as contexts of `order - 1` characters (of one for order 1, which ignores it)."""
-    if not 1 <= order <= LARGEST_ORDER:
-        raise ConfigError(f"order: {order} is not from 1 to {LARGEST_ORDER}")
+    if not 1 <= order <= MAX_ORDER:
+        raise ConfigError(f"order: {order} is not from 1 to {MAX_ORDER}")
     _check_words(words, vocabulary)
     return count_contexts(words, vocabulary, max(order - 1, 1))
 

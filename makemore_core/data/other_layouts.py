@@ -30,7 +30,7 @@ from makemore_core.data.corpus_lines import (
 from makemore_core.errors import CorpusError
 
 
-def refuse_other_layouts(lines: Sequence[Line], text: str, where: str) -> None:
+def check_layout(lines: Sequence[Line], text: str, where: str) -> None:
     """Raises CorpusError, with the remedy, where most lines look like something else."""
     looked = lines[:MAX_LOOKED_AT]
     found = looked and (
@@ -103,14 +103,14 @@ def _table(lines: Sequence[Line]) -> str | None:
         size, times = Counter(map(len, rows)).most_common(1)[0]
         lettered = share(lambda text: any(map(str.isalpha, text)), texts) >= NEARLY_ALL
         if size > 1 and times >= MOST * len(rows) and lettered:
-            return _told_table([row for row in rows if len(row) == size], separator, lines[0])
+            return _describe_table([row for row in rows if len(row) == size], separator, lines[0])
     if share(lambda text: len(text) > 2 and text.strip()[0] == text.strip()[-1] == '"', texts) \
             >= NEARLY_ALL:  # fmt: skip
         return f"words in quotes, such as {quoted(lines[0])}; give --column 1 --separator ,"
     return None
 
 
-def _told_table(rows: Sequence[Sequence[str]], separator: str, first: Line) -> str:
+def _describe_table(rows: Sequence[Sequence[str]], separator: str, first: Line) -> str:
     """What a table looks like, and the options that take its words."""
     body = rows[1:] or rows
     columns = list(zip(*body, strict=True))
@@ -170,17 +170,17 @@ def _numbers_beside(lines: Sequence[Line], where: str) -> str | None:
         pairs = [split_fields(text, separator) for text in texts]
         named = [row for row in pairs if len(row) == 2 and row[0] and is_number(row[1])]
         if len(named) >= NEARLY_ALL * len(pairs) and not all(is_number(row[0]) for row in named):
-            return _told_table(named, separator, lines[0])
+            return _describe_table(named, separator, lines[0])
     for pattern, command in NUMBERS_BESIDE:
         if share(re.compile(pattern).fullmatch, texts) < NEARLY_ALL:
             continue
         if size > 1 and times == len(rows) and r"\s" in pattern and _has_word(same_size):
-            return _told_table(same_size, " ", lines[0])
+            return _describe_table(same_size, " ", lines[0])
         command = f"{command} {shlex.quote(where)} > {ELSEWHERE}"
         return f"numbers beside the words, such as {quoted(lines[0])}; `{command}` removes them"
     flags = [row[1].upper() for row in same_size] if size == 2 else []
     if flags and times >= NEARLY_ALL * len(rows) and set(flags) <= {"F", "M"}:
-        return _told_table(same_size, " ", lines[0])
+        return _describe_table(same_size, " ", lines[0])
     return None
 
 

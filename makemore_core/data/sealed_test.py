@@ -1,4 +1,7 @@
-"""The one door to the test split; only `search.evaluation.final_test` may import it (import-linter)."""
+"""The one door to the test split.
+
+Only `search.evaluation.final_test` may import it (import-linter).
+"""
 
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.splits import shuffled

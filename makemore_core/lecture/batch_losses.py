@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data
-from makemore_core.model.network import initialise
+from makemore_core.data.dataset import Dataset
+from makemore_core.model.network import initialize
 from makemore_core.randomness import generator
 from makemore_core.training.kernel_step import KernelStep
 from makemore_core.training.schedule import learning_rate_at
-from makemore_core.training.trainer import arithmetic, draws_of
+from makemore_core.training.trainer import batches_of, torch_threads
 
 Floats = NDArray[np.float64]
 
 
 def batch_losses(
     config: TrialConfig,
-    data: Data,
+    data: Dataset,
     seed: int,
     steps: int | None = None,
     *,
@@ -44,11 +44,11 @@ def batch_losses(
     if steps is not None:
         config = replace(config, examples=steps * config.batch_size)
     block_data = data.at_block_size(config.block_size)
-    model = initialise(config, data.vocabulary, generator(seed, "initialisation"))
-    draws = draws_of(config, block_data, seed)
+    model = initialize(config, data.vocabulary, generator(seed, "initialisation"))
+    draws = batches_of(config, block_data, seed)
     step = KernelStep(config, model, block_data.train, draws, rate=rate)
     losses: list[float] = []
-    with arithmetic(1):
+    with torch_threads(1):
         for number in range(config.steps):
             step.run(number, number + 1)
             loss = step.take_loss()
@@ -72,7 +72,7 @@ def running_mean(losses: Floats, window: int) -> Floats:
     return means
 
 
-def smoothed(losses: Floats, half_width: int) -> Floats:
+def smooth_losses(losses: Floats, half_width: int) -> Floats:
     """Means of each loss's neighbours, weighted by a bell (Hann) of `half_width` each side. (S,)
 
     >>> smoothed(np.array([1.0, 1.0, 1.0, 1.0]), 2)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from makemore_core.data.contexts import count_contexts
 from makemore_core.lecture.batch_losses import Floats
-from makemore_core.model.sampling import LONGEST, draw_words
+from makemore_core.model.sampling import MAX_LENGTH, draw_words
 
 LEARNING_RATE, STEPS = 50.0, 5_000
 """The lecture's rate. Its 100 steps reach 2.47; the third decimal takes thousands."""
@@ -102,7 +102,7 @@ def train_network(
 
 
 def sample(
-    table: Floats, vocabulary: str, count: int, seed: int, longest: int = LONGEST
+    table: Floats, vocabulary: str, count: int, seed: int, longest: int = MAX_LENGTH
 ) -> list[str]:
     """Draws words, character by character, each from the row of the one before it."""
     logits = torch.from_numpy(np.log(np.maximum(table, 1e-300)))  # (V, V)

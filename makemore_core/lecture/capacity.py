@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.training.trainer import train
 
 WIDTHS = (4, 8, 16, 32, 64, 128, 256, 512)
@@ -34,7 +34,7 @@ class CapacityPoint:
 
 def capacity(
     config: TrialConfig,
-    data: Data,
+    data: Dataset,
     seed: int,
     widths: Sequence[int] = WIDTHS,
     *,
@@ -79,7 +79,7 @@ def verdict(points: Sequence[CapacityPoint]) -> str:
     told = [] if smaller else ["no smaller one was tried"]
     told += _side("smaller", smaller, "underfit", underfit, "worse on dev alone")
     told += [] if larger else ["no larger one was tried"]
-    told += [_told(equal, "is as good", "are as good")] if equal else []
+    told += [_format_widths(equal, "is as good", "are as good")] if equal else []
     told += _side("larger", worse, "overfit", overfit, "worse on train as well")
     return (
         f"lowest dev loss {best.dev_loss:.4f} at {best.hidden_width} hidden units (one seed): "
@@ -98,11 +98,13 @@ def _side(
     others = [point for point in points if point not in explained]
     if explained and not others:
         return [f"{which} ones {verb}"]
-    told = [_told(explained, f"{verb}s", verb)] if explained else []
-    return [*told, _told(others, f"is {otherwise}", f"are {otherwise}")] if others else told
+    told = [_format_widths(explained, f"{verb}s", verb)] if explained else []
+    return (
+        [*told, _format_widths(others, f"is {otherwise}", f"are {otherwise}")] if others else told
+    )
 
 
-def _told(points: Sequence[CapacityPoint], one: str, many: str) -> str:
+def _format_widths(points: Sequence[CapacityPoint], one: str, many: str) -> str:
     widths = sorted({point.hidden_width for point in points})
     return f"{' and '.join(map(str, widths))} {one if len(widths) == 1 else many}"
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.errors import ConfigError, Diverged
-from makemore_core.lecture.batch_losses import Floats, batch_losses, smoothed
+from makemore_core.lecture.batch_losses import Floats, batch_losses, smooth_losses
 
 LOWEST, HIGHEST, STEPS = 1e-3, 1.0, 1000
 """The lecture's `10 ** torch.linspace(-3, 0, 1000)`."""
@@ -25,7 +25,7 @@ LOWEST, HIGHEST, STEPS = 1e-3, 1.0, 1000
 VALLEY = 0.1
 """Nats above the lowest smoothed loss that still count as the valley."""
 
-FEWEST_STEPS = 20
+MIN_STEPS = 20
 """Fewer leave nothing to smooth."""
 
 
@@ -45,7 +45,7 @@ class LrRange:
 
 def lr_range(
     config: TrialConfig,
-    data: Data,
+    data: Dataset,
     seed: int,
     *,
     low: float = LOWEST,
@@ -62,17 +62,17 @@ def lr_range(
     """
     if not 0 < low < high:
         raise ConfigError(f"learning rates from {low} to {high}: give 0 < low < high")
-    if steps < FEWEST_STEPS:
-        raise ConfigError(f"steps: {steps} is too few to smooth; give at least {FEWEST_STEPS}")
+    if steps < MIN_STEPS:
+        raise ConfigError(f"steps: {steps} is too few to smooth; give at least {MIN_STEPS}")
     rates = low * (high / low) ** (np.arange(steps) / (steps - 1))
 
     def rising(_: TrialConfig, progress: float) -> float:
         return float(rates[min(steps - 1, math.floor(progress * steps))])
 
     losses = batch_losses(replace(config, schedule="constant"), data, seed, steps, rate=rising)
-    if len(losses) < FEWEST_STEPS:
+    if len(losses) < MIN_STEPS:
         raise Diverged(f"the loss was not finite at a learning rate of {rates[len(losses)]:.2g}")
-    mean = smoothed(losses, max(2, steps // 20))
+    mean = smooth_losses(losses, max(2, steps // 20))
     first, last = _valley(mean)
     rates = rates[: len(losses)]
     suggested = float(math.sqrt(rates[first] * rates[last]))

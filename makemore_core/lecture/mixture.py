@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from makemore_core.data.contexts import count_examples
-from makemore_core.data.dataset import Data
+from makemore_core.data.contexts import count_contexts_with_pairs
+from makemore_core.data.dataset import Dataset
 from makemore_core.data.ngram import NgramModel
 from makemore_core.errors import ConfigError
 from makemore_core.lecture.batch_losses import Floats
@@ -21,7 +21,7 @@ from makemore_core.training.evaluate import example_nats
 PAPER_ORDER, PAPER_WEIGHT = 3, 0.5
 """The paper's trigram and its share for the network."""
 
-HALVINGS = 40
+BISECTIONS = 40
 """Of the interval that holds the fitted weight."""
 
 
@@ -54,7 +54,7 @@ def perplexity(loss: float) -> float:
         return math.inf
 
 
-def mix(model: Model, ngram: NgramModel, data: Data, weight: float | None = None) -> Mixture:
+def mix(model: Model, ngram: NgramModel, data: Dataset, weight: float | None = None) -> Mixture:
     """Mixes a network with an n-gram that was fitted on the train words; evaluates on dev.
 
     Args:
@@ -85,7 +85,9 @@ def mix(model: Model, ngram: NgramModel, data: Data, weight: float | None = None
 
 def ngram_nats(ngram: NgramModel, words: Sequence[str]) -> Floats:
     """Negative log-likelihood of each predicted character of the words, ends included. (N,)"""
-    counted, pair_of_example = count_examples(words, ngram.vocabulary, max(ngram.order - 1, 1))
+    counted, pair_of_example = count_contexts_with_pairs(
+        words, ngram.vocabulary, max(ngram.order - 1, 1)
+    )
     return -ngram.log_probabilities(counted)[pair_of_example]
 
 
@@ -98,7 +100,7 @@ def fitted_weight(first: Floats, second: Floats) -> float:
         first, second: (N,) the probability that each model gives each example.
     """
     low, high = 0.0, 1.0
-    for _ in range(HALVINGS):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
         slope = ((first - second) / (middle * first + (1 - middle) * second)).sum()
         low, high = (middle, high) if slope > 0 else (low, middle)

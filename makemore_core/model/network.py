@@ -74,7 +74,7 @@ def parameters_of(config: TrialConfig, symbols: int) -> int:
     return sum(math.prod(shape) for shape in shapes(config, symbols).values())
 
 
-def initialise(config: TrialConfig, vocabulary: str, generator: torch.Generator) -> Model:
+def initialize(config: TrialConfig, vocabulary: str, generator: torch.Generator) -> Model:
     """A fresh model on the CPU, float32.
 
     `lecture`: every tensor from the unit normal, in the lecture's order out of one generator.

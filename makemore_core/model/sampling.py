@@ -10,16 +10,16 @@ from makemore_core.errors import ConfigError
 from makemore_core.model.network import Model
 from makemore_core.randomness import generator
 
-LONGEST = 100
+MAX_LENGTH = 100
 """Characters after which a word is cut: an untrained model may never draw a boundary."""
 
 BATCH = 4096
 """Words drawn at once: bounds the memory, whatever the count."""
 
-FEWEST_NEW = 64
+MIN_NEW = 64
 """Words drawn at once, at least, while only words that are not excluded are kept."""
 
-FRUITLESS = 50
+MAX_FRUITLESS_BATCHES = 50
 """Batches without a word to keep, after which the model is taken to have none."""
 
 
@@ -28,7 +28,7 @@ def sample(
     model: Model,
     count: int,
     seed: int,
-    longest: int = LONGEST,
+    longest: int = MAX_LENGTH,
     *,
     temperature: float = 1.0,
     prefix: str = "",
@@ -69,7 +69,7 @@ def draw_words(
     count: int,
     seed: int,
     *,
-    longest: int = LONGEST,
+    longest: int = MAX_LENGTH,
     temperature: float = 1.0,
     prefix: str = "",
     exclude: Container[str] = (),
@@ -95,14 +95,14 @@ def draw_words(
     fruitless = 0
     while len(words) < count:
         left = count - len(words)
-        size = min(BATCH, max(left, FEWEST_NEW) if exclude else left)
+        size = min(BATCH, max(left, MIN_NEW) if exclude else left)
         contexts = start[-block_size:].repeat(size, 1)
         drawn = _draw(logits_of, contexts, room, temperature, rng)
         found = [prefix + _spell(row, vocabulary) for row in drawn.tolist()]
         kept = [word for word in found if word and word not in exclude] if exclude else found
         words += kept[:left]
         fruitless = 0 if kept else fruitless + 1
-        if fruitless == FRUITLESS:
+        if fruitless == MAX_FRUITLESS_BATCHES:
             raise ConfigError("exclude: the model draws nothing but excluded words")
     return words
 

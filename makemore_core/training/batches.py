@@ -59,7 +59,7 @@ class Batch(NamedTuple):
     row_keys: NDArray[np.uint32]  # (U,) for the dropout
 
 
-def smoothed(
+def smooth_targets(
     counted: CountedContexts, expected: NDArray[np.float32], smoothing: float
 ) -> CountedContexts:
     """The same contexts as often, but of what follows them a share as expected (U, V)."""
@@ -82,7 +82,7 @@ def _arrays(tree: ContextTree) -> tuple[NDArray[Any], ...]:
     )  # fmt: skip
 
 
-class Draws:
+class BatchSampler:
     """The batches of a run, made `block` steps at a time, and the keys of its dropout."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Draws:
         if isinstance(expected, ContextTree):
             self._tree, self._symbols = _arrays(expected), expected.symbols
         elif expected is not None:
-            counted = smoothed(counted, expected, config.smoothing)
+            counted = smooth_targets(counted, expected, config.smoothing)
         self._smoothing = config.smoothing
         self.block = max(1, min(block, BLOCK_DRAWS // config.batch_size))
         self.weighted = config.targets == "expected"

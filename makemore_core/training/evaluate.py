@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from makemore_core.data.contexts import CHUNK, CountedContexts, count_examples
+from makemore_core.data.contexts import CHUNK, CountedContexts, count_contexts_with_pairs
 from makemore_core.model.network import Model
 from makemore_core.training import kernels
-from makemore_core.training.parameter_layout import Layout
+from makemore_core.training.parameter_layout import ParameterLayout
 
 
 class SplitLoss(NamedTuple):
@@ -36,7 +36,7 @@ def pair_nats(model: Model, counted: CountedContexts) -> NDArray[np.float64]:
     """Negative log-likelihood of each (context, next character) pair. (P,)"""
     nats = np.empty(len(counted.next_character), np.float64)
     on_cpu = model.tensors["embedding"].device.type == "cpu"
-    layout = Layout(model.config, len(model.vocabulary))
+    layout = ParameterLayout(model.config, len(model.vocabulary))
     if on_cpu and layout.folding_pays(len(counted.contexts), counted.real_characters):
         folded_nats(model, layout, counted, nats)
     else:
@@ -45,7 +45,7 @@ def pair_nats(model: Model, counted: CountedContexts) -> NDArray[np.float64]:
 
 
 def folded_nats(
-    model: Model, layout: Layout, counted: CountedContexts, nats: NDArray[np.float64]
+    model: Model, layout: ParameterLayout, counted: CountedContexts, nats: NDArray[np.float64]
 ) -> None:
     """By way of the folded table; see `step.py`."""
     views = layout.views(layout.pack(model.tensors))
@@ -73,7 +73,9 @@ def plain_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float64]
 
 def example_nats(model: Model, words: Sequence[str]) -> NDArray[np.float64]:
     """Negative log-likelihood of each predicted character of the words, ends included. (N,)"""
-    counted, pair_of_example = count_examples(words, model.vocabulary, model.config.block_size)
+    counted, pair_of_example = count_contexts_with_pairs(
+        words, model.vocabulary, model.config.block_size
+    )
     return pair_nats(model, counted)[pair_of_example]
 
 
@@ -87,10 +89,10 @@ def word_losses(
     """
     if not words:
         return np.empty(0), np.empty(0, np.int64)
-    return by_word(example_nats(model, words), words)
+    return sum_by_word(example_nats(model, words), words)
 
 
-def by_word(
+def sum_by_word(
     nats: NDArray[np.float64], words: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Nats of each example (N,), in the words' order, as `word_losses` gives them."""

@@ -67,7 +67,7 @@ class KernelCache(_Cache):
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except Exception as error:  # noqa: BLE001  a cache has no right to end anything
-                self._problem = self._problem or f"{path}: cannot be used ({_told(error)})"
+                self._problem = self._problem or f"{path}: cannot be used ({_describe(error)})"
                 continue
             if found is not None:
                 return found
@@ -80,7 +80,7 @@ class KernelCache(_Cache):
             try:
                 self._write(directory / self._name(signature, compiled.codegen), compiled)
             except Exception as error:  # noqa: BLE001  as above
-                problems.append(f"{directory}: {_told(error)}")
+                problems.append(f"{directory}: {_describe(error)}")
             else:
                 if self._problem is not None:
                     self._warn_once(f"{self._problem}; compiled anew")
@@ -112,9 +112,9 @@ class KernelCache(_Cache):
 
     def _read(self, path: Path, target: Any) -> Any:
         """None: it is of another version of the source."""
-        _refuse_untrusted(path.parent.stat(), self._source)
+        _check_trusted(path.parent.stat(), self._source)
         with path.open("rb") as file:
-            _refuse_untrusted(os.fstat(file.fileno()), self._source)
+            _check_trusted(os.fstat(file.fileno()), self._source)
             content = file.read()
         recorded, source = content[:HASH_BYTES], content[HASH_BYTES : 2 * HASH_BYTES]
         if hashlib.sha256(content[HASH_BYTES:]).digest() != recorded:
@@ -128,7 +128,7 @@ class KernelCache(_Cache):
         directory = path.parent
         mode = 0o777 if directory.name == "__pycache__" else 0o755  # that is Python's own
         directory.mkdir(mode=mode, parents=True, exist_ok=True)
-        _refuse_untrusted(directory.stat(), self._source)
+        _check_trusted(directory.stat(), self._source)
         content = _hash_of(self._source) + _dumps(compiled._reduce())
         temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         try:
@@ -160,7 +160,7 @@ def _directories(source: Path) -> Iterator[Path]:
         yield Path(named).expanduser().absolute() / inner
 
 
-def _refuse_untrusted(found: os.stat_result, source: Path) -> None:
+def _check_trusted(found: os.stat_result, source: Path) -> None:
     """Raises PermissionError if somebody may write here who may not change the program."""
     if not hasattr(os, "geteuid"):
         return
@@ -176,6 +176,6 @@ def _hash_of(source: Path) -> bytes:
     return hashlib.sha256(source.read_bytes()).digest()
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     found = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(found).splitlines()[0][:100]

@@ -22,11 +22,11 @@ from makemore_core.data.contexts import CountedContexts
 from makemore_core.model.network import Model
 from makemore_core.training import kernels
 from makemore_core.training.adamw import EPSILON, FIRST_DECAY, SECOND_DECAY
-from makemore_core.training.batches import Batch, Draws
-from makemore_core.training.parameter_layout import Layout
+from makemore_core.training.batches import Batch, BatchSampler
+from makemore_core.training.parameter_layout import ParameterLayout
 from makemore_core.training.schedule import learning_rate_at
 
-MOST_VIEWS = 1024
+MAX_VIEWS = 1024
 """Batches of so many different sizes have their views kept."""
 
 
@@ -38,14 +38,14 @@ class KernelStep:
         config: TrialConfig,
         model: Model,
         counted: CountedContexts,
-        draws: Draws,
+        draws: BatchSampler,
         folded: bool | None = None,
         rate: Callable[[TrialConfig, float], float] = learning_rate_at,
     ) -> None:
         """`folded` None: whichever way is cheaper at this shape; `rate`: see `schedule.py`."""
         self._config, self._draws, self._rate = config, draws, rate
         self._contexts, self._padding = counted.contexts, counted.padding
-        self._layout = layout = Layout(config, len(model.vocabulary))
+        self._layout = layout = ParameterLayout(config, len(model.vocabulary))
         self.parameters = layout.pack(model.tensors)
         self.gradient = torch.zeros(layout.size)
         self._moments = torch.zeros(2, layout.size if config.optimizer == "adamw" else 0)
@@ -190,7 +190,7 @@ class KernelStep:
             if not self.folded:
                 found += (first[:, :width], back[:, :width])
                 found += (self._features[:rows], self._features_gradient[:rows])
-            if len(self._views) >= MOST_VIEWS:
+            if len(self._views) >= MAX_VIEWS:
                 self._views.clear()
             self._views[rows] = found
         return found

@@ -27,11 +27,11 @@ from numba.extending import intrinsic
 
 from makemore_core.training.kernel_cache import KernelCache
 
-FAST = {"contract", "reassoc", "nsz", "arcp"}
+FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may assume. Not that there is no NaN or infinity: those must be found."""
 
 
-ROWS = 16
+TILE_ROWS = 16
 """Rows that go from the gather to the loss together, while they are in the nearest cache."""
 
 
@@ -42,7 +42,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     those that load them may call differently compiled copies, and train to different bits.
     """
     options: dict[str, Any] = {
-        "fastmath": FAST, "error_model": "numpy", "nogil": True, "forceinline": True,
+        "fastmath": FASTMATH, "error_model": "numpy", "nogil": True, "forceinline": True,
     }  # fmt: skip
     compiled: Any = numba.njit(**options)(function)
     compiled._cache = KernelCache(function)
@@ -352,8 +352,8 @@ def forward_folded(
     _pad_sums(table, first_bias, prefix)
     for v in range(bias_gradient.size):
         bias_gradient[v] = 0.0
-    for a in range(0, rows.size, ROWS):
-        b = min(a + ROWS, rows.size)
+    for a in range(0, rows.size, TILE_ROWS):
+        b = min(a + TILE_ROWS, rows.size)
         _gather(
             contexts, padding, rows[a:b], table, prefix, first_bias.size, row_keys[a:b],
             column_keys, threshold, scale, first[a:b]
@@ -391,13 +391,13 @@ def cross_entropy(
 ):
     """Negative log-likelihood of every pair of a split, into `nats` (P,); arguments as above."""
     hidden = first_bias.size
-    first = np.empty((ROWS, hidden + weights.shape[0]), np.float32)
-    logits = np.empty((ROWS, weights.shape[0]), np.float32)
+    first = np.empty((TILE_ROWS, hidden + weights.shape[0]), np.float32)
+    logits = np.empty((TILE_ROWS, weights.shape[0]), np.float32)
     sums = np.empty((4, _fours(bias.size)), np.float32)
-    no_keys = np.zeros(ROWS, np.uint32)
+    no_keys = np.zeros(TILE_ROWS, np.uint32)
     _pad_sums(table, first_bias, prefix)
-    for a in range(0, padding.size, ROWS):
-        count = min(ROWS, padding.size - a)
+    for a in range(0, padding.size, TILE_ROWS):
+        count = min(TILE_ROWS, padding.size - a)
         rows = np.arange(a, a + count).astype(np.int32)
         _gather(
             contexts, padding, rows, table, prefix, hidden, no_keys, no_keys, np.uint32(0),

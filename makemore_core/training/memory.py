@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from makemore_core.config import TrialConfig
 from makemore_core.data.contexts import CHUNK
 from makemore_core.data.dataset import MAX_KEPT_BYTES, MAX_WRITTEN_OUT
-from makemore_core.training.parameter_layout import MOST_TABLE, Layout
+from makemore_core.training.parameter_layout import MAX_TABLE, ParameterLayout
 
 PROGRAM_BYTES = 400 << 20
 """Of a process before it reads any words: Python, torch, numba, Optuna and the kernels."""
@@ -48,11 +48,11 @@ def other_blocks_bytes(words: Sequence[str], block_sizes: int, largest: int) -> 
 
 def network_bytes(config: TrialConfig, words: Sequence[str], symbols: int) -> int:
     """What a network takes while it is trained and evaluated, its batches included."""
-    layout = Layout(config, symbols)
+    layout = ParameterLayout(config, symbols)
     rows = min(config.batch_size, int(DISTINCT * _examples(words)) + 1)
     copies = 7 if config.optimizer == "adamw" else 5  # gradient, moments, best, evaluated, packed
     table = config.block_size * symbols * layout.width
-    tables = 0 if table > MOST_TABLE else table * (3 if rows > symbols else 1)
+    tables = 0 if table > MAX_TABLE else table * (3 if rows > symbols else 1)
     features = config.block_size * config.embedding_size
     buffers = 2 * rows * (layout.hidden + layout.output + features)
     targets = 2 * rows * symbols if config.smoothing else 0

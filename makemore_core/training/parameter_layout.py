@@ -25,7 +25,7 @@ cache line (names, 606 units: 21.6 s; as 608: 19.0 s; 881: 30.9 s; 880: 25.7 s).
 FLOPS, BYTES = 8e10, 4e10
 """Rates for choosing a way, in operations and bytes a second; only their ratio matters."""
 
-MOST_TABLE = 1 << 26
+MAX_TABLE = 1 << 26
 """A folded table of more numbers is never made: it would not be held by a small machine."""
 
 
@@ -38,7 +38,7 @@ def rounded_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-class Layout:
+class ParameterLayout:
     """Shapes and places: first what weight decay applies to, then the biases.
 
     The numbers up to `ends[k]`, from where the part before ends, have the decay `decays[k]`.
@@ -76,7 +76,7 @@ class Layout:
             rows: contexts in a batch, on average; real: their characters that are no padding.
         """
         positions, features, width = self.shapes["first"]
-        if positions * self.symbols * width > MOST_TABLE:
+        if positions * self.symbols * width > MAX_TABLE:
             return False
         products = 6 * positions * features * (rows - self.symbols) / FLOPS  # for each column
         sums = 8 * rows * real / BYTES

@@ -13,7 +13,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.data.contexts import CountedContexts
 from makemore_core.model.network import Model
 from makemore_core.training.adamw import EPSILON, FIRST_DECAY, SECOND_DECAY, first_layer_decays
-from makemore_core.training.batches import Batch, Draws
+from makemore_core.training.batches import Batch, BatchSampler
 from makemore_core.training.schedule import learning_rate_at
 
 DECAYED = ("embedding", "hidden_weight", "output_weight", "direct_weight")
@@ -65,7 +65,7 @@ def gradients(
     return loss, found
 
 
-class ReferenceStep:
+class TorchStep:
     """A run's parameters and optimiser state on any device: the interface of `KernelStep`."""
 
     def __init__(
@@ -73,7 +73,7 @@ class ReferenceStep:
         config: TrialConfig,
         model: Model,
         counted: CountedContexts,
-        draws: Draws,
+        draws: BatchSampler,
         device: str,
     ) -> None:
         self._config, self._draws = config, draws

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import BlockData, Data
+from makemore_core.data.dataset import ContextData, Dataset
 from makemore_core.errors import Diverged
-from makemore_core.model.network import Model, initialise
+from makemore_core.model.network import Model, initialize
 from makemore_core.model.snapshot import Snapshot
 from makemore_core.randomness import generator
-from makemore_core.training.batches import Draws
+from makemore_core.training.batches import BatchSampler
 from makemore_core.training.evaluate import split_loss
 from makemore_core.training.kernel_step import KernelStep
-from makemore_core.training.torch_step import ReferenceStep
+from makemore_core.training.torch_step import TorchStep
 
 BLOCK_SECONDS = 0.1
 """Steps between two calls of `on_block` take at most this long, by a pessimistic estimate."""
@@ -61,7 +61,7 @@ class TrialResult:
 
 
 class Step(Protocol):
-    """What trains: `KernelStep` on the CPU, `ReferenceStep` elsewhere."""
+    """What trains: `KernelStep` on the CPU, `TorchStep` elsewhere."""
 
     parameters: Tensor
 
@@ -148,7 +148,7 @@ class TrainingRun:
 
 
 @contextlib.contextmanager
-def arithmetic(threads: int) -> Iterator[None]:
+def torch_threads(threads: int) -> Iterator[None]:
     """So many threads, and denormal numbers taken as zero (they are many times slower)."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -160,7 +160,7 @@ def arithmetic(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def steps_in_a_block(config: TrialConfig, symbols: int) -> int:
+def steps_per_block(config: TrialConfig, symbols: int) -> int:
     """How many steps go by between two calls of `on_block`, and are drawn at once.
 
     A pessimistic estimate: 0.2 ms for each, and its products at 15 GFLOP/s.
@@ -171,11 +171,11 @@ def steps_in_a_block(config: TrialConfig, symbols: int) -> int:
     return max(1, int(BLOCK_SECONDS / (2e-4 + products / 1.5e10)))
 
 
-def draws_of(config: TrialConfig, block_data: BlockData, seed: int) -> Draws:
+def batches_of(config: TrialConfig, block_data: ContextData, seed: int) -> BatchSampler:
     """The batches of a run."""
-    block = steps_in_a_block(config, len(block_data.vocabulary))
+    block = steps_per_block(config, len(block_data.vocabulary))
     expected = block_data.expected if config.smoothing else None
-    return Draws(config, block_data.train, seed, block, expected)
+    return BatchSampler(config, block_data.train, seed, block, expected)
 
 
 def evaluation_steps(config: TrialConfig) -> list[int]:
@@ -188,7 +188,7 @@ def evaluation_steps(config: TrialConfig) -> list[int]:
 
 def train(
     config: TrialConfig,
-    data: Data,
+    data: Dataset,
     seed: int,
     *,
     threads: int = 1,
@@ -212,12 +212,12 @@ def train(
         Diverged: a loss became NaN or infinite.
     """
     block_data = data.at_block_size(config.block_size)
-    model = initialise(config, data.vocabulary, generator(seed, "initialisation"))
-    draws = draws_of(config, block_data, seed)
+    model = initialize(config, data.vocabulary, generator(seed, "initialisation"))
+    draws = batches_of(config, block_data, seed)
     if device == "cpu":
         step: Step = KernelStep(config, model, block_data.train, draws)
     else:
-        step = ReferenceStep(config, model, block_data.train, draws, device)
+        step = TorchStep(config, model, block_data.train, draws, device)
     run = TrainingRun(config, data.vocabulary, seed, step)
     if resume is not None:
         run.restore(resume)
@@ -225,7 +225,7 @@ def train(
     evaluations = evaluation_steps(config)
     stopped_early = run.out_of_patience()
 
-    with arithmetic(threads):
+    with torch_threads(threads):
         while run.step < steps and not stopped_early:
             started = time.perf_counter()
             index = len(run.curve)

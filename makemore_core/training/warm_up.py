@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data, expectation
-from makemore_core.training.batches import Draws
+from makemore_core.data.dataset import Dataset, ngram_targets
+from makemore_core.training.batches import BatchSampler
 from makemore_core.training.trainer import train
 
 
@@ -15,7 +15,7 @@ def warm_up() -> None:
     afterwards a fraction of a second. Whoever starts several processes calls it once before.
     """
     words = ("ab", "ba", "aab", "b", "bab") * 2
-    data = Data(".ab", words, words)
+    data = Dataset(".ab", words, words)
     plain = TrialConfig(
         embedding_size=4, hidden_width=8, block_size=2, batch_size=2, targets="sampled",
         examples=8, evaluations=1,
@@ -29,4 +29,4 @@ def warm_up() -> None:
     counted = data.at_block_size(2).train
     for targets in ("expected", "sampled"):  # smoothed ones, as of a large alphabet
         smoothed = replace(plain, targets=targets, smoothing=0.5)
-        Draws(smoothed, counted, 0, 1, expectation(counted, data.vocabulary, most=0)).at(0)
+        BatchSampler(smoothed, counted, 0, 1, ngram_targets(counted, data.vocabulary, most=0)).at(0)

@@ -25,21 +25,21 @@ from optuna.trial import FrozenTrial
 from search.seeds import derive_seed
 from search.spec.search_space import Space, Value, distributions
 
-STARTUP = 8
+N_STARTUP = 8
 """Configurations before a model of the losses is asked; a power of two, for an even spread."""
 
-SIZE = "hidden_width"
+WIDTH = "hidden_width"
 """What the cost of a trial hangs on most."""
-SIZES = (0.12, 0.5, 0.7, 0.78, 0.86, 0.94)
+INITIAL_WIDTH_FRACTIONS = (0.12, 0.5, 0.7, 0.78, 0.86, 0.94)
 """Of the first configurations, as shares of the range of hidden widths: a small one for a result
 soon, then such as end when a random search would have its first good ones."""
 DROPOUT = "dropout"
-DROPOUT_OF_A_SIZE = 0.7
+DROPOUT_PER_WIDTH_FRACTION = 0.7
 """Where in the range of dropouts those configurations lie, for each unit of size: the smaller a
 network, the less it overfits."""
-AROUND_THE_MIDDLE = 0.25
+INITIAL_SPREAD = 0.25
 """How much of each other range those configurations are spread over."""
-SCHEDULE, SOONEST = "schedule", "cosine"
+SCHEDULE, EARLY_SCHEDULE = "schedule", "cosine"
 """Where it may be had, they take the schedule that is nearly as good some time before its end."""
 
 
@@ -50,13 +50,13 @@ def sampler_for(kind: str, study_seed: int, ordinal: int) -> BaseSampler:
         return RandomSampler(seed=seed)
     if kind == "qmc":
         return _SobolSampler(derive_seed(study_seed, 0, "qmc"), ordinal)
-    if ordinal < STARTUP:
-        return _Opening(derive_seed(study_seed, 0, "startup"), ordinal)
+    if ordinal < N_STARTUP:
+        return _InitialDesign(derive_seed(study_seed, 0, "startup"), ordinal)
     if kind == "gp":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return GPSampler(seed=seed, n_startup_trials=STARTUP, deterministic_objective=False)
-    return TPESampler(seed=seed, n_startup_trials=STARTUP)
+            return GPSampler(seed=seed, n_startup_trials=N_STARTUP, deterministic_objective=False)
+    return TPESampler(seed=seed, n_startup_trials=N_STARTUP)
 
 
 def relative_cost(values: Mapping[str, Any]) -> float:
@@ -89,8 +89,8 @@ class _SobolSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
-        shares = _sobol_shares(len(search_space), self._scramble_seed, self._ordinal + 1)
-        return _point(search_space, shares[-1])
+        shares = _sobol_points(len(search_space), self._scramble_seed, self._ordinal + 1)
+        return _values_at(search_space, shares[-1])
 
     def sample_independent(
         self,
@@ -102,7 +102,7 @@ class _SobolSampler(BaseSampler):
         return self.sample_relative(study, trial, {param_name: param_distribution})[param_name]
 
 
-class _Opening(_SobolSampler):
+class _InitialDesign(_SobolSampler):
     """The first configurations of a model-based search.
 
     First the middle of the space, where whoever drew it up expects the best, in several sizes, the
@@ -113,24 +113,30 @@ class _Opening(_SobolSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
-        sizes = SIZES if SIZE in search_space else ()
-        spread = _sobol_shares(len(search_space), self._scramble_seed, STARTUP)
+        sizes = INITIAL_WIDTH_FRACTIONS if WIDTH in search_space else ()
+        spread = _sobol_points(len(search_space), self._scramble_seed, N_STARTUP)
         if self._ordinal < len(sizes):
             size = sizes[self._ordinal]
-            middle = [DROPOUT_OF_A_SIZE * size if name == DROPOUT else 0.5 for name in search_space]
-            off = [AROUND_THE_MIDDLE * (share - 0.5) for share in spread[self._ordinal]]
+            middle = [
+                DROPOUT_PER_WIDTH_FRACTION * size if name == DROPOUT else 0.5
+                for name in search_space
+            ]
+            off = [INITIAL_SPREAD * (share - 0.5) for share in spread[self._ordinal]]
             shares = [min(max(at + by, 0.0), 1.0) for at, by in zip(middle, off, strict=True)]
-            shares[list(search_space).index(SIZE)] = size
-            point = _point(search_space, shares)
+            shares[list(search_space).index(WIDTH)] = size
+            point = _values_at(search_space, shares)
             schedules = search_space.get(SCHEDULE)
-            if isinstance(schedules, CategoricalDistribution) and SOONEST in schedules.choices:
-                point[SCHEDULE] = SOONEST
+            if (
+                isinstance(schedules, CategoricalDistribution)
+                and EARLY_SCHEDULE in schedules.choices
+            ):
+                point[SCHEDULE] = EARLY_SCHEDULE
             return point
-        points = [_point(search_space, shares) for shares in spread[len(sizes) :]]
+        points = [_values_at(search_space, shares) for shares in spread[len(sizes) :]]
         return sorted(points, key=relative_cost)[self._ordinal - len(sizes)]
 
 
-def _sobol_shares(dimensions: int, scramble_seed: int, count: int) -> list[list[float]]:
+def _sobol_points(dimensions: int, scramble_seed: int, count: int) -> list[list[float]]:
     """The first points of a scrambled Sobol sequence, each coordinate from 0 to 1."""
     import torch  # a launcher, which never asks, does without
     from torch.quasirandom import SobolEngine
@@ -140,28 +146,32 @@ def _sobol_shares(dimensions: int, scramble_seed: int, count: int) -> list[list[
     return points
 
 
-def _point(search_space: Mapping[str, BaseDistribution], shares: Sequence[float]) -> dict[str, Any]:
+def _values_at(
+    search_space: Mapping[str, BaseDistribution], shares: Sequence[float]
+) -> dict[str, Any]:
     """The values at these shares of a space's ranges."""
     return {
-        name: _at(distribution, share)
+        name: _value_at(distribution, share)
         for (name, distribution), share in zip(search_space.items(), shares, strict=True)
     }
 
 
-def _at(distribution: BaseDistribution, share: float) -> Any:
+def _value_at(distribution: BaseDistribution, share: float) -> Any:
     """The value at a share (0 to 1) of a distribution."""
     if isinstance(distribution, CategoricalDistribution):
         count = len(distribution.choices)
         return distribution.choices[min(int(share * count), count - 1)]
     if isinstance(distribution, IntDistribution):
-        value = _between(distribution.low - 0.5, distribution.high + 0.5, distribution.log, share)
+        value = _interpolate(
+            distribution.low - 0.5, distribution.high + 0.5, distribution.log, share
+        )
         return min(max(round(value), distribution.low), distribution.high)
     assert isinstance(distribution, FloatDistribution)
-    value = _between(distribution.low, distribution.high, distribution.log, share)
+    value = _interpolate(distribution.low, distribution.high, distribution.log, share)
     return min(max(value, distribution.low), distribution.high)
 
 
-def _between(low: float, high: float, log: bool, share: float) -> float:
+def _interpolate(low: float, high: float, log: bool, share: float) -> float:
     if log:
         return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
     return low + share * (high - low)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from search.spec.sections import StudySection
     from search.storage.database import Storage
     from search.study.study import StoredStudy
-    from search.terminal.live_view import Progress
+    from search.terminal.live_view import LiveView
     from search.trials.status import StatusView
 
 
@@ -55,7 +55,7 @@ def check_device(device: str) -> None:
         raise BadInput(f"--device {device}: not to be had here ({reason})") from None
 
 
-def told_notes(session: Session, corpus: "Corpus") -> "Corpus":
+def show_notes(session: Session, corpus: "Corpus") -> "Corpus":
     """Says what a user should know about how the words were read; returns the corpus."""
     for note in corpus.notes:
         print(f"note: corpus {corpus.name}: {note}", file=sys.stderr)
@@ -77,7 +77,7 @@ def load_words(
     )
     place = session.data_dir.root
     found = corpora.load(name or section.corpus, place, merged, dedupe=section.dedupe)
-    return told_notes(session, found)
+    return show_notes(session, found)
 
 
 def worker_count(asked: int | None, threads: int) -> int:
@@ -129,18 +129,18 @@ def answer_status(
     """
     from search.evaluation.baselines import kept_baselines
     from search.study import study
-    from search.terminal.display import one_line, told_against_counts, told_barren
+    from search.terminal.display import compare_best_with_counts, describe_barren, one_line
     from search.trials import status
     from search.trials.ending import describe_end, describe_way_on
-    from search.trials.status import told_audit
+    from search.trials.status import describe_audit
 
     view = status.status(storage, study.by_uid(storage, stored.uid))
     others = kept_baselines(storage, stored)
-    barren = told_barren(view)  # which more trials would not change
+    barren = describe_barren(view)  # which more trials would not change
     lines = [
         one_line(view),
-        *told_against_counts(view, others),
-        told_audit(view),
+        *compare_best_with_counts(view, others),
+        describe_audit(view),
         describe_end(view),
         barren or describe_way_on(view, same_place(session), file, given),
     ]
@@ -171,11 +171,11 @@ def status_document(view: "StatusView", others: "Baselines | None") -> dict[str,
 
 def shown_progress(
     session: Session, storage: "Storage", stored: "StoredStudy", **options: Any
-) -> "Progress":
+) -> "LiveView":
     """The live view of a study, as far as the user wants one."""
-    from search.terminal.live_view import Progress
+    from search.terminal.live_view import LiveView
 
-    return Progress(
+    return LiveView(
         storage,
         stored,
         session.console,

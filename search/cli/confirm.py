@@ -25,20 +25,20 @@ def confirm(
     threads: Threads = 1,
 ) -> None:
     """Retrain the best configurations on fresh seeds, and name the winner by mean dev loss."""
-    from search.dashboard.trial_pictures import Illustrator
+    from search.dashboard.trial_pictures import PicturePublisher
     from search.evaluation import confirm as confirmation
     from search.terminal import answers
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
-    study.refuse_moved(stored)
+    study.ensure_not_moved(stored)
     at_once = worker_count(workers, threads)
     tell = (lambda line: None) if session.quiet else session.console.print
     view = confirmation.run(
         storage, stored, session.data_dir, top, seeds, ensemble, at_once, threads, tell
     )
     drawn = [candidate["trial"] for candidate in view.candidates]
-    Illustrator(storage, stored, session.data_dir).finish(also=drawn)
+    PicturePublisher(storage, stored, session.data_dir).finish(also=drawn)
     session.answer(asdict(view), answers.confirmation(view))
 
 
@@ -48,14 +48,14 @@ def test(
     yes: Yes = False,
 ) -> None:
     """Open the test split, once, for a study's winner; ever after show the recorded answer."""
-    from search.dashboard.trial_pictures import Illustrator
+    from search.dashboard.trial_pictures import PicturePublisher
     from search.evaluation import final_test, winner
     from search.terminal import answers
 
     storage = session.open()
     stored = study.resolve(storage, name)
     if final_test.recorded(storage, stored) is None:
-        study.refuse_moved(stored)
+        study.ensure_not_moved(stored)
         storage = session.open(writing=True)
         won = winner.winner(storage, stored, session.data_dir)
         chosen = results.require_best(storage, stored).ensemble
@@ -68,9 +68,9 @@ def test(
             f"test {stored.name}: give --yes to open the test split, once and for good, with "
             f"{won.told} (dev loss {won.dev_loss:.4f})",
         )
-    result = final_test.test(storage, stored, session.data_dir)
+    result = final_test.open_and_evaluate(storage, stored, session.data_dir)
     if result.first_time:
-        Illustrator(storage, stored, session.data_dir).finish()
+        PicturePublisher(storage, stored, session.data_dir).finish()
     session.answer(asdict(result), answers.test(result))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from makemore_core.data.corpus_format import CorpusFormat
-from search.cli.common import told_notes
+from search.cli.common import show_notes
 from search.cli.options import AS_FILE
 from search.cli.session import Session
 
@@ -23,7 +23,7 @@ def baseline(
     from makemore_core.data import ngram
     from search.terminal import answers
 
-    words = told_notes(session, corpora.load(corpus, session.data_dir.root, layout))
+    words = show_notes(session, corpora.load(corpus, session.data_dir.root, layout))
     view = ngram.baseline(words, split_seed, order)
     session.answer(asdict(view), answers.baseline(view))
 
@@ -41,6 +41,6 @@ def corpus(
     from search.terminal import answers
 
     words = corpora.load(name, session.data_dir.root, layout, dedupe=dedupe)
-    told_notes(session, words)
+    show_notes(session, words)
     view = answers.corpus_document(words, split_seed, block_size)
     session.answer(view, answers.corpus(view))

@@ -17,7 +17,7 @@ from search.study import study
 
 if TYPE_CHECKING:
     from makemore_core.config import TrialConfig
-    from makemore_core.data.dataset import Data
+    from makemore_core.data.dataset import Dataset
 
 ConfigFile = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG.toml]", help="As `train` takes it.")
@@ -119,13 +119,13 @@ def _config_and_data(
     corpus: str | None,
     layout: CorpusFormat,
     default: "TrialConfig",
-) -> "tuple[TrialConfig, Data]":
+) -> "tuple[TrialConfig, Dataset]":
     """The configuration of a file, or a known one on the corpus that needs no download."""
-    from makemore_core.data.dataset import Data
+    from makemore_core.data.dataset import Dataset
 
     section, config = (StudySection(name="config"), default) if file is None else read_config(file)
     words = load_words(session, section, layout, corpus)
-    return config, Data.of(words, section.split_seed)
+    return config, Dataset.of(words, section.split_seed)
 
 
 def _target(session: Session, output: Path | None, name: str) -> Path:

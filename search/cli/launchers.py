@@ -48,10 +48,10 @@ def ray_launcher(
 ) -> "contextlib.AbstractContextManager[Launcher]":
     """Workers as actors of a cluster, whose nodes are the ones that must have the device."""
     try:
-        from search.launch.ray_cluster import Share, connected
+        from search.launch.ray_cluster import WorkerResources, connect
     except ImportError:
         raise BadInput(
             "--ray: Ray is not installed; pip install 'makemore-search[cluster]'"
         ) from None
-    share = Share(cpus or threads, float(device != "cpu") if gpus is None else gpus)
-    return connected(address, session.storage_url, share, workers)
+    share = WorkerResources(cpus or threads, float(device != "cpu") if gpus is None else gpus)
+    return connect(address, session.storage_url, share, workers)

@@ -33,10 +33,10 @@ def delete(
         f"Delete study {stored.name} with all its trials and checkpoints?",
         f"delete {stored.name}: give --yes to delete it for good",
     )
-    pictures = trial_pictures.named_in(storage, stored)
+    pictures = trial_pictures.picture_ids(storage, stored)
     study.delete_study(storage, stored, session.data_dir)
     if stored.moved_to is None:
-        trial_pictures.remove(session.data_dir, pictures)
+        trial_pictures.delete_pictures(session.data_dir, pictures)
     session.answer({"study": stored.name, "deleted": True}, f"{stored.name}: deleted")
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from makemore_core.data.corpus_format import CorpusFormat
-from search.cli.common import check_device, new_job, told_notes, worker_count
+from search.cli.common import check_device, new_job, show_notes, worker_count
 from search.cli.launchers import (
     CpusPerWorker,
     GpusPerWorker,
@@ -60,7 +60,7 @@ def run(
                 raise _beside(error, file, trials, timeout, corpus, seed, layout) from None
         from search.cli import run_study  # what loads for long, while the processes load as well
 
-        spec = run_study.shaped(file, trials, timeout, corpus, seed, layout)
+        spec = run_study.read_with_overrides(file, trials, timeout, corpus, seed, layout)
         if ray is not None:
             share = (cpus_per_worker, gpus_per_worker)
             cluster = ray_launcher(session, ray, workers, threads, device, *share)
@@ -85,7 +85,7 @@ def run(
         "--gpus-per-worker": gpus_per_worker,
     }
     given = {name: str(value) for name, value in options.items() if value is not None}
-    run_study.tell(session, course, file, given)
+    run_study.print_result(session, course, file, given)
 
 
 def _beside(error: BadInput, *shape: Any) -> BadInput:
@@ -93,7 +93,7 @@ def _beside(error: BadInput, *shape: Any) -> BadInput:
     from search.cli import run_study
 
     try:
-        run_study.shaped(*shape)
+        run_study.read_with_overrides(*shape)
     except BadInput as others:
         return together(others, error)
     return error
@@ -113,7 +113,7 @@ def submit(
     from search.cli import run_study
     from search.cli.common import answer_status
 
-    spec = run_study.shaped(file, trials, timeout, corpus, seed, layout)
+    spec = run_study.read_with_overrides(file, trials, timeout, corpus, seed, layout)
     answer_status(session, *run_study.create_or_resume(session, spec, artifacts), str(file))
 
 
@@ -129,20 +129,20 @@ def worker(
     from search.worker import process
 
     check_device(device)
-    file_errors.refuse_unwritable(session.data_dir.all_checkpoints)
+    file_errors.ensure_writable(session.data_dir.all_checkpoints)
     storage = session.open(writing=True)
     stored = None if name is None else study.resolve(storage, name)
     if stored is not None:
-        study.refuse_moved(stored)
-        study.refuse_closed(stored)
-        study.refuse_unreachable(stored)
-        study.refuse_unwritable(stored, session.data_dir)
+        study.ensure_not_moved(stored)
+        study.ensure_open(stored)
+        study.ensure_artifacts_reachable(stored)
+        study.ensure_writable(stored, session.data_dir)
     uid = None if stored is None else stored.uid
     try:
         process.run_here(new_job(session, threads, device, uid))
     except Interrupted:
         if stored is not None:
-            study.refuse_closed(study.by_uid(storage, stored.uid))
+            study.ensure_open(study.by_uid(storage, stored.uid))
         raise
 
 
@@ -158,17 +158,17 @@ def preview(
     layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Check a study file and show its space and its cost; creates nothing."""
-    from makemore_core.data.dataset import Data
+    from makemore_core.data.dataset import Dataset
     from search.cli import run_study
     from search.spec import auto_learning_rate
     from search.study import cost_estimate, memory, study
     from search.terminal import answers
 
-    spec = run_study.shaped(file, trials, timeout, corpus, seed, layout)
-    words = told_notes(session, study.load_corpus(spec, session.data_dir))
+    spec = run_study.read_with_overrides(file, trials, timeout, corpus, seed, layout)
+    words = show_notes(session, study.load_corpus(spec, session.data_dir))
     count = worker_count(workers, threads)
-    need = memory.refuse_too_large(spec, words, count)
-    spec = auto_learning_rate.resolved(spec.of_corpus(words), words)
-    data = Data.of(words, spec.study.split_seed)
+    need = memory.ensure_corpus_fits(spec, words, count)
+    spec = auto_learning_rate.resolve_auto(spec.of_corpus(words), words)
+    data = Dataset.of(words, spec.study.split_seed)
     view = cost_estimate.preview(spec, data, count, threads, need)
     session.answer(asdict(view) | {"memory": need.as_document()}, answers.preview(view))

@@ -8,31 +8,31 @@ from pathlib import Path
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.corpus_format import CorpusFormat
 from search import file_errors
-from search.cli.common import answer_status, same_place, shown_progress, told_notes
+from search.cli.common import answer_status, same_place, show_notes, shown_progress
 from search.cli.session import Session
-from search.dashboard.trial_pictures import Illustrator
-from search.errors import BadInput, Interrupted, SearchError, StorageUnusable, together
+from search.dashboard.trial_pictures import PicturePublisher
+from search.errors import BadInput, Interrupted, SearchError, StorageUnavailable, together
 from search.launch.supervisor import Launcher, Supervisor
-from search.launch.workloads import OneStudy
+from search.launch.workloads import StudyWorkload
 from search.spec import sections, study_file
 from search.spec.study_file import StudySpec
 from search.storage import artifact_stores
 from search.storage.database import Storage
 from search.study import create, memory, study
 from search.study.study import StoredStudy
-from search.terminal.display import failed, farewell, told_barren
-from search.terminal.live_view import Progress
+from search.terminal.display import closing_summary, describe_barren, format_failed
+from search.terminal.live_view import LiveView
 from search.trials import status
 from search.worker.job import Job
 
 
 @dataclass(frozen=True)
-class Course:
+class RunOutcome:
     """A study that workers were at, and how that ended."""
 
     storage: Storage
     stored: StoredStudy
-    shown: Progress
+    shown: LiveView
     is_done: bool
     """False: a signal or `stop` interrupted them."""
 
@@ -44,23 +44,25 @@ def run(
     launcher: Launcher,
     job: Job,
     workers_here: int | None,
-) -> Course:
+) -> RunOutcome:
     """Creates a study, or goes on with it, until its budget is met.
 
     Args:
         workers_here: how many are to share this machine's memory; None: they are elsewhere.
     """
     if workers_here is not None:
-        file_errors.refuse_unwritable(session.data_dir.all_checkpoints)
+        file_errors.ensure_writable(session.data_dir.all_checkpoints)
     storage, stored = create_or_resume(session, spec, artifacts, workers_here)
     if workers_here is not None:
-        study.refuse_unwritable(stored, session.data_dir)
+        study.ensure_writable(stored, session.data_dir)
     shown = shown_progress(session, storage, stored)
     is_done = _supervise(session, storage, stored, launcher, job, shown)
-    return Course(storage, stored, shown, is_done)
+    return RunOutcome(storage, stored, shown, is_done)
 
 
-def tell(session: Session, course: Course, file: Path, given: Mapping[str, str]) -> None:
+def print_result(
+    session: Session, course: RunOutcome, file: Path, given: Mapping[str, str]
+) -> None:
     """The answer of `run`, once its launcher is closed.
 
     Args:
@@ -75,12 +77,12 @@ def tell(session: Session, course: Course, file: Path, given: Mapping[str, str])
         raise _interrupted(session, storage, stored)
     answer_status(session, storage, stored, str(file), given)
     view = status.status(storage, stored)
-    if failed(view):
-        raise SearchError(str(told_barren(view)))
-    _say_what_next(session, storage, stored, course.shown)
+    if format_failed(view):
+        raise SearchError(str(describe_barren(view)))
+    _print_next_steps(session, storage, stored, course.shown)
 
 
-def shaped(
+def read_with_overrides(
     file: Path,
     trials: int | None,
     timeout: str | None,
@@ -126,10 +128,10 @@ def create_or_resume(
 ) -> tuple[Storage, StoredStudy]:
     """The study of a file, as far as it is not stored yet; refused if its words are too many for
     the workers that are to be here."""
-    words = told_notes(session, _corpus(session, spec))
+    words = show_notes(session, _corpus(session, spec))
     if workers_here is not None:
-        memory.refuse_too_large(spec, words, workers_here)
-    checked = None if artifacts is None else artifact_stores.checked(artifacts)
+        memory.ensure_corpus_fits(spec, words, workers_here)
+    checked = None if artifacts is None else artifact_stores.validate_location(artifacts)
     storage = session.create()
     return storage, create.create_or_resume(storage, spec, words, session.data_dir, checked)
 
@@ -137,7 +139,9 @@ def create_or_resume(
 def _corpus(session: Session, spec: StudySpec) -> Corpus:
     """The words of a study file: those that its study keeps, where that exists and the file of the
     corpus does not."""
-    with contextlib.suppress(StorageUnusable):  # there is none yet; or creating it says what it is
+    with contextlib.suppress(
+        StorageUnavailable
+    ):  # there is none yet; or creating it says what it is
         storage = session.open()
         stored = study.find(storage, spec.study.name)
         if stored is not None:
@@ -151,17 +155,17 @@ def _supervise(
     stored: StoredStudy,
     launcher: Launcher,
     job: Job,
-    shown: Progress,
+    shown: LiveView,
 ) -> bool:
     """Has workers at work until the budget is met; False if something interrupted them."""
-    illustrator = Illustrator(storage, stored, session.data_dir)
+    illustrator = PicturePublisher(storage, stored, session.data_dir)
 
     def watch() -> None:
         shown.update()
         illustrator.update()
 
     supervisor = Supervisor(
-        storage, OneStudy(storage, stored), launcher, job, watch, shown.stopping
+        storage, StudyWorkload(storage, stored), launcher, job, watch, shown.stopping
     )
     with shown:
         try:
@@ -178,19 +182,19 @@ def _interrupted(session: Session, storage: Storage, stored: StoredStudy) -> Int
     """How an interrupted run ends; StudyClosed if a `test` is what ended it."""
     if session.json:
         answer_status(session, storage, stored)
-    study.refuse_closed(study.by_uid(storage, stored.uid))
+    study.ensure_open(study.by_uid(storage, stored.uid))
     return Interrupted(
         f"study {stored.name}: interrupted; the same command goes on where it stopped"
     )
 
 
-def _say_what_next(
-    session: Session, storage: Storage, stored: StoredStudy, shown: Progress
+def _print_next_steps(
+    session: Session, storage: Storage, stored: StoredStudy, shown: LiveView
 ) -> None:
     """To people only; standard output holds the answer."""
     if session.quiet or session.json:
         return
     verbs = ("best", "report", "confirm", "test")
     view = status.status(storage, stored)
-    text = farewell(view, stored, shown.others, verbs, same_place(session))
+    text = closing_summary(view, stored, shown.others, verbs, same_place(session))
     session.console.print(text, markup=False)

@@ -37,7 +37,7 @@ def serve(
     from search.launch import service
 
     check_device(device)
-    file_errors.refuse_unwritable(session.data_dir.all_checkpoints)
+    file_errors.ensure_writable(session.data_dir.all_checkpoints)
     access = _access(host, port, writable, token_file, allow_host)
     service.serve(
         session.create(),

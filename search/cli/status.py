@@ -16,7 +16,7 @@ from search.storage.database import Storage
 from search.study import study
 from search.study.study import StoredStudy
 from search.terminal.display import one_line
-from search.terminal.live_view import LEAVES
+from search.terminal.live_view import HINT_WATCH
 from search.trials import results
 from search.trials import status as status_module
 
@@ -29,7 +29,7 @@ def status(
     """How a study stands; without STUDY a list of all."""
     storage = session.open()
     if name is None:
-        every = [study.resolve(storage, each) for each in results.all_names(storage)]
+        every = [study.resolve(storage, each) for each in results.study_names(storage)]
         views = [status_module.status(storage, each) for each in every]
         text = "\n".join(one_line(view) for view in views) or "no studies yet"
         documents = [
@@ -90,12 +90,12 @@ def report(
     from search.report import page
 
     storage = session.open()
-    path = page.report(storage, study.resolve(storage, name), session.data_dir, output)
+    path = page.write_report(storage, study.resolve(storage, name), session.data_dir, output)
     session.answer({"path": str(path)}, str(path))
 
 
 def _watch(session: Session, storage: Storage, stored: StoredStudy) -> None:
-    with shown_progress(session, storage, stored, hint=LEAVES) as shown:
+    with shown_progress(session, storage, stored, hint=HINT_WATCH) as shown:
         while status_module.status(storage, study.by_uid(storage, stored.uid)).state == "open":
             shown.update()
             time.sleep(1.0)

@@ -8,7 +8,7 @@ import typer
 
 from makemore_core.data.corpus_format import CorpusFormat
 from makemore_core.data.printable import printable
-from search.cli.common import beside, check_device, load_words, told_notes
+from search.cli.common import beside, check_device, load_words, show_notes
 from search.cli.options import AS_FILE, AnyStudyName, Device, Threads
 from search.cli.session import Session
 from search.errors import BadInput
@@ -30,7 +30,7 @@ def train(
     layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Train one configuration, without a study."""
-    from makemore_core.data.dataset import Data
+    from makemore_core.data.dataset import Dataset
     from makemore_core.model import checkpoint
     from makemore_core.training import trainer
     from makemore_core.training.evaluate import word_losses
@@ -41,7 +41,7 @@ def train(
     section, config = beside(
         lambda: read_config(file),
         lambda: check_device(device),
-        lambda: _refuse_unwritable(save),
+        lambda: _check_writable(save),
     )
     words = load_words(session, section, layout)
     console = session.console
@@ -54,7 +54,7 @@ def train(
             )
 
     warm_up()
-    data = Data.of(words, section.split_seed)
+    data = Dataset.of(words, section.split_seed)
     result = trainer.train(
         config,
         data,
@@ -69,7 +69,7 @@ def train(
     session.answer(answers.training_document(result, ci95), answers.training(result, ci95))
 
 
-def _refuse_unwritable(save: Path | None) -> None:
+def _check_writable(save: Path | None) -> None:
     """Before the training, not after it."""
     if save is not None and save.is_dir():
         raise BadInput(f"--save {save}: is a directory; give a file")
@@ -119,7 +119,7 @@ def _saved(
     model, _ = checkpoint.load(file)
     if corpus is None:
         return model, ()
-    return model, told_notes(session, corpora.load(corpus, session.data_dir.root, layout)).words
+    return model, show_notes(session, corpora.load(corpus, session.data_dir.root, layout)).words
 
 
 def _best_of(session: Session, name: str, new: bool) -> "tuple[Model, tuple[str, ...]]":
@@ -133,4 +133,4 @@ def _best_of(session: Session, name: str, new: bool) -> "tuple[Model, tuple[str,
     model = study.load_model(stored, path, best.checkpoint_sha256)
     if not session.quiet:
         session.console.print(f"words of {winner.describe_model(best)}", highlight=False)
-    return model, study.kept_corpus(storage, stored, session.data_dir).words if new else ()
+    return model, study.corpus_of(storage, stored, session.data_dir).words if new else ()

@@ -17,31 +17,31 @@ from typing import Any
 import waitress
 from optuna_dashboard import wsgi
 
-from search.dashboard.auth import logged_in
+from search.dashboard.auth import require_token
 from search.dashboard.middleware import (
     Application,
     Environ,
     StartResponse,
-    hardened,
-    known_hosts,
+    allowed_hosts,
     read_only,
     same_origin,
+    security_headers,
 )
 from search.dashboard.study_guard import (
-    Pictures,
-    inert,
-    kept_whole,
-    without_curves,
-    without_migration,
+    LocalArtifactStore,
+    block_migration,
+    guard_our_studies,
+    hide_curves,
+    sandbox_artifacts,
 )
 from search.errors import BadInput
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.storage.optuna_reader import QuickStorage
+from search.storage.optuna_reader import BulkReadStorage
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANY_ADDRESS = ("0.0.0.0", "::")
-LARGEST_UPLOAD = 16 * 2**20
+MAX_UPLOAD = 16 * 2**20
 THREADS = 4
 
 
@@ -97,17 +97,17 @@ def application(storage: Storage, data_dir: DataDir, access: Access) -> Applicat
     if not access.writable:
         storage.refuse_writes()
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
-    quick = QuickStorage(storage, marks=True)
-    board: Application = wsgi(quick, artifact_store=Pictures(data_dir.artifacts()))
-    board = without_migration(inert(without_curves(board, quick.is_large)))
+    quick = BulkReadStorage(storage, marks=True)
+    board: Application = wsgi(quick, artifact_store=LocalArtifactStore(data_dir.artifacts()))
+    board = block_migration(sandbox_artifacts(hide_curves(board, quick.is_large)))
     if access.writable:
-        board = same_origin(kept_whole(board, storage, data_dir))
+        board = same_origin(guard_our_studies(board, storage, data_dir))
     else:
         board = read_only(board)
     if access.token is not None:
-        board = logged_in(board, access.token)
+        board = require_token(board, access.token)
     board = _routed(board, access.public)
-    return hardened(known_hosts(board, access.names, any_ip=access.host not in LOOPBACK))
+    return security_headers(allowed_hosts(board, access.names, any_ip=access.host not in LOOPBACK))
 
 
 def make_server(storage: Storage, data_dir: DataDir, access: Access) -> Any:
@@ -129,7 +129,7 @@ def make_server(storage: Storage, data_dir: DataDir, access: Access) -> Any:
         sockets=[listening],
         threads=THREADS,
         ident=None,
-        max_request_body_size=LARGEST_UPLOAD,
+        max_request_body_size=MAX_UPLOAD,
     )
 
 

@@ -12,11 +12,11 @@ from search.dashboard.middleware import (
     Application,
     Environ,
     StartResponse,
-    plain,
+    text_response,
 )
 
 
-def logged_in(application: Application, token: str) -> Application:
+def require_token(application: Application, token: str) -> Application:
     """Asks for a token: as a bearer header, or once in the link (`?token=`).
 
     The link sets a strict, http-only cookie and leads on to itself without the token. The cookie
@@ -27,18 +27,18 @@ def logged_in(application: Application, token: str) -> Application:
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         name = f"makemore-search-{environ.get('SERVER_PORT', '')}"
         given = _token_in_link(environ)
-        if given is not None and same(given, token):
+        if given is not None and constant_time_equal(given, token):
             cookie = f"{name}={session}; HttpOnly; SameSite=Strict; Path=/"
             headers = [("Location", _without_token(environ)), ("Set-Cookie", cookie)]
-            return plain(environ, start_response, "303 See Other", "", headers)
-        if _bearer_is(environ, token) or same(_cookie(environ, name), session):
+            return text_response(environ, start_response, "303 See Other", "", headers)
+        if _bearer_is(environ, token) or constant_time_equal(_cookie(environ, name), session):
             return application(environ, start_response)
         return _ask_for_token(environ, start_response)
 
     return answer
 
 
-def same(given: str, expected: str) -> bool:
+def constant_time_equal(given: str, expected: str) -> bool:
     """Compares in a time that tells nothing of where they differ, nor of their lengths."""
     digests = (
         hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (given, expected)
@@ -61,7 +61,7 @@ def _without_token(environ: Environ) -> str:
 
 def _bearer_is(environ: Environ, token: str) -> bool:
     scheme, _, given = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
-    return scheme.lower() == "bearer" and same(given.strip(), token)
+    return scheme.lower() == "bearer" and constant_time_equal(given.strip(), token)
 
 
 def _cookie(environ: Environ, name: str) -> str:
@@ -78,7 +78,7 @@ def _ask_for_token(environ: Environ, start_response: StartResponse) -> Iterable[
     status = "401 Unauthorized"
     if "text/html" not in str(environ.get("HTTP_ACCEPT", "")):
         told = "a token is needed: Authorization: Bearer TOKEN\n"
-        return plain(environ, start_response, status, told, headers)
+        return text_response(environ, start_response, status, told, headers)
     policy = f"{STRICT_POLICY}; form-action 'self'; base-uri 'none'"
     headers.append(("Content-Security-Policy", policy))
     # A strict cookie stays behind when a link on another site leads here. A step from a page of
@@ -87,7 +87,7 @@ def _ask_for_token(environ: Environ, start_response: StartResponse) -> Iterable[
     step = '<meta http-equiv="refresh" content="0; url=/dashboard">' if came_from_elsewhere else ""
     wrong = "That token is not the one. " if _token_in_link(environ) else ""
     page = LOGIN_PAGE.replace("<!--step-->", step).replace("<!--wrong-->", escape(wrong))
-    return plain(environ, start_response, status, page, headers, "text/html")
+    return text_response(environ, start_response, status, page, headers, "text/html")
 
 
 LOGIN_PAGE = """<!doctype html>

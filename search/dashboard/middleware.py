@@ -3,8 +3,8 @@
 Each layer wraps an application and knows nothing of the others. From the outside in:
 
     hardened      security headers on every answer
-    known_hosts   the Host header: a name that someone else's DNS points here is refused
-    logged_in     a token, where one is needed (`login`)
+    allowed_hosts   the Host header: a name that someone else's DNS points here is refused
+    require_token     a token, where one is needed (`login`)
     read_only     GET and HEAD, nothing else
     same_origin   or, where changes are allowed: only from pages of this very origin
 """
@@ -31,7 +31,7 @@ HARDENING = {
 }
 
 
-def plain(
+def text_response(
     environ: Environ,
     start_response: StartResponse,
     status: str,
@@ -53,7 +53,7 @@ def plain(
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def changed_headers(
+def map_headers(
     application: Application, change: Callable[[Environ, Headers], Headers]
 ) -> Application:
     """An application whose headers go through a function."""
@@ -67,7 +67,7 @@ def changed_headers(
     return answer
 
 
-def hardened(application: Application) -> Application:
+def security_headers(application: Application) -> Application:
     """Security headers on every answer; a strict policy on those that bring none of their own."""
 
     def change(_environ: Environ, headers: Headers) -> Headers:
@@ -77,10 +77,10 @@ def hardened(application: Application) -> Application:
             kept.append(("Content-Security-Policy", STRICT_POLICY))
         return [*kept, *HARDENING.items()]
 
-    return changed_headers(application, change)
+    return map_headers(application, change)
 
 
-def known_hosts(application: Application, names: Collection[str], *, any_ip: bool) -> Application:
+def allowed_hosts(application: Application, names: Collection[str], *, any_ip: bool) -> Application:
     """Refuses a Host header that is none of `names` (nor, with `any_ip`, an IP address).
 
     A page elsewhere can have its own name resolved to this address, and would then pass for a page
@@ -92,7 +92,7 @@ def known_hosts(application: Application, names: Collection[str], *, any_ip: boo
         host = host_of(environ.get("HTTP_HOST", ""))
         if host in known or (any_ip and is_ip(host)):
             return application(environ, start_response)
-        return plain(
+        return text_response(
             environ,
             start_response,
             "403 Forbidden",
@@ -132,7 +132,7 @@ def read_only(application: Application) -> Application:
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in SAFE_METHODS:
             return application(environ, start_response)
-        return plain(
+        return text_response(
             environ,
             start_response,
             "405 Method Not Allowed",
@@ -153,7 +153,7 @@ def same_origin(application: Application) -> Application:
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in SAFE_METHODS or _is_same_origin(environ):
             return application(environ, start_response)
-        return plain(
+        return text_response(
             environ,
             start_response,
             "403 Forbidden",

@@ -17,8 +17,8 @@ from search.dashboard.middleware import (
     Environ,
     Headers,
     StartResponse,
-    changed_headers,
-    plain,
+    map_headers,
+    text_response,
 )
 from search.errors import SearchError
 from search.paths import DataDir
@@ -49,7 +49,7 @@ INERT_KINDS = ("image/", "text/csv", "application/json", "audio/", "video/")
 """What a browser may show itself; anything else an uploader called a file is downloaded."""
 
 
-class Pictures(FileSystemArtifactStore):
+class LocalArtifactStore(FileSystemArtifactStore):
     """The artifacts of this machine; one that lies on another is simply not found."""
 
     def open_reader(self, artifact_id: str) -> Any:
@@ -59,7 +59,7 @@ class Pictures(FileSystemArtifactStore):
             raise HTTPError(404, "this picture lies on the machine that trained it") from None
 
 
-def inert(application: Application) -> Application:
+def sandbox_artifacts(application: Application) -> Application:
     """Only the dashboard's own page is a page; whatever was uploaded is data."""
 
     def change(environ: Environ, headers: Headers) -> Headers:
@@ -74,7 +74,7 @@ def inert(application: Application) -> Application:
             *_shown_or_downloaded(kind),
         ]
 
-    return changed_headers(application, change)
+    return map_headers(application, change)
 
 
 def _shown_or_downloaded(kind: str) -> Headers:
@@ -91,19 +91,19 @@ def _without(headers: Headers, *names: str) -> Headers:
     return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
-def without_migration(application: Application) -> Application:
+def block_migration(application: Application) -> Application:
     """The route that changes the schema is shut for everyone, always."""
 
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if SCHEMA_MIGRATION not in environ["PATH_INFO"]:
             return application(environ, start_response)
         told = "the schema is not migrated from here; see `optuna storage upgrade`\n"
-        return plain(environ, start_response, "403 Forbidden", told)
+        return text_response(environ, start_response, "403 Forbidden", told)
 
     return answer
 
 
-def without_curves(application: Application, is_large: Callable[[int], bool]) -> Application:
+def hide_curves(application: Application, is_large: Callable[[int], bool]) -> Application:
     """Tells the dashboard's page of a large study that there are no reports to draw.
 
     The page would draw a curve for each trial, which takes it minutes when there are thousands.
@@ -147,7 +147,7 @@ NO_BUDGET = (
 NOT_KNOWN = "this change is not known to makemore-search, and may not be made here"
 
 
-def kept_whole(application: Application, storage: Storage, data_dir: DataDir) -> Application:
+def guard_our_studies(application: Application, storage: Storage, data_dir: DataDir) -> Application:
     """Refuses what would leave our tables contradicting Optuna's, and every change not known."""
 
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -169,7 +169,7 @@ def kept_whole(application: Application, storage: Storage, data_dir: DataDir) ->
 
 
 def _refused(environ: Environ, start_response: StartResponse, reason: str) -> Iterable[bytes]:
-    return _reasoned(environ, start_response, "403 Forbidden", reason)
+    return _json_refusal(environ, start_response, "403 Forbidden", reason)
 
 
 def _our_study(storage: Storage, path: str) -> str | None:
@@ -196,18 +196,18 @@ def _delete(
     """Deletes one of our studies as `delete` does; refused while workers run."""
     try:
         stored = study.by_uid(storage, uid)
-        pictures = trial_pictures.named_in(storage, stored)
+        pictures = trial_pictures.picture_ids(storage, stored)
         study.delete_study(storage, stored, data_dir)
-        trial_pictures.remove(data_dir, pictures)
+        trial_pictures.delete_pictures(data_dir, pictures)
     except SearchError as error:
-        return _reasoned(environ, start_response, "409 Conflict", str(error))
+        return _json_refusal(environ, start_response, "409 Conflict", str(error))
     start_response("204 No Content", [])
     return []
 
 
-def _reasoned(
+def _json_refusal(
     environ: Environ, start_response: StartResponse, status: str, reason: str
 ) -> Iterable[bytes]:
     """As optuna-dashboard's own refusals, which its page shows."""
     body = json.dumps({"reason": reason})
-    return plain(environ, start_response, status, body, kind="application/json")
+    return text_response(environ, start_response, status, body, kind="application/json")

@@ -14,10 +14,10 @@ from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
 from makemore_core.data.printable import printable
-from search.evaluation.baselines import Baselines, baselines, keep_baselines, told_against
-from search.evaluation.winner import describe_best, remarks_on, told_winner
+from search.evaluation.baselines import Baselines, baselines, compare_with_counts, keep_baselines
+from search.evaluation.winner import describe_best, describe_winner, remarks_on
 from search.paths import DataDir
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_studies
 from search.storage.database import Storage
 from search.study.study import StoredStudy
@@ -26,12 +26,12 @@ from search.trials.confirmations import Candidate
 from search.trials.history import OpeningView
 from search.trials.results import BestView
 
-MOST_CONFIRMED = 5
+MAX_CONFIRMED = 5
 METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
 """What Optuna's own figures call the objective (`Study.set_metric_names`)."""
 
 
-@patient
+@retry_storage
 def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     """Writes the note, unless it already says so."""
     own, _ = history.openings(storage, study)
@@ -78,7 +78,7 @@ def note(
             "",
             *_confirmation(confirmed),
             "",
-            f"**Test split**: {told_opening(opening)}",
+            f"**Test split**: {describe_opening(opening)}",
         ]
     )
 
@@ -99,7 +99,7 @@ def _confirmation(confirmed: Sequence[Candidate]) -> list[str]:
     rows = [
         f"| {c.trial} | {c.searched_dev_loss:.4f} | {c.dev_loss_mean:.4f} "
         f"| {'' if c.dev_loss_sd is None else f'{c.dev_loss_sd:.4f}'} | {c.seeds} |"
-        for c in confirmed[:MOST_CONFIRMED]
+        for c in confirmed[:MAX_CONFIRMED]
     ]
     return [
         "**Confirmation** on fresh seeds, the winner first:",
@@ -118,7 +118,7 @@ def _losses(others: Baselines, best: BestView | None) -> list[str]:
         ("the lecture's best", others.lecture),
         *((f"{name} (Kneser-Ney, exact)", loss) for name, loss in others.named),
     ]
-    against = "" if best is None else told_against(best.loss, others)
+    against = "" if best is None else compare_with_counts(best.loss, others)
     return [
         "| | dev loss |",
         "|---|---|",
@@ -136,14 +136,14 @@ def markdown(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(text))
 
 
-def told_opening(opening: OpeningView | None) -> str:
+def describe_opening(opening: OpeningView | None) -> str:
     """Whether the test split is sealed; what it said, once it has been opened."""
     if opening is None:
         return "sealed; nobody has looked at it for this study."
     if opening.result is None or opening.evaluated_at is None:
         return "opened; not evaluated yet."
     low, high = opening.result["test_loss_ci95"]
-    opened_for = told_winner(opening.trial, opening.result["per_model"])
+    opened_for = describe_winner(opening.trial, opening.result["per_model"])
     when = datetime.fromtimestamp(opening.evaluated_at, UTC).isoformat(timespec="seconds")
     return (
         f"opened once, {when}, for {opened_for}: test loss "

@@ -29,10 +29,10 @@ from search.errors import Interrupted
 from search.evaluation.baselines import baselines
 from search.figures import numpy_model, trial_figures
 from search.paths import DataDir
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_studies
 from search.storage.database import Storage
-from search.study.study import StoredStudy, all_studies, config_file, shelf_of
+from search.study.study import StoredStudy, all_studies, config_file, files_of
 from search.trials import history
 from search.trials.history import AttemptView
 from search.trials.status import status
@@ -62,7 +62,7 @@ def artifact_store(data_dir: DataDir) -> "FileSystemArtifactStore":
     return FileSystemArtifactStore(data_dir.artifacts())
 
 
-class Illustrator:
+class PicturePublisher:
     """Draws each new best trial of one study now and then while others train; keeps its note."""
 
     def __init__(self, storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
@@ -100,14 +100,14 @@ class Illustrator:
         write_note(self._storage, self._study, self._data_dir)
 
     def _draw(self, also: Iterable[int] = ()) -> None:
-        records = history.records(self._storage, self._study, self._best)
+        records = history.incumbents(self._storage, self._study, self._best)
         if records:
             write_marks(self._storage, self._study)
         for record in records:
-            illustrate(self._storage, self._study, self._data_dir, record.trial)
+            publish_trial(self._storage, self._study, self._data_dir, record.trial)
             self._best = record.dev_loss
         for trial in also:
-            illustrate(self._storage, self._study, self._data_dir, trial)
+            publish_trial(self._storage, self._study, self._data_dir, trial)
 
     def _try(self, step: Callable[[], object]) -> None:
         try:
@@ -125,12 +125,12 @@ def _in_a_line(error: Exception) -> str:
     return told.splitlines()[0][:200]
 
 
-class Gallery:
+class AllStudiesPublisher:
     """The illustrators of a whole storage, for a service that works on whatever study is open."""
 
     def __init__(self, storage: Storage, data_dir: DataDir) -> None:
         self._storage, self._data_dir = storage, data_dir
-        self._open: dict[str, Illustrator] = {}
+        self._open: dict[str, PicturePublisher] = {}
         self._looked = float("-inf")
 
     def update(self) -> None:
@@ -150,7 +150,7 @@ class Gallery:
             log.debug("why", exc_info=True)
             return
         for uid in going - self._open.keys():
-            self._open[uid] = Illustrator(self._storage, found[uid], self._data_dir)
+            self._open[uid] = PicturePublisher(self._storage, found[uid], self._data_dir)
         for uid in self._open.keys() - going:
             ended = self._open.pop(uid)
             if uid in found:
@@ -159,8 +159,8 @@ class Gallery:
             illustrator.update()
 
 
-@patient
-def illustrate(storage: Storage, study: StoredStudy, data_dir: DataDir, trial: int) -> None:
+@retry_storage
+def publish_trial(storage: Storage, study: StoredStudy, data_dir: DataDir, trial: int) -> None:
     """Draws what is not yet there of one trial, and names it in the study."""
     attempt = history.attempt(storage, study, trial)
     trial_id = history.optuna_trial_id(storage, study, trial)
@@ -188,7 +188,7 @@ def artifact_id_of(study: StoredStudy, trial: int, filename: str) -> str:
     return str(uuid.uuid5(uuid.UUID(study.uid), f"{trial}/{filename}"))
 
 
-def named_in(storage: Storage, study: StoredStudy) -> list[str]:
+def picture_ids(storage: Storage, study: StoredStudy) -> list[str]:
     """The ids of a study's pictures; known only for as long as the study is."""
     attributes = optuna_studies.system_attributes(storage, study.optuna_id)
     return [
@@ -198,7 +198,7 @@ def named_in(storage: Storage, study: StoredStudy) -> list[str]:
     ]
 
 
-def remove(data_dir: DataDir, ids: Sequence[str]) -> None:
+def delete_pictures(data_dir: DataDir, ids: Sequence[str]) -> None:
     """Removes pictures from this machine."""
     from optuna.artifacts.exceptions import ArtifactNotFound
 
@@ -216,7 +216,7 @@ def _drawings(
     try:
         path = data_dir.checkpoint(study.uid, attempt.trial)
         recorded = attempt.checkpoint_sha256 or ""
-        model = shelf_of(study, data_dir).load(numpy_model.load, path, recorded)
+        model = files_of(study, data_dir).load(numpy_model.load, path, recorded)
     except CheckpointError as error:
         log.info("trial %d: no embedding and samples: %s", attempt.trial, error)
     else:

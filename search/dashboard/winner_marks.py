@@ -6,7 +6,7 @@ written when they change, by whoever draws pictures. A test score is never among
 
 from typing import Any
 
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_writer
 from search.storage.database import Storage
 from search.storage.optuna_reader import CONFIRMED, MARKS, SEEDS, WINNER, read_marks
@@ -14,7 +14,7 @@ from search.study.study import StoredStudy
 from search.trials import confirmations, history, results
 
 
-@patient
+@retry_storage
 def write_marks(storage: Storage, study: StoredStudy) -> None:
     """Gives confirmed trials their mean and the winner its mark, and takes them from others."""
     wanted = _wanted(storage, study)

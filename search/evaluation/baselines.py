@@ -10,15 +10,15 @@ from typing import Any
 
 from makemore_core.data import ngram
 from makemore_core.data.corpus import NAMES_SHA256, Corpus
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.errors import CoreError, CorpusError
 from search.errors import SearchError
 from search.paths import DataDir
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_studies
 from search.storage.database import Storage
 from search.study import corpora
-from search.study.study import StoredStudy, kept_corpus
+from search.study.study import StoredStudy, corpus_of
 
 LECTURE_DEV_LOSS = 2.17
 """The lecture's best, on its own split of its own corpus."""
@@ -69,10 +69,10 @@ class Baselines:
         return [(name, loss) for name, loss in known if loss is not None]
 
 
-def told_against(dev_loss: float, others: Baselines) -> str:
+def compare_with_counts(dev_loss: float, others: Baselines) -> str:
     """How a dev loss stands to the best count model: `0.0123 behind the 6-gram, ...`, or nothing.
 
-    >>> told_against(2.0, Baselines(2.5, None, None, ngram=2.1, ngram_order=6))
+    >>> compare_with_counts(2.0, Baselines(2.5, None, None, ngram=2.1, ngram_order=6))
     '0.1000 ahead of the best count model (a 6-gram, dev loss 2.1000)'
     """
     if others.ngram is None:
@@ -95,7 +95,7 @@ def baselines(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Baseli
     return kept_baselines(storage, study) or _fitted(storage, study, data_dir)
 
 
-@patient
+@retry_storage
 def kept_baselines(storage: Storage, study: StoredStudy) -> Baselines | None:
     """As they were kept; None before that."""
     kept = optuna_studies.system_attributes(storage, study.optuna_id).get(ATTRIBUTE)
@@ -122,12 +122,12 @@ def _fitted(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Baseline
                 corpus = _corpus(storage, study, data_dir)
             except (SearchError, CoreError) as error:
                 return Baselines(None, None, lecture(study), str(error))
-            found = count_models(Data.of(corpus, split_seed))
+            found = count_models(Dataset.of(corpus, split_seed))
             _of_this_process[study.fingerprint, split_seed] = found
     return replace(found, lecture=lecture(study))
 
 
-def count_models(data: Data) -> Baselines:
+def count_models(data: Dataset) -> Baselines:
     """The bigram, and the best of the interpolated Kneser-Ney n-grams, by their dev loss."""
     examples = sum(len(word) + 1 for word in data.train_words)
     highest = min(HIGHEST_ORDER, max(2, MAX_COUNTED // examples))
@@ -149,7 +149,7 @@ def count_models(data: Data) -> Baselines:
 
 def _corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:
     """The study's words, unless they would have to be downloaded."""
-    kept = corpora.kept(storage, study.fingerprint, data_dir)
+    kept = corpora.load_cached(storage, study.fingerprint, data_dir)
     if kept is None and study.spec.study.corpus == "names":
         raise CorpusError("its corpus is not stored, and is not downloaded for this")
-    return kept or kept_corpus(storage, study, data_dir)
+    return kept or corpus_of(storage, study, data_dir)

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from functools import partial
 
 from search.errors import NotFound, StudyClosed
-from search.evaluation.training_pool import Job, TrainingPool
+from search.evaluation.training_pool import Retraining, TrainingPool
 from search.paths import DataDir
-from search.retry import insist, patient
+from search.retry import retry_files, retry_storage
 from search.seeds import derive_seed
 from search.storage import tables
 from search.storage.database import Storage
-from search.study.study import StoredStudy, shelf_of
+from search.study.study import StoredStudy, files_of
 from search.trials import confirmations, results
-from search.trials.confirmations import Candidate, Trained
+from search.trials.confirmations import Candidate, ConfirmedModel
 
 
-def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job]:
+def plan_retrainings(
+    storage: Storage, study: StoredStudy, top: int, seeds: int
+) -> list[Retraining]:
     """What is still to be trained; the longest first, so that no process is left with one alone.
 
     Raises:
@@ -30,14 +32,14 @@ def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job
         NotFound: the study has no complete trial.
     """
     if study.closed:
-        raise settled(study)
+        raise winner_settled_error(study)
     done = {each.key for each in confirmations.models(storage, study)}
     best = results.best_trials(storage, study, top)
     if not best:
         raise NotFound(f"study {study.name}: no complete trial to confirm; `run` it first")
-    searched = [results.recorded_attempt(storage, study, each.trial) for each in best]
+    searched = [results.attempt_of_trial(storage, study, each.trial) for each in best]
     jobs = [
-        Job(
+        Retraining(
             trial=each.trial,
             seed_index=index,
             seed=derive_seed(study.spec.study.seed, each.trial, f"confirm/{index}"),
@@ -51,7 +53,7 @@ def plan(storage: Storage, study: StoredStudy, top: int, seeds: int) -> list[Job
     return sorted(jobs, key=lambda job: -job.expected_seconds)
 
 
-def settled(study: StoredStudy) -> StudyClosed:
+def winner_settled_error(study: StoredStudy) -> StudyClosed:
     """The error of whoever would still change a winner that the test split was opened for."""
     return StudyClosed(
         f"study {study.name}: its test split has been opened, so its winner is settled; "
@@ -67,22 +69,22 @@ def makespan(seconds: Sequence[float], processes: int) -> float:
     return max(ends)
 
 
-def train_all(
+def retrain_all(
     storage: Storage,
     study: StoredStudy,
     data_dir: DataDir,
     pool: TrainingPool,
-    jobs: Sequence[Job],
-    tell: Callable[[Trained], None],
+    jobs: Sequence[Retraining],
+    tell: Callable[[ConfirmedModel], None],
 ) -> None:
     """Trains every job and records each as it is done, so that nothing done is done again.
 
     Raises:
         SearchError: a process died; what was done is recorded.
     """
-    shelf = shelf_of(study, data_dir)
+    shelf = files_of(study, data_dir)
     for job, done in pool.train(jobs, lambda job: data_dir.confirmed(study.uid, *job.key)):
-        insist(partial(shelf.put, data_dir.confirmed(study.uid, *job.key)))
+        retry_files(partial(shelf.put, data_dir.confirmed(study.uid, *job.key)))
         _record(storage, study, done)
         tell(done)
 
@@ -109,7 +111,7 @@ def optimism(
     )
 
 
-@patient
-def _record(storage: Storage, study: StoredStudy, done: Trained) -> None:
+@retry_storage
+def _record(storage: Storage, study: StoredStudy, done: ConfirmedModel) -> None:
     with storage.write() as connection:
         connection.execute(tables.confirmations.insert().values(study_uid=study.uid, **vars(done)))

@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.training.evaluate import word_losses
 from search.confidence_intervals import bootstrap
 from search.errors import BadInput
 from search.evaluation import candidates as confirm
 from search.evaluation import ensemble
-from search.evaluation.training_pool import Job, TrainingPool
+from search.evaluation.training_pool import Retraining, TrainingPool
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.study.memory import refuse_too_large
+from search.study.memory import ensure_corpus_fits
 from search.study.study import (
     StoredStudy,
-    kept_corpus,
+    corpus_of,
+    ensure_artifacts_reachable,
+    ensure_writable,
     load_model,
-    refuse_unreachable,
-    refuse_unwritable,
 )
 from search.trials import confirmations
-from search.trials.confirmations import Candidate, Trained
+from search.trials.confirmations import Candidate, ConfirmedModel
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,24 @@ def run(
             more memory in so many processes than there is.
     """
     started = time.monotonic()
-    most = _most_members(study, most_members)
-    jobs = confirm.plan(storage, study, top, seeds)
-    corpus = kept_corpus(storage, study, data_dir)
-    data = Data.of(corpus, study.spec.study.split_seed)
+    most = _max_members(study, most_members)
+    jobs = confirm.plan_retrainings(storage, study, top, seeds)
+    corpus = corpus_of(storage, study, data_dir)
+    data = Dataset.of(corpus, study.spec.study.split_seed)
     announced = None
     if jobs:
-        refuse_unreachable(study)
-        refuse_unwritable(study, data_dir)
+        ensure_artifacts_reachable(study)
+        ensure_writable(study, data_dir)
         processes = min(workers, len(jobs))
-        refuse_too_large(study.spec, corpus, processes)
+        ensure_corpus_fits(study.spec, corpus, processes)
         with TrainingPool(corpus, study.spec.study.split_seed, processes, threads) as pool:
-            ahead = _foreseen(pool, jobs, data, intervals=2 * (top + bool(most)))
+            ahead = _estimate_seconds(pool, jobs, data, intervals=2 * (top + bool(most)))
             announced = time.monotonic() - started + ahead
             tell(
                 f"confirm {study.name}: {len(jobs)} trainings on {processes} processes, about "
                 f"{announced:.0f}s in all"
             )
-            confirm.train_all(storage, study, data_dir, pool, jobs, partial(_tell, tell))
+            confirm.retrain_all(storage, study, data_dir, pool, jobs, partial(_tell, tell))
     found = confirmations.candidates(storage, study)
     nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in found}
     rows = [_row(each, nats, found[0].trial, data) for each in found]
@@ -101,7 +101,9 @@ def run(
     )
 
 
-def _foreseen(pool: TrainingPool, jobs: Sequence[Job], data: Data, intervals: int) -> float:
+def _estimate_seconds(
+    pool: TrainingPool, jobs: Sequence[Retraining], data: Dataset, intervals: int
+) -> float:
     """Seconds to come: the trainings, by what the searched ones took and by the pace of now; then
     the intervals, by the time of one."""
     pace = pool.rehearse(jobs[0])
@@ -112,14 +114,14 @@ def _foreseen(pool: TrainingPool, jobs: Sequence[Job], data: Data, intervals: in
     return trainings + intervals * (time.monotonic() - started)
 
 
-def _tell(tell: Callable[[str], object], done: Trained) -> None:
+def _tell(tell: Callable[[str], object], done: ConfirmedModel) -> None:
     tell(
         f"  trial {done.trial}, seed {done.seed_index + 1}: dev loss {done.dev_loss:.4f} "
         f"({done.seconds:.1f}s)"
     )
 
 
-def _most_members(study: StoredStudy, asked: int | None) -> int:
+def _max_members(study: StoredStudy, asked: int | None) -> int:
     named = study.spec.confirm.ensemble
     if named and asked not in (None, named):
         raise BadInput(
@@ -130,7 +132,7 @@ def _most_members(study: StoredStudy, asked: int | None) -> int:
 
 
 def _ensemble(
-    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data, most: int
+    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset, most: int
 ) -> dict[str, Any]:
     """Chooses and records an ensemble; if the study file says so, it is what `test` will open."""
     chosen = ensemble.choose(storage, study, data_dir, data, most)
@@ -139,7 +141,7 @@ def _ensemble(
 
 
 def _word_nats(
-    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data, trial: int
+    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset, trial: int
 ) -> NDArray[np.float64]:
     """Nats of each dev word, the mean over a configuration's confirmed models. (W,)"""
     models = [each for each in confirmations.models(storage, study) if each.trial == trial]
@@ -151,7 +153,7 @@ def _word_nats(
 
 
 def _row(
-    candidate: Candidate, nats: dict[int, NDArray[np.float64]], winner: int, data: Data
+    candidate: Candidate, nats: dict[int, NDArray[np.float64]], winner: int, data: Dataset
 ) -> dict[str, Any]:
     """A candidate with its paired difference to the winner, over the same dev words."""
     characters = np.array([len(word) + 1 for word in data.dev_words])

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, select
 
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.errors import CheckpointError
 from search.confidence_intervals import bootstrap
 from search.errors import NotFound
 from search.evaluation import candidates
 from search.paths import DataDir
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, load_model
@@ -67,35 +67,35 @@ class Ensemble:
 
 
 def choose(
-    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data, most: int
+    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset, most: int
 ) -> Ensemble:
     """Chooses at most `most` of a study's stored models.
 
     Raises:
         NotFound: none of them is stored on this host.
     """
-    from makemore_core.training.evaluate import by_word  # torch, which a launcher does without
+    from makemore_core.training.evaluate import sum_by_word  # torch, which a launcher does without
 
     stored, likelihoods = _likelihoods(storage, study, data_dir, data)
-    shares = greedy(likelihoods, most)
+    shares = ensemble_selection(likelihoods, most)
     members = [Member(**vars(stored[index]) | {"share": share}) for index, share in shares.items()]
     lengths = [len(word) + 1 for word in data.dev_words]
     seen = set(data.train_words)
     unseen = np.repeat([word not in seen for word in data.dev_words], lengths)  # (N,)
     second_half = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)  # (N,): every other word
     nats = averaged_nats(likelihoods, shares)
-    crossed = crossed_nats(likelihoods, second_half, most)
+    crossed = cross_fitted_nats(likelihoods, second_half, most)
     return Ensemble(
         members=members,
         dev_loss=float(nats.mean()),
-        dev_loss_ci95=bootstrap(*by_word(nats, data.dev_words)),
+        dev_loss_ci95=bootstrap(*sum_by_word(nats, data.dev_words)),
         dev_loss_unseen=float(nats[unseen].mean()) if unseen.any() else None,
         crossed_dev_loss=float(crossed.mean()),
-        crossed_dev_loss_ci95=bootstrap(*by_word(crossed, data.dev_words)),
+        crossed_dev_loss_ci95=bootstrap(*sum_by_word(crossed, data.dev_words)),
     )
 
 
-def greedy(likelihoods: NDArray[np.float64], most: int) -> dict[int, float]:
+def ensemble_selection(likelihoods: NDArray[np.float64], most: int) -> dict[int, float]:
     """The chosen models with their shares, the first chosen first; (M, N): of each example."""
     chosen: list[int] = []
     total = np.zeros_like(likelihoods[0])
@@ -117,18 +117,18 @@ def averaged_nats(likelihoods: NDArray[np.float64], shares: Mapping[int, float])
     return np.asarray(-np.log(weights @ likelihoods[list(shares)]))
 
 
-def crossed_nats(
+def cross_fitted_nats(
     likelihoods: NDArray[np.float64], second_half: NDArray[np.bool_], most: int
 ) -> Nats:
     """As `averaged_nats`, each half of the examples by an ensemble that the other half chose."""
     nats = np.empty(len(second_half))
     for judged in (second_half, ~second_half):
-        shares = greedy(likelihoods[:, ~judged], most)
+        shares = ensemble_selection(likelihoods[:, ~judged], most)
         nats[judged] = averaged_nats(likelihoods[:, judged], shares)
     return nats
 
 
-@patient
+@retry_storage
 def record(storage: Storage, study: StoredStudy, chosen: Ensemble, most: int) -> None:
     """Records an ensemble of at most `most` models: the winner of a study whose file names one.
 
@@ -141,7 +141,7 @@ def record(storage: Storage, study: StoredStudy, chosen: Ensemble, most: int) ->
             select(s.c.closed_at).where(s.c.uid == study.uid).with_for_update()
         ).scalar_one()
         if closed is not None:
-            raise candidates.settled(study)
+            raise candidates.winner_settled_error(study)
         connection.execute(delete(e).where(e.c.study_uid == study.uid))
         connection.execute(
             e.insert().values(
@@ -155,26 +155,26 @@ def record(storage: Storage, study: StoredStudy, chosen: Ensemble, most: int) ->
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedEnsemble:
     """What `confirm` chose, as `test` will open it."""
 
     members: list[Member]
     dev_loss: float
 
 
-@patient
-def recorded(storage: Storage, study: StoredStudy) -> Recorded | None:
+@retry_storage
+def recorded(storage: Storage, study: StoredStudy) -> RecordedEnsemble | None:
     """The ensemble that `confirm` chose for a study whose file wants one of just that size."""
     e, most = tables.ensembles, study.spec.confirm.ensemble
     with storage.read() as connection:
         row = connection.execute(
             select(e.c.members, e.c.dev_loss).where(e.c.study_uid == study.uid, e.c.most == most)
         ).first()
-    return row and Recorded([Member(**member) for member in row.members], row.dev_loss)
+    return row and RecordedEnsemble([Member(**member) for member in row.members], row.dev_loss)
 
 
 def _likelihoods(
-    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Data
+    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset
 ) -> tuple[list[Member], NDArray[np.float64]]:
     """Every stored model, and the probability that it gives each dev example. (M, N)"""
     from makemore_core.training.evaluate import example_nats
@@ -199,7 +199,7 @@ def _stored(storage: Storage, study: StoredStudy) -> list[Member]:
         for each in confirmations.models(storage, study)
     ]
     best = [
-        results.recorded_attempt(storage, study, each.trial)
+        results.attempt_of_trial(storage, study, each.trial)
         for each in results.best_trials(storage, study, STORED)
         if each.checkpoint_sha256
     ]

@@ -20,20 +20,20 @@ from sqlalchemy import literal, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from makemore_core.data.corpus import Corpus
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.data.sealed_test import open_test_split
 from makemore_core.model.network import Model
-from makemore_core.training.evaluate import by_word, example_nats
+from makemore_core.training.evaluate import example_nats, sum_by_word
 from search.confidence_intervals import bootstrap
 from search.errors import StorageLost
 from search.evaluation import ensemble
 from search.evaluation.winner import Winner, winner
 from search.paths import DataDir
 from search.processes import HOST, is_dead
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
-from search.study.study import StoredStudy, kept_corpus, load_model
+from search.study.study import StoredStudy, corpus_of, load_model
 
 CLAIM_SECONDS = 60.0
 """After so long without a result, an opening counts as interrupted."""
@@ -62,7 +62,7 @@ class TestResult:
     ensemble: bool
 
 
-@patient
+@retry_storage
 def recorded(storage: Storage, study: StoredStudy) -> Any | None:
     """The study's opening, if there is one."""
     o = tables.openings
@@ -70,7 +70,7 @@ def recorded(storage: Storage, study: StoredStudy) -> Any | None:
         return connection.execute(select(o).where(o.c.study_uid == study.uid)).first()
 
 
-@patient
+@retry_storage
 def opened_before(storage: Storage, study: StoredStudy) -> list[dict[str, Any]]:
     """Which other studies opened the same split of the same corpus earlier than this one."""
     o = tables.openings
@@ -86,13 +86,13 @@ def opened_before(storage: Storage, study: StoredStudy) -> list[dict[str, Any]]:
             .order_by(o.c.claimed_at)
         ).all()
     return [
-        {"study": row.study_name, "opened_at": _told_time(row.claimed_at)}
+        {"study": row.study_name, "opened_at": iso_time(row.claimed_at)}
         for row in rows
         if own is None or row.claimed_at < own.claimed_at
     ]
 
 
-def test(storage: Storage, study: StoredStudy, data_dir: DataDir) -> TestResult:
+def open_and_evaluate(storage: Storage, study: StoredStudy, data_dir: DataDir) -> TestResult:
     """Opens the test split for the study's winner, or shows the recorded answer.
 
     Raises:
@@ -103,7 +103,7 @@ def test(storage: Storage, study: StoredStudy, data_dir: DataDir) -> TestResult:
     opening = recorded(storage, study)
     if opening is not None and opening.result is not None:
         return _result(opening, False, before)
-    corpus = kept_corpus(storage, study, data_dir)
+    corpus = corpus_of(storage, study, data_dir)
     won = winner(storage, study, data_dir) if opening is None else None
     if won is not None:
         _load(study, data_dir, won.models)  # whatever is wrong with them, nothing is opened yet
@@ -128,7 +128,7 @@ def _claim(storage: Storage, study: StoredStudy, won: Winner | None, token: str)
     if won is not None:
         # IntegrityError: another `test` was first; its opening is the only one
         with contextlib.suppress(IntegrityError):
-            return _claim_first(storage, study, won, token)
+            return _record_opening(storage, study, won, token)
     deadline = time.monotonic() + 2 * CLAIM_SECONDS
     while time.monotonic() < deadline:
         opening = recorded(storage, study)
@@ -139,8 +139,8 @@ def _claim(storage: Storage, study: StoredStudy, won: Winner | None, token: str)
     raise StorageLost(f"study {study.name}: another process holds its test opening; try again")
 
 
-@patient
-def _claim_first(storage: Storage, study: StoredStudy, won: Winner, token: str) -> Any:
+@retry_storage
+def _record_opening(storage: Storage, study: StoredStudy, won: Winner, token: str) -> Any:
     opening = tables.openings.insert().values(
         study_uid=study.uid,
         study_name=study.name,
@@ -163,7 +163,7 @@ def _claim_first(storage: Storage, study: StoredStudy, won: Winner, token: str) 
     return recorded(storage, study)
 
 
-@patient
+@retry_storage
 def _take_over_if_interrupted(storage: Storage, study: StoredStudy, token: str) -> None:
     """Takes over an opening whose process is dead, or has not been seen for a minute."""
     o = tables.openings
@@ -197,8 +197,8 @@ def _evaluate(
         example = ensemble.averaged_nats(np.exp(-each_nats), shares)
     else:
         example = each_nats.mean(axis=0)
-    nats, characters = by_word(example, words)
-    seen = set(Data.of(corpus, split_seed).train_words)
+    nats, characters = sum_by_word(example, words)
+    seen = set(Dataset.of(corpus, split_seed).train_words)
     unseen = np.array([word not in seen for word in words])
     return {
         "test_loss": _loss(nats, characters),
@@ -219,7 +219,7 @@ def _loss(nats: NDArray[np.float64], characters: NDArray[np.int64]) -> float:
     return float(nats.sum() / characters.sum())
 
 
-@patient
+@retry_storage
 def _record(storage: Storage, study: StoredStudy, token: str, result: dict[str, Any]) -> Any:
     """Stores the result, unless another process took the opening over and was first."""
     o = tables.openings
@@ -242,12 +242,12 @@ def _result(opening: Any, first_time: bool, before: list[dict[str, Any]]) -> Tes
         test_loss_unseen=result["test_loss_unseen"],
         dev_loss=opening.dev_loss,
         per_model=result["per_model"],
-        evaluated_at=_told_time(opening.evaluated_at),
+        evaluated_at=iso_time(opening.evaluated_at),
         first_time=first_time,
         opened_before=before,
         ensemble=result.get("ensemble", False),
     )
 
 
-def _told_time(seconds: float) -> str:
+def iso_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -7,18 +7,18 @@ an interpolated trigram. `studies/bengio.toml` enqueues the five networks; any s
 from dataclasses import dataclass
 
 from makemore_core.data import ngram
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.lecture.mixture import mix
 from search.errors import NotFound
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.study.study import StoredStudy, kept_corpus, load_model
+from search.study.study import StoredStudy, corpus_of, load_model
 from search.trials import results
 from search.trials.retention import KEPT_CHECKPOINTS
 
 
 @dataclass(frozen=True)
-class Row:
+class MixtureRow:
     """A line of the paper's table; losses in nats per predicted character, on dev."""
 
     name: str
@@ -36,19 +36,19 @@ class Row:
 
 
 @dataclass(frozen=True)
-class MixTable:
+class MixtureTable:
     """The JSON document of `mix`."""
 
     study: str
     order: int
     ngram_dev_loss: float
     weight_fitted: bool
-    rows: list[Row]
+    rows: list[MixtureRow]
 
 
 def table(
     storage: Storage, study: StoredStudy, data_dir: DataDir, order: int, weight: float | None
-) -> MixTable:
+) -> MixtureTable:
     """Two rows for each of the best complete trials (at most ten), in the order they were asked.
 
     Args:
@@ -61,17 +61,17 @@ def table(
     found = results.best_trials(storage, study, KEPT_CHECKPOINTS)
     if not found:
         raise NotFound(f"study {study.name}: no complete trial yet; `run` it first")
-    attempts = [results.recorded_attempt(storage, study, each.trial) for each in found]
-    data = Data.of(kept_corpus(storage, study, data_dir), study.spec.study.split_seed)
+    attempts = [results.attempt_of_trial(storage, study, each.trial) for each in found]
+    data = Dataset.of(corpus_of(storage, study, data_dir), study.spec.study.split_seed)
     counted = ngram.fit(data.train_words, data.vocabulary, order)
-    rows: list[Row] = []
+    rows: list[MixtureRow] = []
     for attempt in sorted(attempts, key=lambda each: each.ordinal):
         path = data_dir.checkpoint(study.uid, attempt.trial)
         model = load_model(study, path, attempt.checkpoint_sha256)
         for mixed, share in ((False, 1.0), (True, weight)):
             mixture = mix(model, counted, data, share)
             rows.append(
-                Row(
+                MixtureRow(
                     name=f"MLP{len(rows) + 1}",
                     trial=attempt.trial,
                     n=model.config.block_size + 1,
@@ -86,4 +86,4 @@ def table(
                     dev_perplexity=mixture.dev_perplexity,
                 )
             )
-    return MixTable(study.name, order, counted.loss(data.dev_words), weight is None, rows)
+    return MixtureTable(study.name, order, counted.loss(data.dev_words), weight is None, rows)

@@ -8,13 +8,13 @@ import contextlib
 from dataclasses import dataclass
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.training.trainer import Evaluation, train
-from search.environment import differing
+from search.environment import differences
 from search.errors import BadInput
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.study.study import StoredStudy, kept_corpus
+from search.study.study import StoredStudy, corpus_of
 from search.trials import results
 
 
@@ -28,7 +28,7 @@ class Replay:
     differs: dict[str, tuple[str | None, str]]
 
 
-class _Enough(Exception):
+class StopTraining(Exception):
     """As much has been trained again as was recorded."""
 
 
@@ -39,7 +39,7 @@ def replay(storage: Storage, study: StoredStudy, number: int, data_dir: DataDir)
         NotFound: there is no such trial.
         BadInput: nothing of its curve was recorded.
     """
-    attempt = results.recorded_attempt(storage, study, number)
+    attempt = results.attempt_of_trial(storage, study, number)
     if not attempt.curve:
         raise BadInput(f"study {study.name}: trial {number} has no recorded curve to compare with")
     recorded = [[examples, loss] for examples, loss, *_ in attempt.curve]
@@ -48,10 +48,10 @@ def replay(storage: Storage, study: StoredStudy, number: int, data_dir: DataDir)
     def compare(evaluation: Evaluation) -> None:
         replayed.append([evaluation.examples, evaluation.dev_loss])
         if len(replayed) == len(recorded):
-            raise _Enough
+            raise StopTraining
 
-    data = Data.of(kept_corpus(storage, study, data_dir), study.spec.study.split_seed)
-    with contextlib.suppress(_Enough):
+    data = Dataset.of(corpus_of(storage, study, data_dir), study.spec.study.split_seed)
+    with contextlib.suppress(StopTraining):
         train(
             TrialConfig(**attempt.config),
             data,
@@ -60,4 +60,4 @@ def replay(storage: Storage, study: StoredStudy, number: int, data_dir: DataDir)
             device=attempt.device,
             on_evaluation=compare,
         )
-    return Replay(recorded, replayed, replayed == recorded, differing(attempt.versions))
+    return Replay(recorded, replayed, replayed == recorded, differences(attempt.versions))

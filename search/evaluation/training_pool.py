@@ -21,14 +21,14 @@ from typing import Any, Self
 
 from makemore_core.data.corpus import Corpus
 from search.errors import SearchError
-from search.trials.confirmations import Trained
+from search.trials.confirmations import ConfirmedModel
 from search.worker.job import thread_limits
 
-REHEARSAL_SECONDS = 1.0
+CALIBRATION_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Job:
+class Retraining:
     """One configuration to be trained on one fresh seed."""
 
     trial: int
@@ -48,13 +48,13 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Calibration:
     """How fast this machine trains now."""
 
     factor: float  # a training's seconds, over those of the searched one
     overhead: float  # seconds of a training beside its loop: its start, the loss on train
 
-    def seconds(self, job: Job) -> float:
+    def seconds(self, job: Retraining) -> float:
         """What a job will take."""
         return self.factor * job.expected_seconds + self.overhead
 
@@ -81,7 +81,7 @@ class TrainingPool:
         for member in self._members:
             member.end(at_once=kind is not None)
 
-    def rehearse(self, job: Job) -> Pace:
+    def rehearse(self, job: Retraining) -> Calibration:
         """Has each process train the first second or so of a job, all at once: alone each would
         be faster than beside the others.
 
@@ -90,16 +90,16 @@ class TrainingPool:
         """
         self._wait_until_prepared()
         for member in self._members:
-            member.ask(_rehearse, job)
+            member.ask(_calibrate, job)
         found = [member.answer() for member in self._members]
-        return Pace(
+        return Calibration(
             factor=statistics.mean(each.factor for each in found),
             overhead=statistics.mean(each.overhead for each in found),
         )
 
     def train(
-        self, jobs: Sequence[Job], path_of: Callable[[Job], Path]
-    ) -> Iterator[tuple[Job, Trained]]:
+        self, jobs: Sequence[Retraining], path_of: Callable[[Retraining], Path]
+    ) -> Iterator[tuple[Retraining, ConfirmedModel]]:
         """Trains every job and writes its checkpoint; yields each as it is done.
 
         Raises:
@@ -107,7 +107,7 @@ class TrainingPool:
         """
         self._wait_until_prepared()
         waiting, idle = deque(jobs), list(self._members)
-        busy: dict[Any, tuple[_Member, Job]] = {}
+        busy: dict[Any, tuple[_Member, Retraining]] = {}
         while waiting or busy:
             while waiting and idle:
                 member, job = idle.pop(), waiting.popleft()
@@ -188,20 +188,20 @@ def _prepare(corpus: Corpus, split_seed: int, threads: int, is_silent: bool) -> 
     """Comes first in each process of the pool; of what all would have to say, one tells."""
     import logging
 
-    from makemore_core.data.dataset import Data
+    from makemore_core.data.dataset import Dataset
     from makemore_core.training.warm_up import warm_up
 
     if is_silent:
         logging.getLogger("makemore_core").setLevel(logging.ERROR)
     warm_up()
-    _bench.update(data=Data.of(corpus, split_seed), threads=threads, launcher=os.getppid())
+    _bench.update(data=Dataset.of(corpus, split_seed), threads=threads, launcher=os.getppid())
 
 
-class _Enough(Exception):
+class StopTraining(Exception):
     """The rehearsal has taken its second."""
 
 
-def _rehearse(job: Job) -> Pace:
+def _calibrate(job: Retraining) -> Calibration:
     """Runs in a process of the pool."""
     from makemore_core.config import TrialConfig
     from makemore_core.training.trainer import Evaluation, train
@@ -210,33 +210,33 @@ def _rehearse(job: Job) -> Pace:
 
     def stop(evaluation: Evaluation) -> None:
         seen.append(evaluation)
-        if evaluation.seconds >= REHEARSAL_SECONDS or len(seen) == len(job.searched_seconds):
-            raise _Enough
+        if evaluation.seconds >= CALIBRATION_SECONDS or len(seen) == len(job.searched_seconds):
+            raise StopTraining
 
     config, data, threads = TrialConfig(**job.config), _bench["data"], _bench["threads"]
-    with contextlib.suppress(_Enough):
+    with contextlib.suppress(StopTraining):
         train(config, data, job.seed, threads=threads, on_evaluation=stop)
     one_step = replace(config, examples=config.batch_size, evaluations=1, schedule="constant")
     started = time.monotonic()
     shortest = train(one_step, data, job.seed, threads=threads)
-    return Pace(
+    return Calibration(
         factor=seen[-1].seconds / job.searched_seconds[len(seen) - 1],
         overhead=time.monotonic() - started - shortest.train_seconds,
     )
 
 
-def _train(job: Job, path: Path) -> Trained:
+def _train(job: Retraining, path: Path) -> ConfirmedModel:
     """Runs in a process of the pool."""
     from makemore_core.config import TrialConfig
     from makemore_core.model import checkpoint
     from makemore_core.training.trainer import train
-    from search.retry import insist
+    from search.retry import retry_files
 
     config, data, threads = TrialConfig(**job.config), _bench["data"], _bench["threads"]
     result = train(config, data, job.seed, threads=threads, on_evaluation=_leave_if_orphaned)
     about = {"trial": job.trial, "seed": job.seed, "dev_loss": result.dev_loss}
-    sha256 = insist(lambda: checkpoint.save(path, result.model, about))
-    return Trained(
+    sha256 = retry_files(lambda: checkpoint.save(path, result.model, about))
+    return ConfirmedModel(
         trial=job.trial,
         seed_index=job.seed_index,
         seed=job.seed,

@@ -26,10 +26,10 @@ class Winner:
 
     @property
     def told(self) -> str:
-        return told_winner(self.trial, self.models)
+        return describe_winner(self.trial, self.models)
 
 
-def told_winner(trial: int, models: Sequence[Mapping[str, Any]]) -> str:
+def describe_winner(trial: int, models: Sequence[Mapping[str, Any]]) -> str:
     """What a test is of, in a few words."""
     return f"an ensemble of {len(models)} models" if "share" in models[0] else f"trial {trial}"
 
@@ -44,7 +44,7 @@ def winner(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner:
     if study.spec.confirm.ensemble:
         dev_loss, models = _ensemble(storage, study, data_dir)
     elif best.dev_loss_mean is None:
-        seed = results.recorded_attempt(storage, study, best.trial).training_seed
+        seed = results.attempt_of_trial(storage, study, best.trial).training_seed
         path = data_dir.checkpoint(study.uid, best.trial)
         dev_loss, models = best.dev_loss, [_model(seed, best.checkpoint_sha256, path)]
     else:

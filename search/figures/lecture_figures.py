@@ -11,7 +11,7 @@ from makemore_core.lecture.lr_range import VALLEY, LrRange
 from makemore_core.model.network import Model
 from makemore_core.training.trainer import TrialResult
 from search.figures import trial_figures
-from search.figures.numpy_model import PlainModel
+from search.figures.numpy_model import NumpyModel
 from search.figures.svg import (
     BOTTOM,
     HEIGHT,
@@ -23,13 +23,13 @@ from search.figures.svg import (
     Chart,
     Scale,
     document,
-    told,
+    format_tick,
 )
 from search.finite import LOWEST_DRAWN
 
 Floats = NDArray[np.float64]
 
-MOST_POINTS = 1_000
+MAX_POINTS = 1_000
 """Longer series are drawn as their running means."""
 
 
@@ -54,7 +54,7 @@ def lr_range(found: LrRange) -> str:
     )
     chart.legend([("smoothed", "a"), ("batches", "b")])
     what = (
-        f"nats per character; suggested {told(found.suggested)}, the middle of the valley: "
+        f"nats per character; suggested {format_tick(found.suggested)}, the middle of the valley: "
         f"within {VALLEY:g} of the lowest"
     )
     return document("Learning-rate range test", what, chart.body)
@@ -66,7 +66,7 @@ def batch_losses(losses: Floats, *, log10: bool = False, window: int = 1_000) ->
     losses = np.maximum(losses, LOWEST_DRAWN)
     shown = np.log10(losses) if log10 else losses
     means = running_mean(losses, window)
-    thin = -(-len(shown) // MOST_POINTS)
+    thin = -(-len(shown) // MAX_POINTS)
     each = running_mean(shown, thin)
     steps = np.minimum((np.arange(len(each)) + 0.5) * thin, len(shown))
     middles = np.minimum((np.arange(len(means)) + 0.5) * window, len(shown))
@@ -91,7 +91,7 @@ def embedding(name: str, model: Model) -> str:
     """The characters as their vectors lie: two dimensions as they are, more of them in their first
     two principal components (lecture part 2, 1:05:27)."""
     tensors = {key: tensor.detach().cpu().numpy() for key, tensor in model.tensors.items()}
-    return trial_figures.embedding(name, PlainModel(model.vocabulary, tensors))
+    return trial_figures.embedding(name, NumpyModel(model.vocabulary, tensors))
 
 
 def capacity(points: Sequence[CapacityPoint]) -> str:

@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from makemore_core.errors import CheckpointError
 
 Floats = NDArray[np.float32]
-LONGEST = 40
+MAX_LENGTH = 40
 
 
 @dataclass(frozen=True, eq=False)
-class PlainModel:
+class NumpyModel:
     """The tensors of a model, by the names that the core gives them."""
 
     vocabulary: str
@@ -50,7 +50,7 @@ class PlainModel:
         return tensor.reshape(math.prod(tensor.shape[:-1]), tensor.shape[-1])  # X may be 0
 
 
-def load(path: Path, sha256: str) -> PlainModel:
+def load(path: Path, sha256: str) -> NumpyModel:
     """Reads a checkpoint, its hash checked before a byte is parsed.
 
     Raises:
@@ -66,7 +66,7 @@ def load(path: Path, sha256: str) -> PlainModel:
             "the file was changed or damaged"
         )
     try:
-        return PlainModel(_document(payload)["vocabulary"], safetensors.numpy.load(payload))
+        return NumpyModel(_document(payload)["vocabulary"], safetensors.numpy.load(payload))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"checkpoint {path}: not a whole checkpoint ({error})") from None
 
@@ -79,14 +79,14 @@ def _document(payload: bytes) -> dict[str, Any]:
     return document
 
 
-def sample(model: PlainModel, count: int, seed: int) -> list[str]:
+def sample(model: NumpyModel, count: int, seed: int) -> list[str]:
     """Draws words, each until its boundary or LONGEST characters."""
     rng = np.random.default_rng(seed)
     block = model.tensors["hidden_weight"].shape[0]
     contexts = np.zeros((count, block), np.int64)
-    drawn = np.zeros((count, LONGEST), np.int64)
+    drawn = np.zeros((count, MAX_LENGTH), np.int64)
     going = np.ones(count, bool)
-    for position in range(LONGEST):
+    for position in range(MAX_LENGTH):
         logits = model.logits(contexts).astype(np.float64)
         logits += rng.gumbel(size=logits.shape)  # the largest of these is a draw from the softmax
         following = np.where(going, logits.argmax(axis=1), 0)
@@ -103,7 +103,7 @@ def _until_end(row: NDArray[np.int64]) -> NDArray[np.int64]:
     return row[: ends[0]] if len(ends) else row
 
 
-def plane(vectors: Floats) -> tuple[NDArray[np.float64], float]:
+def project_to_plane(vectors: Floats) -> tuple[NDArray[np.float64], float]:
     """Two dimensions to draw vectors in, and the share of their variance that these show. (V, 2)
 
     Two-dimensional vectors are shown as they are; others by their first two principal components,

@@ -27,7 +27,7 @@ text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-seri
 LEAST, MOST = 1e-100, 1e100
 """Numbers beyond these are drawn as these: their quotients are still finite."""
 
-MOST_TICKS = 9
+MAX_TICKS = 9
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 66, 34, 54, 48
@@ -72,7 +72,7 @@ class Scale:
         self.low, self.high = self._bounded(self.low), self._bounded(self.high)
         size = max(abs(self.low), abs(self.high), LEAST)
         if not self.high - self.low > 1e-9 * size:
-            self.low, self.high = _around(self.low)
+            self.low, self.high = _widen(self.low)
 
     def __call__(self, value: float) -> float:
         low, high, at = (self._bend(v) for v in (self.low, self.high, value))
@@ -91,14 +91,14 @@ class Scale:
         if self.log and self.high / self.low >= 20:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
             if last > first:
-                every = -(-(last - first + 1) // MOST_TICKS)
+                every = -(-(last - first + 1) // MAX_TICKS)
                 return [10.0**power for power in range(first, last + 1, every)]
         step = nice((self.high - self.low) / count)
         first = math.ceil(self.low / step - 1e-9)
         return [step * k for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def _around(value: float) -> tuple[float, float]:
+def _widen(value: float) -> tuple[float, float]:
     """A range about a single value."""
     half = abs(value) / 10 if abs(value) > LEAST else 1.0
     return value - half, value + half
@@ -110,7 +110,7 @@ def nice(step: float) -> float:
     return next((m * power for m in (1, 2, 2.5, 5) if m * power >= step * 0.999), 10 * power)
 
 
-def told(value: float) -> str:
+def format_tick(value: float) -> str:
     """A tick's number: 1.5M, 20k, 0.003.
 
     >>> told(1_500_000), told(20_000), told(0.003), told(2.25)
@@ -145,11 +145,13 @@ class Chart:
             at = self.y(value)
             self.body += [
                 _segment(LEFT, at, WIDTH - RIGHT, at, "rule"),
-                text(LEFT - 8, at + 4, told(value), "quiet end"),
+                text(LEFT - 8, at + 4, format_tick(value), "quiet end"),
             ]
         self.body.append(_segment(LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM, "axis"))
         for value in self.x.ticks():
-            self.body.append(text(self.x(value), HEIGHT - BOTTOM + 18, told(value), "quiet mid"))
+            self.body.append(
+                text(self.x(value), HEIGHT - BOTTOM + 18, format_tick(value), "quiet mid")
+            )
         self.body.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, x_title, "quiet mid"))
 
     def line(self, points: Sequence[tuple[float, float]], kind: str) -> None:

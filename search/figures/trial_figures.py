@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from makemore_core.config import TrialConfig
 from makemore_core.data.printable import printable
 from makemore_core.training.schedule import learning_rate_at
-from search.figures.numpy_model import PlainModel, plane
+from search.figures.numpy_model import NumpyModel, project_to_plane
 from search.figures.svg import HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, document, text
 from search.finite import LOWEST_DRAWN, is_finite
 from search.trials.history import Curve
@@ -13,7 +13,7 @@ from search.trials.history import Curve
 SCHEDULE_POINTS = 201
 COLUMNS = 4
 
-MOST_LETTERS = 500
+MAX_LETTERS = 500
 """Characters in a picture of an embedding; of larger alphabets some are drawn."""
 
 
@@ -36,9 +36,9 @@ def learning_curve(name: str, curve: Curve) -> str:
     return document(f"Learning curve, {name}", what, chart.body)
 
 
-def embedding(name: str, model: PlainModel) -> str:
+def embedding(name: str, model: NumpyModel) -> str:
     """Each character where its vector lies, in two dimensions."""
-    points, share = plane(model.embedding)
+    points, share = project_to_plane(model.embedding)
     size = model.embedding.shape[1]
     how = (
         "its two dimensions as they are"
@@ -49,16 +49,16 @@ def embedding(name: str, model: PlainModel) -> str:
     x = Scale(float(low_x), float(high_x), 40, WIDTH - 40)
     y = Scale(float(low_y), float(high_y), HEIGHT - 30, 84)
     vowels = set("aeiouy")
-    every = -(-len(points) // MOST_LETTERS)
+    every = -(-len(points) // MAX_LETTERS)
     body = [
-        text(x(float(px)), y(float(py)), character, f"letter {_colour(character, vowels)}")
+        text(x(float(px)), y(float(py)), character, f"letter {_color(character, vowels)}")
         for character, (px, py) in list(zip(model.vocabulary, points, strict=True))[::every]
     ]
     some = f"one in {every} of {len(points):,} characters; " if every > 1 else ""
     return document(f"Embedding, {name}", f"{some}{how}; vowels orange, '.' ends a word", body)
 
 
-def _colour(character: str, vowels: set[str]) -> str:
+def _color(character: str, vowels: set[str]) -> str:
     return "fb" if character in vowels else "fa" if character.isalpha() else "quiet"
 
 

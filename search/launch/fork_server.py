@@ -41,22 +41,22 @@ def main(way: str, *pipes: str) -> int:
     start = {"fork": _forking, "spawn": _spawning}[way](events, notices)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # not before: while it loads, it may well end
-    signal.signal(signal.SIGCHLD, functools.partial(_tell_who_ended, events))
+    signal.signal(signal.SIGCHLD, functools.partial(_reap_children, events))
     for line in sys.stdin:
         # Held back until the worker is one that SIGTERM ends, and is known to the launcher.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        _say(events, f"started {start(replace(Job.from_json(line), parent_pid=os.getpid()))}")
+        _send(events, f"started {start(replace(Job.from_json(line), parent_pid=os.getpid()))}")
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     return 0
 
 
 def _forking(events: int, notices: int) -> Start:
     gc.disable()  # nothing that is loaded here is ever garbage: a sixth of the time
-    from makemore_core.training.trainer import arithmetic
+    from makemore_core.training.trainer import torch_threads
     from makemore_core.training.warm_up import warm_up
     from search.worker import process as worker  # noqa: F401  loaded here, once for all
 
-    with arithmetic(threads=1), _warnings_sent_to(notices):
+    with torch_threads(threads=1), _warnings_sent_to(notices):
         warm_up()
     gc.freeze()  # nor do the workers look for any among it, which would copy its memory
     gc.enable()
@@ -92,7 +92,7 @@ def _become_worker(job: Job, events: int, notices: int) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         from search.worker import process as worker
 
-        status = worker.do(job, notices)
+        status = worker.run_job(job, notices)
     except BaseException:  # noqa: BLE001  the last words of a process
         traceback.print_exc()
     finally:
@@ -116,7 +116,7 @@ def _spawning(_events: int, notices: int) -> Start:
     return start
 
 
-def _tell_who_ended(events: int, _number: int, _frame: Any) -> None:
+def _reap_children(events: int, _number: int, _frame: Any) -> None:
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -124,10 +124,10 @@ def _tell_who_ended(events: int, _number: int, _frame: Any) -> None:
             return
         if pid == 0:
             return
-        _say(events, f"ended {pid} {os.waitstatus_to_exitcode(status)}")
+        _send(events, f"ended {pid} {os.waitstatus_to_exitcode(status)}")
 
 
-def _say(events: int, line: str) -> None:
+def _send(events: int, line: str) -> None:
     os.write(events, line.encode() + b"\n")  # whole, also when a signal comes in between
 
 

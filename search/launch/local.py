@@ -15,17 +15,17 @@ from search.paths import DataDir
 from search.processes import HOST, is_dead
 from search.worker.job import Job, thread_limits
 
-WAY = "fork" if sys.platform == "linux" else "spawn"
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 """How a nursery starts a worker; see there."""
 STARTER_DIED = "the process that starts the workers died"
 POLL_SECONDS = 0.01
 IN_GOOD_ORDER = (0, Interrupted.exit_status)
 SETTLING_SECONDS = 0.3
-MOST_UNREAD = 65536
+MAX_UNREAD = 65536
 MAX_LAST_WORDS = 400
 
 
-class Nursery:
+class ForkServer:
     """The process that starts workers; see `search.launch.fork_server`.
 
     It has a session of its own, as each worker has, so that Ctrl-C reaches only the launcher, which
@@ -38,7 +38,14 @@ class Nursery:
         self._notices, its_notices = os.pipe()
         theirs = [its_events, its_notices]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "search.launch.fork_server", WAY, *map(str, theirs)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "search.launch.fork_server",
+                START_METHOD,
+                *map(str, theirs),
+            ],
             stdin=subprocess.PIPE,
             stdout=self._last_words,  # where libraries may print what they like
             stderr=self._last_words,
@@ -126,7 +133,7 @@ def _file_without_a_name() -> int:
 def _read(pipe: int) -> bytes:
     """What stands in a pipe that does not block; lines as their writers wrote them, whole."""
     try:
-        return os.read(pipe, MOST_UNREAD)
+        return os.read(pipe, MAX_UNREAD)
     except BlockingIOError:
         return b""
 
@@ -134,7 +141,7 @@ def _read(pipe: int) -> bytes:
 class LocalWorker:
     """One worker process; see `supervisor.RunningWorker`."""
 
-    def __init__(self, nursery: Nursery, log: Path) -> None:
+    def __init__(self, nursery: ForkServer, log: Path) -> None:
         self._nursery, self._log = nursery, log
         self._status: int | None = None
         self._is_to_end = False
@@ -199,13 +206,13 @@ class LocalLauncher:
         self._data_dir, self._threads = data_dir, threads
         self.workers = workers
         self._started = 0
-        self._nurseries = [Nursery(threads)]
+        self._nurseries = [ForkServer(threads)]
 
     def start(self, job: Job) -> LocalWorker:
         self._started += 1
         log = self._data_dir.log(job.name, f"{os.getpid()}-{self._started}")
         if not self._nurseries[-1].is_alive():
-            self._nurseries.append(Nursery(self._threads))
+            self._nurseries.append(ForkServer(self._threads))
         return self._nurseries[-1].start(replace(job, log=str(log)), log)
 
     def notices(self) -> list[str]:

@@ -40,7 +40,7 @@ NODE_DIED = "a node of the cluster died"
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkerResources:
     """What Ray sets aside for each worker: cores and GPUs, whole ones or a fraction of one.
 
     Raises:
@@ -58,7 +58,7 @@ class Share:
                 )
 
 
-class RayWorker:
+class WorkerActor:
     """The actor: one worker, in a process of its own on the node that Ray chose."""
 
     def work(self, job: Job) -> tuple[int, str]:
@@ -84,7 +84,7 @@ class RayWorker:
         return str(ray.get_runtime_context().get_node_id())
 
 
-class RemoteWorker:
+class RayWorkerHandle:
     """One actor at work; see `supervisor.RunningWorker`."""
 
     logged_in: str | None = "Ray's logs"
@@ -104,7 +104,7 @@ class RemoteWorker:
         except TaskCancelledError:
             return Interrupted.exit_status
         except RayError as error:  # its process or its node died, or an error of ours
-            self._words = _told(error)
+            self._words = _error_text(error)
             return 1
         return int(status)
 
@@ -151,16 +151,16 @@ class RayLauncher:
 
     host: str | None = None
 
-    def __init__(self, share: Share, workers: int | None) -> None:
+    def __init__(self, share: WorkerResources, workers: int | None) -> None:
         """`workers` is how many there will be; None: as many as the cluster has room for."""
-        room = _room(share)
+        room = _capacity(share)
         self.workers = workers or max(1, room)
-        self._new = ray.remote(RayWorker).options(num_cpus=share.cpus, num_gpus=share.gpus)
+        self._new = ray.remote(WorkerActor).options(num_cpus=share.cpus, num_gpus=share.gpus)
         if self.workers > room:
             log.warning("the cluster has room for %d of %d workers now", room, self.workers)
 
-    def start(self, job: Job) -> RemoteWorker:
-        return RemoteWorker(self._new.remote(), replace(job, storage=_absolute(job.storage)))
+    def start(self, job: Job) -> RayWorkerHandle:
+        return RayWorkerHandle(self._new.remote(), replace(job, storage=_absolute_url(job.storage)))
 
     def notices(self) -> list[str]:
         """None: this process uses the same storage, and says itself what troubles it."""
@@ -168,8 +168,8 @@ class RayLauncher:
 
 
 @contextlib.contextmanager
-def connected(
-    address: str, storage_url: str, share: Share, workers: int | None
+def connect(
+    address: str, storage_url: str, share: WorkerResources, workers: int | None
 ) -> Iterator[RayLauncher]:
     """A launcher on a cluster; `address` as `ray.init` takes it: host:port, auto, local, ray://...
 
@@ -178,7 +178,7 @@ def connected(
     """
     _connect(address)
     try:
-        _refuse_out_of_reach(storage_url)
+        _check_storage_reachable(storage_url)
         yield RayLauncher(share, workers)
     finally:
         ray.shutdown()
@@ -192,14 +192,14 @@ def _connect(address: str) -> None:
         return
     _probe(address)
     failed: list[str] = []
-    connecting = threading.Thread(target=_try, args=(address, failed), daemon=True)
+    connecting = threading.Thread(target=_connect_in_thread, args=(address, failed), daemon=True)
     connecting.start()
     connecting.join(CONNECT_SECONDS)
     if failed or connecting.is_alive():
         raise _unreachable(address, "".join(failed) or "it does not answer as Ray does")
 
 
-def _try(address: str, failed: list[str]) -> None:
+def _connect_in_thread(address: str, failed: list[str]) -> None:
     """In a thread, because Ray tries for minutes, and then ends the process."""
     try:
         _init(address)
@@ -229,7 +229,7 @@ def _unreachable(address: str, why: str) -> BadInput:
     return BadInput(f"--ray {address}: no such cluster ({why[:200]}); `ray start --head` makes one")
 
 
-def _refuse_out_of_reach(storage_url: str) -> None:
+def _check_storage_reachable(storage_url: str) -> None:
     """A SQLite database is a file of this machine; a worker elsewhere would not find it."""
     elsewhere = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     elsewhere -= {socket.gethostname()}
@@ -241,7 +241,7 @@ def _refuse_out_of_reach(storage_url: str) -> None:
         )
 
 
-def _absolute(storage_url: str) -> str:
+def _absolute_url(storage_url: str) -> str:
     """The URL of a storage for processes that run in other directories."""
     url = parse_url(storage_url)
     path = sqlite_path(url)
@@ -250,14 +250,14 @@ def _absolute(storage_url: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _room(share: Share) -> int:
+def _capacity(share: WorkerResources) -> int:
     """How many workers fit on the cluster as it is, whatever else runs there."""
     cluster = ray.cluster_resources()
     needs = {"CPU": share.cpus, "GPU": share.gpus}
     return int(min(cluster.get(kind, 0) // need for kind, need in needs.items() if need))
 
 
-def _told(error: RayError) -> str:
+def _error_text(error: RayError) -> str:
     """One line: of an error in the worker's code the error itself, else what Ray says."""
     if isinstance(error, RayTaskError):
         return str(error).strip().splitlines()[-1][:160]

@@ -11,14 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search.dashboard import app
 from search.dashboard.app import Access
-from search.dashboard.middleware import Environ, StartResponse, plain
-from search.dashboard.trial_pictures import Gallery
+from search.dashboard.middleware import Environ, StartResponse, text_response
+from search.dashboard.trial_pictures import AllStudiesPublisher
 from search.errors import Interrupted
 from search.launch.local import LocalLauncher
 from search.launch.supervisor import Supervisor
-from search.launch.workloads import EveryStudy
+from search.launch.workloads import ServiceWorkload
 from search.paths import DataDir
-from search.retry import told_error
+from search.retry import error_summary
 from search.storage import tables
 from search.storage.database import Storage, open_storage
 from search.trials.services import serving
@@ -38,12 +38,15 @@ def serve(
 
     Raises:
         BadInput: the dashboard's address is taken.
-        WorkersDying: workers die one after another and no trial finishes.
+        WorkerCrashLoop: workers die one after another and no trial finishes.
     """
-    work = EveryStudy(storage)
+    work = ServiceWorkload(storage)
     with ExitStack() as stack:
         launcher = stack.enter_context(closing(LocalLauncher(data_dir, workers, job.threads)))
-        service, gallery = stack.enter_context(serving(storage)), Gallery(storage, data_dir)
+        service, gallery = (
+            stack.enter_context(serving(storage)),
+            AllStudiesPublisher(storage, data_dir),
+        )
 
         def watch() -> None:
             service.beat()
@@ -75,7 +78,7 @@ def _health(
             with storage.read() as connection:
                 connection.execute(select(tables.schema.c.version)).one()
         except SQLAlchemyError as error:
-            problem = told_error(error)
+            problem = error_summary(error)
         alive = supervisor.workers
         healthy = problem is None and alive == workers
         state = {
@@ -84,6 +87,8 @@ def _health(
             "storage": problem or "ok",
         }
         status = "200 OK" if healthy else "503 Service Unavailable"
-        return plain(environ, start_response, status, json.dumps(state), kind="application/json")
+        return text_response(
+            environ, start_response, status, json.dumps(state), kind="application/json"
+        )
 
     return answer

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from search.errors import FilesUnusable, Interrupted, StorageLost, WorkersDying
-from search.launch.workloads import Work
+from search.errors import FilesUnusable, Interrupted, StorageLost, WorkerCrashLoop
+from search.launch.workloads import Workload
 from search.processes import HOST
-from search.retry import Trouble
+from search.retry import RetryState
 from search.storage import tables
 from search.storage.database import Storage
 from search.trials import attempts, leases
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 TICK_SECONDS = 0.5
 DRAIN_SECONDS = 30.0
-LINGER_SECONDS = 10.0
+HANG_SECONDS = 10.0
 """A worker that is still there so long after the study is over hangs."""
 RECOVERY_SECONDS = 2.0
 """Between two looks for workers, of any host, whose lease ran out."""
@@ -43,7 +43,7 @@ MAX_SHARED_EVENTS = 3
 STORAGE_AWAY = "the storage was away for too long"
 NO_LEASE_RENEWED = "no worker could renew its lease"
 
-Watch = Callable[[], None]
+OnTick = Callable[[], None]
 """Called now and then while the workers are at it; shows progress."""
 
 
@@ -53,7 +53,7 @@ def _ending_signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
 
-class RunningWorker(Protocol):
+class WorkerHandle(Protocol):
     """One worker that was started, wherever it runs."""
 
     @property
@@ -87,7 +87,7 @@ class Launcher(Protocol):
     host: str | None
     """Where they run; None: on many."""
 
-    def start(self, job: Job) -> RunningWorker:
+    def start(self, job: Job) -> WorkerHandle:
         """Starts one more worker."""
 
     def notices(self) -> list[str]:
@@ -98,11 +98,11 @@ class SharedEvents:
     """How often the same cause took several workers at once, since there was progress last."""
 
     def __init__(self) -> None:
-        self._hit: set[RunningWorker] = set()
+        self._hit: set[WorkerHandle] = set()
         self._times = 0
         self._progress: tuple[int, int] | None = None
 
-    def is_new(self, worker: RunningWorker, others: Sequence[RunningWorker]) -> bool:
+    def is_new(self, worker: WorkerHandle, others: Sequence[WorkerHandle]) -> bool:
         """Whether a worker's end is more than the rest of an event that was counted.
 
         Args:
@@ -148,17 +148,17 @@ class Supervisor:
     def __init__(
         self,
         storage: Storage,
-        work: Work,
+        work: Workload,
         launcher: Launcher,
         job: Job,
-        watch: Watch,
-        on_stop: Watch = lambda: None,
+        watch: OnTick,
+        on_stop: OnTick = lambda: None,
     ) -> None:
         """`watch` is called now and then, `on_stop` once when a signal or `stop` ends the work."""
         self._storage, self._work, self._launcher = storage, work, launcher
         self._job = replace(job, study_uid=work.study_uid, name=work.name, supervised=True)
         self._watch, self._on_stop = watch, on_stop
-        self._workers: dict[RunningWorker, str] = {}  # and under which id each was launched
+        self._workers: dict[WorkerHandle, str] = {}  # and under which id each was launched
         self._max_deaths = 0
         self._deaths = 0
         self._finished_at_last_death = -1
@@ -177,7 +177,8 @@ class Supervisor:
 
         Raises:
             Interrupted: a signal, or `stop`; every running trial is recorded as interrupted.
-            WorkersDying: workers die one after another and no trial finishes, or all at once, three
+            WorkerCrashLoop: workers die one after another and no trial finishes, or all at once,
+                three
                 times, and no trial reports.
         """
         before = {number: signal.signal(number, self._note) for number in _ending_signals()}
@@ -197,7 +198,7 @@ class Supervisor:
 
     def _supervise(self) -> None:
         ticked = recovered = busy = time.monotonic()
-        while self._workers and not self._stopping and time.monotonic() - busy < LINGER_SECONDS:
+        while self._workers and not self._stopping and time.monotonic() - busy < HANG_SECONDS:
             time.sleep(POLL_SECONDS)
             self._pass_on_notices()
             for worker in list(self._workers):
@@ -223,7 +224,7 @@ class Supervisor:
                 self._told[line] = now
                 log.warning("%s", line.rstrip())
 
-    def _note_end(self, worker: RunningWorker, status: int) -> None:
+    def _note_end(self, worker: WorkerHandle, status: int) -> None:
         """A worker left: because it was done, was told to, or died."""
         others = [each for each in self._workers if each is not worker]
         launch_id = self._workers.pop(worker)
@@ -244,7 +245,7 @@ class Supervisor:
             elif self._events_of(cause).is_new(worker, others):
                 self._count_event(cause, _what_ended(worker, status), worker.logged_in)
 
-    def _count_death(self, worker: RunningWorker, status: int) -> None:
+    def _count_death(self, worker: WorkerHandle, status: int) -> None:
         finished = self._work.finished(self._launcher.host)
         self._deaths = self._deaths + 1 if finished == self._finished_at_last_death else 1
         self._finished_at_last_death = finished
@@ -254,7 +255,7 @@ class Supervisor:
         else:
             log.warning("a worker died (%s); see %s", told, worker.logged_in)
         if self._deaths >= self._max_deaths:
-            raise WorkersDying(
+            raise WorkerCrashLoop(
                 f"{self._work.name}: {self._deaths} workers died in a row without finishing a "
                 f"trial ({worker.last_words()}){_see(worker.logged_in)}"
             )
@@ -264,7 +265,7 @@ class Supervisor:
         times = self._events_of(cause).count(self._progress())
         log.warning("%s (%s); what was under way is tried again", cause, why)
         if times >= MAX_SHARED_EVENTS:
-            raise WorkersDying(
+            raise WorkerCrashLoop(
                 f"{self._work.name}: {cause}, {times} times with no report of a trial in between "
                 f"({why}){_see(logged_in)}"
             )
@@ -312,10 +313,10 @@ class Supervisor:
         if self._stopping:
             raise Interrupted("interrupted twice: not waiting for anything")
         self._stopping = True
-        Trouble.leave_soon()
+        RetryState.leave_soon()
 
 
-def _what_ended(worker: RunningWorker, status: int) -> str:
+def _what_ended(worker: WorkerHandle, status: int) -> str:
     return f"signal {-status}" if status < 0 else worker.last_words()
 
 

@@ -9,7 +9,7 @@ from search.study.study import StoredStudy
 from search.trials import budget, recovery, results
 
 
-class Work(Protocol):
+class Workload(Protocol):
     """What the workers are for."""
 
     name: str
@@ -34,7 +34,7 @@ class Work(Protocol):
         """Settles what dead workers left."""
 
 
-class OneStudy:
+class StudyWorkload:
     """Workers that leave when one study's budget is met."""
 
     def __init__(self, storage: Storage, stored: StoredStudy) -> None:
@@ -44,7 +44,7 @@ class OneStudy:
 
     def wanted(self, workers: int) -> int:
         now = self._progress()
-        if budget.spent(self._study, now):
+        if budget.is_budget_met(self._study, now):
             return 0
         return min(workers, self._study.spec.budget.trials - now.finished)
 
@@ -62,16 +62,16 @@ class OneStudy:
 
     def is_over(self) -> bool:
         now = self._progress()
-        return budget.spent(self._study, now) and now.claimed == 0
+        return budget.is_budget_met(self._study, now) and now.claimed == 0
 
     def recover(self) -> None:
         recovery.recover(self._storage, self._study)
 
-    def _progress(self) -> budget.Progress:
+    def _progress(self) -> budget.SlotCounts:
         return budget.progress_of(self._storage, self._study.uid)
 
 
-class EveryStudy:
+class ServiceWorkload:
     """Workers that stay, for whatever open studies the storage holds."""
 
     name = "serve"
@@ -85,11 +85,11 @@ class EveryStudy:
 
     def finished(self, host: str | None) -> int:
         studies = study.all_studies(self._storage)
-        return sum(OneStudy(self._storage, each).finished(host) for each in studies)
+        return sum(StudyWorkload(self._storage, each).finished(host) for each in studies)
 
     def reports(self, host: str | None) -> int:
         studies = study.all_studies(self._storage)
-        return sum(OneStudy(self._storage, each).reports(host) for each in studies)
+        return sum(StudyWorkload(self._storage, each).reports(host) for each in studies)
 
     def is_open(self) -> bool:
         return True

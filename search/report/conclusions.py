@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from search.evaluation.winner import describe_ensemble, told_winner
-from search.formatting import command, told_seeds
-from search.report.facts import Facts
-from search.report.html import block, paragraph, plot, section, table, text, tiles
+from search.evaluation.winner import describe_ensemble, describe_winner
+from search.formatting import command, format_seed_interval
+from search.report.facts import ReportData
+from search.report.html import code_block, paragraph, plot, section, table, text, tiles
 from search.trials.history import OpeningView
 
 
-def confirmation(facts: Facts) -> str:
+def confirmation(facts: ReportData) -> str:
     """The best configurations on fresh seeds, or that nobody has looked."""
     if not facts.confirmed:
         return section(
@@ -30,7 +30,7 @@ def confirmation(facts: Facts) -> str:
             c.searched_dev_loss,
             c.dev_loss_mean,
             c.dev_loss_sd,
-            told_seeds(c.dev_loss_mean_ci95),
+            format_seed_interval(c.dev_loss_mean_ci95),
             c.seeds,
         ]
         for c in facts.confirmed
@@ -53,7 +53,7 @@ def confirmation(facts: Facts) -> str:
     )
 
 
-def _ensemble(facts: Facts) -> list[str]:
+def _ensemble(facts: ReportData) -> list[str]:
     """An ensemble that was chosen or is wanted, and whether it is the winner."""
     best = facts.status.best
     if best is None or best.ensemble is None:
@@ -61,7 +61,7 @@ def _ensemble(facts: Facts) -> list[str]:
     return [paragraph(f"Ensemble: {text(describe_ensemble(best.ensemble))}.")]
 
 
-def test_split(facts: Facts) -> str:
+def test_split(facts: ReportData) -> str:
     """What the test split said, once; or that it is sealed."""
     opening = facts.opening
     before = [f"{text(o.study)} ({_when(o.claimed_at)})" for o in facts.opened_before]
@@ -83,7 +83,7 @@ def test_split(facts: Facts) -> str:
 def _tested(opening: OpeningView, result: Mapping[str, Any]) -> str:
     low, high = result["test_loss_ci95"]
     unseen = result.get("test_loss_unseen")
-    opened_for = told_winner(opening.trial, result["per_model"])
+    opened_for = describe_winner(opening.trial, result["per_model"])
     rows = [
         ("test loss", f"{result['test_loss']:.4f}", f"95 % interval {low:.4f} to {high:.4f}"),
         ("on unseen words", f"{unseen:.4f}" if unseen is not None else "-", "not in train"),
@@ -96,7 +96,7 @@ def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def reproduce(facts: Facts, definition: str, config: str) -> str:
+def reproduce(facts: ReportData, definition: str, config: str) -> str:
     """Versions, seeds, fingerprints and commands."""
     study, won, best = facts.study, facts.winner, facts.status.best
     name = text(study.name)
@@ -124,16 +124,17 @@ def reproduce(facts: Facts, definition: str, config: str) -> str:
         "reproduce",
         "How to reproduce it",
         table("What it rests on", ("", ""), rows),
-        block("\n".join(commands)),
-        f"<details><summary>The study file, {name}.toml</summary>{block(definition)}</details>",
-        f"<details open><summary>The winner, winner.toml</summary>{block(config)}</details>"
+        code_block("\n".join(commands)),
+        f"<details><summary>The study file, {name}.toml</summary>"
+        f"{code_block(definition)}</details>",
+        f"<details open><summary>The winner, winner.toml</summary>{code_block(config)}</details>"
         if config
         else "",
         paragraph("Bits are promised for the same machine, versions and thread count."),
     )
 
 
-def _versions(facts: Facts) -> dict[str, str]:
+def _versions(facts: ReportData) -> dict[str, str]:
     """What the attempts were trained with; more than one where workers differed."""
     found: dict[str, set[str]] = {}
     for attempt in facts.attempts:

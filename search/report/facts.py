@@ -11,12 +11,12 @@ from makemore_core.errors import CheckpointError
 from search.evaluation import winner
 from search.evaluation.baselines import Baselines, baselines
 from search.figures import numpy_model
-from search.figures.numpy_model import PlainModel
+from search.figures.numpy_model import NumpyModel
 from search.paths import DataDir
-from search.report.plotly_parts import thin
+from search.report.plotly_parts import subsample
 from search.spec import search_space
 from search.storage.database import Storage
-from search.study.study import StoredStudy, shelf_of
+from search.study.study import StoredStudy, files_of
 from search.trials import confirmations, history
 from search.trials import status as results
 from search.trials.confirmations import Candidate
@@ -24,13 +24,13 @@ from search.trials.history import AttemptView, OpeningView
 from search.trials.results import BestView
 from search.trials.status import StatusView
 
-MOST_FOR_IMPORTANCE = 3_000
-FEWEST_FOR_IMPORTANCE = 8
+MAX_FOR_IMPORTANCE = 3_000
+MIN_FOR_IMPORTANCE = 8
 SAMPLES, SAMPLES_SEED = 20, 1
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReportData:
     """A study, its trials, and its winner, if it has one."""
 
     study: StoredStudy
@@ -39,7 +39,7 @@ class Facts:
     others: Baselines
     confirmed: Sequence[Candidate]
     winner: AttemptView | None
-    model: PlainModel | None
+    model: NumpyModel | None
     why_no_model: str
     opening: OpeningView | None
     opened_before: Sequence[OpeningView]
@@ -50,7 +50,7 @@ class Facts:
         return [] if self.model is None else numpy_model.sample(self.model, SAMPLES, SAMPLES_SEED)
 
 
-def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
+def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> ReportData:
     """Reads a study; of this machine only its corpus and the winner's checkpoint are needed."""
     attempts = history.attempts(storage, study)
     confirmed = confirmations.candidates(storage, study)
@@ -59,7 +59,7 @@ def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
     won = next((a for a in attempts if best is not None and a.trial == best.trial), None)
     model, why = _model(study, data_dir, best)
     opening, before = history.openings(storage, study)
-    return Facts(
+    return ReportData(
         study=study,
         status=status,
         attempts=attempts,
@@ -75,7 +75,7 @@ def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Facts:
 
 def _model(
     study: StoredStudy, data_dir: DataDir, best: BestView | None
-) -> tuple[PlainModel | None, str]:
+) -> tuple[NumpyModel | None, str]:
     """The winner's model, its hash checked, or why there is none to show."""
     if best is None:
         return None, "no trial is complete yet"
@@ -83,21 +83,21 @@ def _model(
         return None, f"no checkpoint of trial {best.trial} was kept"
     path = winner.model_file(study, data_dir, best)
     try:
-        return shelf_of(study, data_dir).load(numpy_model.load, path, best.checkpoint_sha256), ""
+        return files_of(study, data_dir).load(numpy_model.load, path, best.checkpoint_sha256), ""
     except CheckpointError as error:
         if not path.is_file():
             return None, f"the checkpoint of trial {best.trial} is not on this machine"
         return None, str(error)
 
 
-def importances(facts: Facts) -> dict[str, float]:
+def importances(facts: ReportData) -> dict[str, float]:
     """Each hyperparameter's share in being among the best complete trials; {} with too few.
 
     PED-ANOVA (Watanabe et al. 2023), by Optuna: fast, and it looks at the good end of the space.
     """
     distributions = search_space.distributions(facts.study.spec.search)
     complete = [a for a in facts.attempts if a.outcome == "complete" and a.dev_loss is not None]
-    if len(complete) < FEWEST_FOR_IMPORTANCE or len(distributions) < 2:
+    if len(complete) < MIN_FOR_IMPORTANCE or len(distributions) < 2:
         return {}
     study = optuna.create_study(direction="minimize")
     study.add_trials(
@@ -108,7 +108,7 @@ def importances(facts: Facts) -> dict[str, float]:
                 distributions=distributions,
                 value=a.dev_loss,
             )
-            for a in thin(complete, MOST_FOR_IMPORTANCE)
+            for a in subsample(complete, MAX_FOR_IMPORTANCE)
         ]
     )
     try:

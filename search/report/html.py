@@ -40,7 +40,7 @@ def table(
     """A table; numbers stand at the right, and row `best` in bold."""
     lines = []
     for index, row in enumerate(rows):
-        cells = "".join(f"<td{_side(value)}>{told(value)}</td>" for value in row)
+        cells = "".join(f"<td{_side(value)}>{format_cell(value)}</td>" for value in row)
         kind = ' class="best"' if index == best else ""
         lines.append(f"<tr{kind}>{cells}</tr>")
     heads = "".join(f'<th scope="col">{text(name)}</th>' for name in header)
@@ -55,7 +55,7 @@ def _side(value: Any) -> str:
     return ' class="n"' if number else ""
 
 
-def told(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """A cell's value: four significant decimals, thousands apart."""
     if value is None:
         return "-"
@@ -76,13 +76,13 @@ def tiles(rows: Iterable[tuple[str, str, str]]) -> str:
     return f'<dl class="tiles">{"".join(cells)}</dl>'
 
 
-def listing(words: Iterable[str]) -> str:
+def word_list(words: Iterable[str]) -> str:
     """Words in columns."""
     items = "".join(f"<li>{text(word) or '<i>(empty)</i>'}</li>" for word in words)
     return f'<ul class="words">{items}</ul>'
 
 
-def block(source: str) -> str:
+def code_block(source: str) -> str:
     """Code, as it is."""
     lines = "\n".join(map(text, source.split("\n")))
     return f"<pre><code>{lines}</code></pre>"

@@ -15,7 +15,7 @@ from search.errors import BadInput
 from search.finite import finite
 from search.paths import DataDir, file_name
 from search.report import conclusions, sections, space_plots, study_plots
-from search.report.facts import Facts, gather, importances
+from search.report.facts import ReportData, gather, importances
 from search.report.plotly_parts import Figure
 from search.spec import toml_writer
 from search.spec.study_file import StudySpec
@@ -32,7 +32,9 @@ LINKS = (
 )
 
 
-def report(storage: Storage, study: StoredStudy, data_dir: DataDir, path: Path | None) -> Path:
+def write_report(
+    storage: Storage, study: StoredStudy, data_dir: DataDir, path: Path | None
+) -> Path:
     """Writes a study's report, whole or not at all; returns where it lies.
 
     Raises:
@@ -52,14 +54,14 @@ def report(storage: Storage, study: StoredStudy, data_dir: DataDir, path: Path |
     return target
 
 
-def page(facts: Facts) -> str:
+def page(facts: ReportData) -> str:
     """The whole page."""
     shares = importances(facts)
     study, won = facts.study, facts.winner
     config = config_file(study, won.config) if won else ""
     body = [
         sections.headline(facts),
-        sections.course(facts),
+        sections.progress_section(facts),
         sections.findings(facts, shares),
         sections.winner(facts),
         conclusions.confirmation(facts),
@@ -86,7 +88,7 @@ def page(facts: Facts) -> str:
     )
 
 
-def figures(facts: Facts, shares: dict[str, float], text: str) -> dict[str, Figure]:
+def figures(facts: ReportData, shares: dict[str, float], text: str) -> dict[str, Figure]:
     """Every figure that the text has a place for."""
     attempts, search, won = facts.attempts, facts.study.spec.search, facts.winner
     drawn: dict[str, Callable[[], Figure | None]] = {
@@ -94,8 +96,8 @@ def figures(facts: Facts, shares: dict[str, float], text: str) -> dict[str, Figu
         "curves": lambda: study_plots.learning_curves(attempts, won.trial if won else None),
         "effort": lambda: study_plots.effort(attempts),
         "importances": lambda: study_plots.importances(shares),
-        "isolation": lambda: space_plots.isolation(attempts, search),
-        "parallel": lambda: space_plots.parallel(attempts, search),
+        "isolation": lambda: space_plots.slice_plot(attempts, search),
+        "parallel": lambda: space_plots.parallel_coordinates(attempts, search),
         "winner-curve": lambda: study_plots.winner_curve(won) if won else None,
         "embedding": lambda: study_plots.embedding(facts.model) if facts.model else None,
         "confirmed": lambda: study_plots.confirmation(

@@ -16,7 +16,7 @@ Figure = dict[str, Any]
 Trace = dict[str, Any]
 T = TypeVar("T")
 
-MOST_POINTS = 2_000
+MAX_POINTS = 2_000
 
 MOST = 1e200
 """Larger losses are drawn as this: the ends of an axis must be numbers."""
@@ -122,14 +122,14 @@ def bars(
     }
 
 
-def thin(rows: Sequence[T], most: int = MOST_POINTS) -> list[T]:
+def subsample(rows: Sequence[T], most: int = MAX_POINTS) -> list[T]:
     """At most so many, evenly spaced, the first and the last among them."""
     if len(rows) <= most:
         return list(rows)
     return [rows[round(k * (len(rows) - 1) / (most - 1))] for k in range(most)]
 
 
-def focus(
+def loss_range(
     losses: Sequence[float], others: Baselines | None = None, share: float = 0.75
 ) -> tuple[float, float]:
     """The range of losses worth looking at: the best `share` of them, and every loss to beat."""
@@ -146,7 +146,7 @@ def focus(
 
 def focus_log(losses: Sequence[float], share: float) -> list[float]:
     """As `focus`, the decimal logarithms of the range's ends, padded by a ratio."""
-    low, high = focus(losses, share=share)
+    low, high = loss_range(losses, share=share)
     lowest = max(min(finite_of(losses), default=low), LOWEST_DRAWN)
     ends = math.log10(lowest), math.log10(max(high, 1.02 * lowest))
     pad = 0.06 * (ends[1] - ends[0])

@@ -3,22 +3,22 @@
 import math
 from collections.abc import Mapping
 
-from search.evaluation.baselines import told_against
+from search.evaluation.baselines import compare_with_counts
 from search.evaluation.winner import remarks_on
-from search.formatting import told_seconds, told_seeds
-from search.report.facts import Facts
-from search.report.html import listing, paragraph, plot, section, table, text, tiles
-from search.report.space_plots import MOST_LINES
-from search.report.study_plots import MOST_CURVES
-from search.terminal.display import counts
+from search.formatting import format_duration, format_seed_interval
+from search.report.facts import ReportData
+from search.report.html import paragraph, plot, section, table, text, tiles, word_list
+from search.report.space_plots import MAX_LINES
+from search.report.study_plots import MAX_CURVES
+from search.terminal.display import format_counts
 from search.trials.ending import describe_end
 from search.trials.results import BestView
-from search.trials.status import StatusView, told_audit
+from search.trials.status import StatusView, describe_audit
 
 TOP = 10
 
 
-def lead(facts: Facts) -> str:
+def lead(facts: ReportData) -> str:
     """The headline in one sentence."""
     study = facts.study
     about = (
@@ -32,7 +32,7 @@ def lead(facts: Facts) -> str:
     if facts.others.bigram is not None:
         gap = facts.others.bigram - best.loss
         gain = f", {abs(gap):.4f} {'below' if gap >= 0 else 'above'} the bigram"
-    against = told_against(best.loss, facts.others)
+    against = compare_with_counts(best.loss, facts.others)
     seeds = f"confirmed, {_seeds(best)}" if best.confirmed else "one seed, not confirmed"
     return (
         f"{about}: its winner, trial {best.trial}, has a dev loss of {best.loss:.4f} nats per "
@@ -44,7 +44,7 @@ def _seeds(best: BestView) -> str:
     return "one fresh seed" if best.seeds == 1 else f"mean of {best.seeds} fresh seeds"
 
 
-def headline(facts: Facts) -> str:
+def headline(facts: ReportData) -> str:
     """Tiles with the numbers that matter most."""
     status, best, others = facts.status, facts.status.best, facts.others
     rows = []
@@ -52,7 +52,7 @@ def headline(facts: Facts) -> str:
         unseen = best.dev_loss_unseen
         differs = unseen is not None and unseen != best.dev_loss
         if best.confirmed:
-            spread = told_seeds(best.dev_loss_mean_ci95)
+            spread = format_seed_interval(best.dev_loss_mean_ci95)
             remark = f"the winner, trial {best.trial}, {_seeds(best)}; {spread}"
             rows.append(("confirmed dev loss", f"{best.loss:.4f}", remark))
         remark = f"trial {best.trial}, one seed{'' if best.confirmed else ', not confirmed'}"
@@ -73,11 +73,13 @@ def headline(facts: Facts) -> str:
         )
     remark = ", ".join(
         f"{count:,} {state}"
-        for state, count in counts(status).items()
+        for state, count in format_counts(status).items()
         if count or state in ("complete", "pruned", "failed")
     )
     rows.append(("trials", f"{status.budget['finished']:,} of {status.budget['trials']:,}", remark))
-    rows.append(("working time", told_seconds(status.elapsed_seconds), told_standing(status)))
+    rows.append(
+        ("working time", format_duration(status.elapsed_seconds), describe_standing(status))
+    )
     tested = facts.opening is not None and facts.opening.result is not None
     rows.append(("test split", "opened" if tested else "sealed", "see below"))
     why = facts.others.why_no_bigram
@@ -87,14 +89,14 @@ def headline(facts: Facts) -> str:
     return "".join([tiles(rows), missing, *notices])
 
 
-def told_standing(status: StatusView) -> str:
+def describe_standing(status: StatusView) -> str:
     """What ended the study, or that it is under way."""
     return describe_end(status) or f"under way, {status.workers} at work on it"
 
 
-def course(facts: Facts) -> str:
+def progress_section(facts: ReportData) -> str:
     """How the search went."""
-    shown, audit = _shown(facts, MOST_CURVES), told_audit(facts.status)
+    shown, audit = _shown(facts, MAX_CURVES), describe_audit(facts.status)
     return section(
         "course",
         "How the search went",
@@ -120,17 +122,17 @@ def course(facts: Facts) -> str:
     )
 
 
-def _shown(facts: Facts, most: int) -> str:
+def _shown(facts: ReportData, most: int) -> str:
     longest = max((facts.status.trials[state] for state in ("complete", "pruned")), default=0)
     return f" At most {most:,} of each kind are drawn." if longest > most else ""
 
 
-def findings(facts: Facts, shares: Mapping[str, float]) -> str:
+def findings(facts: ReportData, shares: Mapping[str, float]) -> str:
     """What the search says about the hyperparameters."""
     complete = facts.status.trials["complete"]
     if not complete:
         return ""
-    some = f" {MOST_LINES:,} of {complete:,} are drawn." if complete > MOST_LINES else ""
+    some = f" {MAX_LINES:,} of {complete:,} are drawn." if complete > MAX_LINES else ""
     importance = (
         plot(
             "importances",
@@ -161,7 +163,7 @@ def findings(facts: Facts, shares: Mapping[str, float]) -> str:
     )
 
 
-def _top(facts: Facts) -> str:
+def _top(facts: ReportData) -> str:
     complete = sorted(
         (a for a in facts.attempts if a.outcome == "complete" and a.dev_loss is not None),
         key=lambda a: math.inf if a.dev_loss is None else a.dev_loss,
@@ -174,14 +176,14 @@ def _top(facts: Facts) -> str:
             a.dev_loss,
             a.dev_loss_unseen,
             *(a.config.get(n) for n in names),
-            told_seconds(a.seconds or 0),
+            format_duration(a.seconds or 0),
         ]
         for a in complete
     ]
     return table("The best complete trials, one seed each", header, rows, best=0)
 
 
-def _chosen(facts: Facts) -> str:
+def _chosen(facts: ReportData) -> str:
     """Why it is the winner, and which of its models is shown."""
     if not facts.confirmed:
         return "the lowest dev loss of the search, not confirmed"
@@ -191,7 +193,7 @@ def _chosen(facts: Facts) -> str:
     )
 
 
-def winner(facts: Facts) -> str:
+def winner(facts: ReportData) -> str:
     """The winning configuration, its curve, its embedding and its words."""
     won = facts.winner
     if won is None:
@@ -211,7 +213,7 @@ def winner(facts: Facts) -> str:
                     "alike. Vowels in orange; the dot is the end of a word.",
                 ),
                 "<h3>Words it made up</h3>",
-                listing(facts.samples),
+                word_list(facts.samples),
             ]
         )
     return section(
@@ -219,7 +221,7 @@ def winner(facts: Facts) -> str:
         f"The winner: trial {won.trial}",
         paragraph(
             f"{won.parameters or 0:,} parameters; trained on {won.examples or 0:,} examples in "
-            f"{told_seconds(won.seconds or 0)}; "
+            f"{format_duration(won.seconds or 0)}; "
             f"{_chosen(facts)}."
         ),
         plot(

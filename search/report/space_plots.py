@@ -9,36 +9,36 @@ from search.finite import is_finite
 from search.report.plotly_parts import (
     ACCENT,
     GOOD,
-    MOST_POINTS,
+    MAX_POINTS,
     QUIET,
     Figure,
     Trace,
     axis,
     dots,
     figure,
-    focus,
     legend,
+    loss_range,
     path,
-    thin,
+    subsample,
 )
-from search.spec.search_space import Choices, Dimension, Interval
+from search.spec.search_space import Choices, Dimension, RangeDimension
 from search.trials.history import AttemptView
 
-MOST_LINES = 300
+MAX_LINES = 300
 BINS = 10
 
 
-def parallel(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure:
+def parallel_coordinates(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure:
     """A line for each complete trial across its hyperparameters, the better the stronger.
 
-    At most MOST_LINES: the best ones and some of the others.
+    At most MAX_LINES: the best ones and some of the others.
     """
     searched = {name: kind for name, kind in space.items() if distributed(kind)}
     complete = sorted(
         (a for a in attempts if a.outcome == "complete" and is_finite(a.dev_loss)),
         key=lambda a: a.dev_loss or 0.0,
     )
-    shown = thin(complete, MOST_LINES)
+    shown = subsample(complete, MAX_LINES)
     names = [*searched, "dev loss"]
     bounds = (shown[0].dev_loss or 0.0, shown[-1].dev_loss or 0.0) if shown else (0.0, 1.0)
     count = len(shown)
@@ -55,7 +55,7 @@ def parallel(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) ->
                         (i, place(kind, a.config[name]))
                         for i, (name, kind) in enumerate(searched.items())
                     ),
-                    (len(searched), share((a.dev_loss or 0.0), *bounds)),
+                    (len(searched), normalised((a.dev_loss or 0.0), *bounds)),
                 ]
                 for a in rows
             ],
@@ -79,14 +79,16 @@ def parallel(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) ->
         ),
         "yaxis": axis("", range=[-0.08, 1.08], showticklabels=False, showgrid=False),
         "annotations": [
-            mark(column, height, words) for column, row in enumerate(marks) for height, words in row
+            tick_label(column, height, words)
+            for column, row in enumerate(marks)
+            for height, words in row
         ],
         "legend": legend(),
     }
     return figure(data, layout, 440)
 
 
-def mark(column: int, height: float, words: str) -> Figure:
+def tick_label(column: int, height: float, words: str) -> Figure:
     """A value beside its axis; above the upper end, below the lower."""
     between = 0.0 < height < 1.0
     return {
@@ -100,12 +102,12 @@ def mark(column: int, height: float, words: str) -> Figure:
     }
 
 
-def isolation(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure:
+def slice_plot(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure:
     """For each hyperparameter, the best loss at each value, whatever the others were."""
     searched = {name: kind for name, kind in space.items() if distributed(kind)}
     complete = [a for a in attempts if a.outcome == "complete" and a.dev_loss is not None]
     losses = [a.dev_loss for a in complete if a.dev_loss is not None]
-    low, high = focus(losses, share=0.9)
+    low, high = loss_range(losses, share=0.9)
     columns = 3
     rows = -(-len(searched) // columns)
     data: list[Trace] = []
@@ -127,16 +129,16 @@ def isolation(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -
             domain=[bottom + 0.3 / (rows + 0.5) / 1.6, bottom + 1 / rows - 0.05 / rows],
         )
         axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        shown = thin(complete, MOST_POINTS // max(1, len(searched)))
+        shown = subsample(complete, MAX_POINTS // max(1, len(searched)))
         data.append(
-            dots([told_value(kind, a.config[name]) for a in shown], shown, name, QUIET, 4) | axes
+            dots([axis_value(kind, a.config[name]) for a in shown], shown, name, QUIET, 4) | axes
         )
         best = envelope(kind, name, complete)
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "x": [told_value(kind, value) for value, _ in best],
+                "x": [axis_value(kind, value) for value, _ in best],
                 "y": [loss for _, loss in best],
                 "line": {"color": ACCENT, "width": 2},
                 "marker": {"size": 7, "color": ACCENT},
@@ -157,7 +159,7 @@ def envelope(
         if loss is None:
             continue
         few = isinstance(kind, Choices) or (
-            isinstance(kind, Interval) and kind.whole and kind.high - kind.low < 2 * BINS
+            isinstance(kind, RangeDimension) and kind.whole and kind.high - kind.low < 2 * BINS
         )
         key = value if few else min(BINS - 1, int(BINS * place(kind, value)))
         if key not in best or loss < best[key][1]:
@@ -172,7 +174,7 @@ def distributed(kind: Dimension) -> bool:
     return kind.distribution() is not None
 
 
-def share(value: float, low: float, high: float) -> float:
+def normalised(value: float, low: float, high: float) -> float:
     """Where a value lies between two others, 0 to 1."""
     return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
 
@@ -181,21 +183,21 @@ def place(kind: Dimension, value: Any) -> float:
     """Where a value lies in its dimension, 0 to 1."""
     if isinstance(kind, Choices):
         return kind.values.index(value) / (len(kind.values) - 1) if value in kind.values else 0.5
-    if isinstance(kind, Interval) and kind.log:
-        return share(math.log(value), math.log(kind.low), math.log(kind.high))
-    return share(value, kind.low, kind.high) if isinstance(kind, Interval) else 0.5
+    if isinstance(kind, RangeDimension) and kind.log:
+        return normalised(math.log(value), math.log(kind.low), math.log(kind.high))
+    return normalised(value, kind.low, kind.high) if isinstance(kind, RangeDimension) else 0.5
 
 
 def marks_of(kind: Dimension) -> list[tuple[float, str]]:
     """What stands along a dimension: its choices, or the two ends of its range."""
     if isinstance(kind, Choices):
         return [(place(kind, value), str(value)) for value in kind.values]
-    if isinstance(kind, Interval):
+    if isinstance(kind, RangeDimension):
         return [(0.0, f"{kind.low:g}"), (1.0, f"{kind.high:g}")]
     return []
 
 
-def told_value(kind: Dimension, value: Any) -> Any:
+def axis_value(kind: Dimension, value: Any) -> Any:
     """A value for its axis: choices are names there, not numbers."""
     return str(value) if isinstance(kind, Choices) else value
 
@@ -205,6 +207,6 @@ def value_axis(kind: Dimension) -> Figure:
     if isinstance(kind, Choices):
         names = [str(value) for value in kind.values]
         return {"type": "category", "categoryorder": "array", "categoryarray": names}
-    if isinstance(kind, Interval) and kind.log:
+    if isinstance(kind, RangeDimension) and kind.log:
         return {"type": "log", "dtick": 1} if kind.high / kind.low >= 100 else {"type": "log"}
     return {}

@@ -12,7 +12,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.data.printable import printable
 from makemore_core.training.schedule import learning_rate_at
 from search.evaluation.baselines import Baselines
-from search.figures.numpy_model import PlainModel, plane
+from search.figures.numpy_model import NumpyModel, project_to_plane
 from search.finite import finite_of
 from search.report.plotly_parts import (
     ACCENT,
@@ -26,15 +26,15 @@ from search.report.plotly_parts import (
     bars,
     dots,
     figure,
-    focus,
     focus_log,
     legend,
+    loss_range,
     path,
-    thin,
+    subsample,
 )
 from search.trials.history import AttemptView
 
-MOST_CURVES = 150
+MAX_CURVES = 150
 
 
 def history(attempts: Sequence[AttemptView], others: Baselines) -> Figure:
@@ -46,7 +46,7 @@ def history(attempts: Sequence[AttemptView], others: Baselines) -> Figure:
         ("2", finished, [a.worked_seconds for a in finished]),
     )
     data = [trace for axis, rows, xs in panels for trace in _history_panel(axis, rows, xs)]
-    low, high = focus(finite_of(a.dev_loss for a in finished), others)
+    low, high = loss_range(finite_of(a.dev_loss for a in finished), others)
     lines = [
         *(each for name, loss in others.named for each in _level(loss, name, (low, high))),
         *_level(others.lecture, "the lecture's best", (low, high)),
@@ -67,7 +67,7 @@ def _history_panel(panel: str, rows: Sequence[AttemptView], xs: Sequence[float])
     axes = {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "showlegend": not panel}
     traces = []
     for outcome, colour, size in (("pruned", QUIET, 5), ("complete", ACCENT, 7)):
-        chosen = thin([(x, a) for x, a in zip(xs, rows, strict=True) if a.outcome == outcome])
+        chosen = subsample([(x, a) for x, a in zip(xs, rows, strict=True) if a.outcome == outcome])
         traces.append(
             dots([x for x, _ in chosen], [a for _, a in chosen], outcome, colour, size) | axes
         )
@@ -85,7 +85,7 @@ def _history_panel(panel: str, rows: Sequence[AttemptView], xs: Sequence[float])
 
 
 def learning_curves(attempts: Sequence[AttemptView], winner: int | None) -> Figure:
-    """Dev loss against examples; at most MOST_CURVES of each kind, the best and some others."""
+    """Dev loss against examples; at most MAX_CURVES of each kind, the best and some others."""
     groups = {
         outcome: sorted(
             (a for a in attempts if a.outcome == outcome and a.curve),
@@ -95,11 +95,11 @@ def learning_curves(attempts: Sequence[AttemptView], winner: int | None) -> Figu
     }
     data = [
         path(
-            [[(row[0], row[1]) for row in a.curve] for a in thin(groups[outcome], MOST_CURVES)],
+            [[(row[0], row[1]) for row in a.curve] for a in subsample(groups[outcome], MAX_CURVES)],
             outcome,
             {"color": colour, "width": width},
             opacity=opacity,
-            names=[f"trial {a.trial}" for a in thin(groups[outcome], MOST_CURVES)],
+            names=[f"trial {a.trial}" for a in subsample(groups[outcome], MAX_CURVES)],
         )
         for outcome, colour, width, opacity in (
             ("pruned", QUIET, 1, 0.55),
@@ -154,7 +154,7 @@ def effort(attempts: Sequence[AttemptView]) -> Figure:
     rows = sorted(reasons.items(), key=lambda item: item[1])
     colours = (ACCENT, QUIET, SECOND, BAD)
     data = [
-        bars(seconds, states, [told_time(value) for value in seconds], colours),
+        bars(seconds, states, [format_duration(value) for value in seconds], colours),
         bars(
             [count for _, count in rows],
             [reason for reason, _ in rows],
@@ -206,9 +206,9 @@ def winner_curve(attempt: AttemptView) -> Figure:
     return figure(data, layout, 440)
 
 
-def embedding(model: PlainModel) -> Figure:
+def embedding(model: NumpyModel) -> Figure:
     """Each character where its vector lies, in two dimensions."""
-    points, _ = plane(model.embedding)
+    points, _ = project_to_plane(model.embedding)
     vowels = set("aeiouy")
     letters = {
         "type": "scatter",
@@ -290,7 +290,7 @@ def _level(
     return [(across | {"line": line}, note)]
 
 
-def told_time(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds, or minutes, or hours, for a bar."""
     if seconds < 120:
         return f"{seconds:.0f} s"

@@ -13,38 +13,45 @@ from typing import Any
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.corpus import Corpus
-from search.spec.search_space import Auto, Choices, Dimension, Fixed, Interval, Value
+from search.spec.search_space import (
+    AutoRange,
+    Choices,
+    Dimension,
+    FixedValue,
+    RangeDimension,
+    Value,
+)
 from search.spec.study_file import StudySpec
 
-HALF = math.sqrt(10)
+HALF_DECADE = math.sqrt(10)
 """The range reaches from the suggestion divided by this to the suggestion times this."""
 
 KEY = "learning_rate"
 
 
-def resolved(spec: StudySpec, corpus: Corpus) -> StudySpec:
+def resolve_auto(spec: StudySpec, corpus: Corpus) -> StudySpec:
     """The same study with a plain range where its file says "auto".
 
     Raises:
         Diverged: the middle of the space cannot be trained at any learning rate.
     """
-    if not isinstance(spec.search[KEY], Auto):
+    if not isinstance(spec.search[KEY], AutoRange):
         return spec
-    from makemore_core.data.dataset import Data  # torch, which a launcher does without
+    from makemore_core.data.dataset import Dataset  # torch, which a launcher does without
     from makemore_core.lecture.lr_range import lr_range
 
-    data = Data.of(corpus, spec.study.split_seed)
+    data = Dataset.of(corpus, spec.study.split_seed)
     suggested = lr_range(middle(spec), data, spec.study.seed).suggested
     rates = [float(values[KEY]) for values in spec.enqueue if KEY in values]
-    low = min([_rounded(suggested / HALF), *rates])
-    high = max([_rounded(suggested * HALF), *rates])
-    return _with_range(spec, Interval(low, high, log=True, whole=False, auto=True))
+    low = min([_rounded(suggested / HALF_DECADE), *rates])
+    high = max([_rounded(suggested * HALF_DECADE), *rates])
+    return _with_range(spec, RangeDimension(low, high, log=True, whole=False, auto=True))
 
 
-def adopted(spec: StudySpec, stored: StudySpec) -> StudySpec:
+def adopt_stored_range(spec: StudySpec, stored: StudySpec) -> StudySpec:
     """The same study with the range that the stored one got when it was created, if by "auto"."""
     kept = stored.search[KEY]
-    if isinstance(spec.search[KEY], Auto) and isinstance(kept, Interval) and kept.auto:
+    if isinstance(spec.search[KEY], AutoRange) and isinstance(kept, RangeDimension) and kept.auto:
         return _with_range(spec, kept)
     return spec
 
@@ -52,23 +59,23 @@ def adopted(spec: StudySpec, stored: StudySpec) -> StudySpec:
 def middle(spec: StudySpec) -> TrialConfig:
     """The configuration in the middle of a study's space; its learning rate plays no part."""
     values: dict[str, Any] = {
-        name: _middle(kind) for name, kind in spec.search.items() if not isinstance(kind, Auto)
+        name: _middle(kind) for name, kind in spec.search.items() if not isinstance(kind, AutoRange)
     }
     return TrialConfig(**values)
 
 
 def _middle(kind: Dimension) -> Value:
-    if isinstance(kind, Fixed):
+    if isinstance(kind, FixedValue):
         return kind.value
     if isinstance(kind, Choices):
         numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in kind.values)
         return sorted(kind.values)[len(kind.values) // 2] if numbers else kind.values[0]
-    assert isinstance(kind, Interval)
+    assert isinstance(kind, RangeDimension)
     mean = math.sqrt(kind.low * kind.high) if kind.log else (kind.low + kind.high) / 2
     return round(mean) if kind.whole else mean
 
 
-def _with_range(spec: StudySpec, interval: Interval) -> StudySpec:
+def _with_range(spec: StudySpec, interval: RangeDimension) -> StudySpec:
     return replace(spec, search={**spec.search, KEY: interval})
 
 

@@ -16,13 +16,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, TrialConfig, problem
+from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, TrialConfig, value_error
 
 Value = int | float | bool | str
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedValue:
     """One value: not searched."""
 
     value: Value
@@ -54,7 +54,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Interval:
+class RangeDimension:
     """All numbers from `low` to `high`, both included; whole ones where the field is whole."""
 
     low: float
@@ -71,7 +71,7 @@ class Interval:
             return True  # where the range lies is not known before the corpus is
         return isinstance(value, (int, float)) and self.low <= value <= self.high
 
-    def settled(self, examples: int) -> "Interval":
+    def settled(self, examples: int) -> "RangeDimension":
         """The range for a train split of so many examples, in three digits.
 
         The larger a corpus, the less of it can be held by heart and the less decay it wants: one
@@ -97,7 +97,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Auto:
+class AutoRange:
     """A learning-rate range that is not known yet; `auto_range.py` puts an Interval in place."""
 
     def holds(self, value: Value) -> bool:
@@ -111,7 +111,7 @@ class Auto:
 
 
 AUTO = "auto"
-Dimension = Fixed | Choices | Interval | Auto
+Dimension = FixedValue | Choices | RangeDimension | AutoRange
 Space = Mapping[str, Dimension]
 
 DEFAULTS: dict[str, Any] = {
@@ -143,20 +143,20 @@ def read_dimension(name: str, raw: Any) -> tuple[Dimension | None, list[str]]:
     if isinstance(raw, list):
         return _read_choices(name, raw)
     if name == "learning_rate" and raw == AUTO:
-        return Auto(), []
-    wrong = problem(name, raw)
-    return (None, [wrong]) if wrong else (Fixed(raw), [])
+        return AutoRange(), []
+    wrong = value_error(name, raw)
+    return (None, [wrong]) if wrong else (FixedValue(raw), [])
 
 
 def _read_choices(name: str, raw: list[Any]) -> tuple[Dimension | None, list[str]]:
     if not raw:
         return None, ["an empty list; give at least one choice"]
-    wrong = [what for value in raw if (what := problem(name, value))]
+    wrong = [what for value in raw if (what := value_error(name, value))]
     if wrong:
         return None, wrong
     if len(set(raw)) < len(raw):
         return None, ["a choice stands twice"]
-    return (Fixed(raw[0]) if len(raw) == 1 else Choices(tuple(raw))), []
+    return (FixedValue(raw[0]) if len(raw) == 1 else Choices(tuple(raw))), []
 
 
 def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, list[str]]:
@@ -167,7 +167,7 @@ def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, li
     wrong += [
         f"{key}: {what}"
         for key in ("low", "high")
-        if key in raw and (what := problem(name, raw[key])) and not _is_log_zero(raw, key)
+        if key in raw and (what := value_error(name, raw[key])) and not _is_log_zero(raw, key)
     ]
     log, auto = raw.get("log", False), raw.get("auto", False)
     wrong += [
@@ -176,9 +176,9 @@ def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, li
         if not isinstance(flag, bool)
     ]
     at_examples = raw.get("at_examples")
-    if at_examples is not None and name != GOES_WITH_THE_CORPUS:
-        wrong.append(f"at_examples: only {GOES_WITH_THE_CORPUS} goes with the size of the corpus")
-    elif at_examples is not None and (what := problem("examples", at_examples)):
+    if at_examples is not None and name != SCALES_WITH_CORPUS:
+        wrong.append(f"at_examples: only {SCALES_WITH_CORPUS} goes with the size of the corpus")
+    elif at_examples is not None and (what := value_error("examples", at_examples)):
         wrong.append(f"at_examples: {what}")
     if wrong:
         return None, wrong
@@ -188,12 +188,12 @@ def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, li
     if log and low <= 0:
         return None, [f"log needs low above 0, not {low}"]
     whole = name in INTEGERS
-    interval = Interval(low, high, log, whole, auto, at_examples)
-    return (Fixed(low) if low == high and at_examples is None else interval), []
+    interval = RangeDimension(low, high, log, whole, auto, at_examples)
+    return (FixedValue(low) if low == high and at_examples is None else interval), []
 
 
 _KEYS = {"low", "high", "log", "auto", "at_examples"}
-GOES_WITH_THE_CORPUS = "weight_decay"
+SCALES_WITH_CORPUS = "weight_decay"
 
 
 def _is_log_zero(raw: dict[str, Any], key: str) -> bool:
@@ -211,7 +211,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 def fixed_values(space: Space) -> dict[str, Value]:
     """The hyperparameters that are not searched."""
-    return {name: kind.value for name, kind in space.items() if isinstance(kind, Fixed)}
+    return {name: kind.value for name, kind in space.items() if isinstance(kind, FixedValue)}
 
 
 def configuration(

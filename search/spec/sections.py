@@ -113,3 +113,17 @@ class LimitsSection(_Section):
 
 class ConfirmSection(_Section):
     ensemble: Annotated[int, Field(ge=0, le=100)] = 0
+
+
+class FileSections(_Section):
+    """All sections of a file; `search` and `enqueue` are checked by the search space."""
+
+    study: StudySection
+    budget: BudgetSection = BudgetSection()
+    sampler: SamplerSection = SamplerSection()
+    pruner: PrunerSection = PrunerSection()
+    early_stopping: EarlyStoppingSection = EarlyStoppingSection()
+    limits: LimitsSection = LimitsSection()
+    confirm: ConfirmSection = ConfirmSection()
+    search: dict[str, Any] = {}
+    enqueue: list[dict[str, Any]] = []

@@ -12,21 +12,21 @@ from pydantic import ValidationError
 from makemore_core.config import (
     FIELDS,
     HYPERPARAMETERS,
-    NO_WAY_THROUGH,
+    NEEDS_DIRECT,
     TrialConfig,
-    problem,
-    problems,
+    value_error,
+    value_errors,
 )
 from makemore_core.data.corpus import BUILT_IN, Corpus
 from makemore_core.data.splits import split
 from search.errors import BadInput, StudyFileError
 from search.spec.search_space import (
     DEFAULTS,
-    Auto,
+    AutoRange,
     Choices,
     Dimension,
-    Fixed,
-    Interval,
+    FixedValue,
+    RangeDimension,
     Value,
     read_dimension,
 )
@@ -35,27 +35,15 @@ from search.spec.sections import (
     BudgetSection,
     ConfirmSection,
     EarlyStoppingSection,
+    FileSections,
     LimitsSection,
     PrunerSection,
     SamplerSection,
     StudySection,
-    _Section,
 )
 from search.spec.toml_lines import Lines
 
 Mistake = tuple[str, str]
-
-
-class _File(_Section):
-    study: StudySection
-    budget: BudgetSection = BudgetSection()
-    sampler: SamplerSection = SamplerSection()
-    pruner: PrunerSection = PrunerSection()
-    early_stopping: EarlyStoppingSection = EarlyStoppingSection()
-    limits: LimitsSection = LimitsSection()
-    confirm: ConfirmSection = ConfirmSection()
-    search: dict[str, Any] = {}
-    enqueue: list[dict[str, Any]] = []
 
 
 @dataclass(frozen=True)
@@ -96,19 +84,21 @@ class StudySpec:
             for key, value in values.items()
         }
         flat["enqueue"] = [dict(values) for values in self.enqueue]
-        for key in ("study.name", "study.corpus", *READING, *MAY_CHANGE):
+        for key in ("study.name", "study.corpus", *READING, *MUTABLE_FIELDS):
             del flat[key]
         return flat
 
     def of_corpus(self, corpus: Corpus) -> "StudySpec":
         """The same study with what its file leaves to the corpus settled: its budget in examples,
         and ranges that go with the size of the train split."""
-        if self.budget.epochs is None and not any(map(_goes_with_the_corpus, self.search.values())):
+        if self.budget.epochs is None and not any(
+            map(_check_scales_with_corpus, self.search.values())
+        ):
             return self
         train = split(corpus, self.study.split_seed).train
         examples = sum(len(word) + 1 for word in train)
         search = {
-            name: kind.settled(examples) if isinstance(kind, Interval) else kind
+            name: kind.settled(examples) if isinstance(kind, RangeDimension) else kind
             for name, kind in self.search.items()
         }
         settled = replace(self, search=search)
@@ -129,7 +119,7 @@ class StudySpec:
         return from_document(document, "command line")
 
 
-MAY_CHANGE = ("budget.trials", "budget.timeout", "budget.target", "confirm.ensemble")
+MUTABLE_FIELDS = ("budget.trials", "budget.timeout", "budget.target", "confirm.ensemble")
 
 
 def read(path: Path, corpus: str | None = None) -> StudySpec:
@@ -160,11 +150,11 @@ def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:
         StudyFileError: with every mistake.
     """
     mistakes: list[Mistake] = []
-    parsed: _File | None = None
+    parsed: FileSections | None = None
     try:
-        parsed = _File.model_validate(document)
+        parsed = FileSections.model_validate(document)
     except ValidationError as error:
-        mistakes += [_told(detail) for detail in error.errors()]
+        mistakes += [_as_mistake(detail) for detail in error.errors()]
     raw_search = document.get("search", {})
     space, known, wrong = _read_search(raw_search if isinstance(raw_search, dict) else {})
     mistakes += wrong
@@ -196,9 +186,9 @@ def read_config(path: Path) -> tuple[StudySection, TrialConfig]:
             {"name": "config", **{k: v for k, v in table.items() if k in corpus_keys}}
         )
     except ValidationError as error:
-        mistakes += [(f"config.{key}", what) for key, what in map(_told, error.errors())]
+        mistakes += [(f"config.{key}", what) for key, what in map(_as_mistake, error.errors())]
     values = {key: value for key, value in table.items() if key in FIELDS}
-    mistakes += [(f"config.{key}", what) for key, what in problems(values)]
+    mistakes += [(f"config.{key}", what) for key, what in value_errors(values)]
     if mistakes:
         mistakes += _missing_corpus("config.corpus", table.get("corpus"), path)
         raise _with_lines(StudyFileError(path, mistakes), text)
@@ -247,12 +237,12 @@ def _toml(path: Path) -> tuple[str, dict[str, Any]]:
         raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _told(detail: Any) -> Mistake:
+def _as_mistake(detail: Any) -> Mistake:
     """One pydantic error as (key, what is wrong)."""
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         section = {f"{detail['loc'][0]}"} if len(detail["loc"]) > 1 else set()
-        model = _File.model_fields[section.pop()].annotation if section else _File
+        model = FileSections.model_fields[section.pop()].annotation if section else FileSections
         known = getattr(model, "model_fields", {})
         return key, "unknown key" + _did_you_mean(str(detail["loc"][-1]), known)
     if detail["type"] == "missing":
@@ -297,29 +287,29 @@ def _read_search(
 def _check_together(space: Mapping[str, Dimension]) -> list[Mistake]:
     """Values that are good alone, but not with others that may come with them."""
     mistakes: list[Mistake] = []
-    if _may_be(space, "schedule", "inverse") and _may_be(space, "step_factor", 0):
+    if _admits(space, "schedule", "inverse") and _admits(space, "step_factor", 0):
         mistakes.append(
             ("search.step_factor", "an inverse schedule never reaches 0; give a share above it")
         )
-    if _may_be(space, "hidden_width", 0) and _may_be(space, "direct", False):
-        mistakes.append(("search.hidden_width", NO_WAY_THROUGH))
+    if _admits(space, "hidden_width", 0) and _admits(space, "direct", False):
+        mistakes.append(("search.hidden_width", NEEDS_DIRECT))
     rate, optimizer = space.get("learning_rate"), space.get("optimizer")
-    if isinstance(rate, Auto) and isinstance(optimizer, Choices):
+    if isinstance(rate, AutoRange) and isinstance(optimizer, Choices):
         mistakes.append(
             ("search.learning_rate", '"auto" needs one optimizer, since each wants its own range')
         )
     return mistakes
 
 
-def _goes_with_the_corpus(dimension: Dimension) -> bool:
-    return isinstance(dimension, Interval) and dimension.at_examples is not None
+def _check_scales_with_corpus(dimension: Dimension) -> bool:
+    return isinstance(dimension, RangeDimension) and dimension.at_examples is not None
 
 
-def _may_be(space: Mapping[str, Dimension], name: str, value: Value) -> bool:
+def _admits(space: Mapping[str, Dimension], name: str, value: Value) -> bool:
     dimension = space.get(name)
     if dimension is None:
         return False  # it is wrong, which is told
-    return dimension.value == value if isinstance(dimension, Fixed) else dimension.holds(value)
+    return dimension.value == value if isinstance(dimension, FixedValue) else dimension.holds(value)
 
 
 def _check_enqueue(raw: list[Any], space: Mapping[str, Dimension]) -> list[Mistake]:
@@ -332,13 +322,17 @@ def _check_enqueue(raw: list[Any], space: Mapping[str, Dimension]) -> list[Mista
         for name, value in values.items():
             if name not in space:
                 continue
-            if wrong := problem(name, value):
+            if wrong := value_error(name, value):
                 mistakes.append((f"{where}.{name}", wrong))
             elif not space[name].holds(value):
                 mistakes.append(
                     (f"{where}.{name}", f"{value!r} is outside {space[name].described()}")
                 )
         if not any(key.startswith(f"{where}.") for key, _ in mistakes):
-            fixed = {name: kind.value for name, kind in space.items() if isinstance(kind, Fixed)}
-            mistakes += [(f"{where}.{key}", what) for key, what in problems({**fixed, **values})]
+            fixed = {
+                name: kind.value for name, kind in space.items() if isinstance(kind, FixedValue)
+            }
+            mistakes += [
+                (f"{where}.{key}", what) for key, what in value_errors({**fixed, **values})
+            ]
     return mistakes

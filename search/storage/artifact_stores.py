@@ -26,7 +26,7 @@ CONNECT_SECONDS, READ_SECONDS, TRIES = 2, 5, 2
 meanwhile; whoever must write tries again anyway."""
 
 
-class Store(Protocol):
+class ArtifactStore(Protocol):
     """Named pieces of bytes in folders, each whole or absent."""
 
     def read(self, name: str) -> bytes | None:
@@ -109,7 +109,7 @@ def _as_os_errors() -> Iterator[None]:
         raise OSError(re.sub(r"//[^/@\s]*@", "//", str(error))) from None
 
 
-class BucketStore:
+class S3Store:
     """Objects in an S3 bucket, or in that of another server (AWS_ENDPOINT_URL)."""
 
     @_as_os_errors()
@@ -160,20 +160,20 @@ class BucketStore:
 
 
 @functools.cache
-def open_store(location: str) -> Store:
+def open_store(location: str) -> ArtifactStore:
     """The store at a location that `checked` returned, perhaps on another host."""
     bucket = BUCKET.fullmatch(location)
     if bucket is None:
         return DirectoryStore(Path(location))
     try:
-        return BucketStore(bucket[1], bucket[2] or "")
+        return S3Store(bucket[1], bucket[2] or "")
     except ImportError:
         raise BadInput(
             f"artifacts {location}: needs boto3; install this program with its extra `s3`"
         ) from None
 
 
-def checked(location: str) -> str:
+def validate_location(location: str) -> str:
     """The location as every host can be told it, once something could be written there and read.
 
     Raises:

@@ -81,7 +81,7 @@ def _set_up_postgresql(connection: Any, _record: object) -> None:
     connection.commit()
 
 
-def _plain_engine(url: URL) -> Engine:
+def _probe_engine(url: URL) -> Engine:
     """For a look at a database that exists, before anything else is done with it."""
     arguments = _engine_options(url, create=True)["connect_args"]
     return create_engine(url, poolclass=NullPool, connect_args=arguments)

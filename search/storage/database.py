@@ -32,23 +32,23 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.sql import ColumnElement
 
-from search.errors import StorageUnusable
-from search.processes import Lookout
-from search.retry import _open_files, patient, told_error
+from search.errors import StorageUnavailable
+from search.processes import LeaseObserver
+from search.retry import _open_files, error_summary, retry_storage
 from search.storage import migrations, sqlite_files, tables
 from search.storage.checks import (
-    _refuse_damaged,
-    _refuse_somebody_elses,
-    _refuse_unwritable,
-    refuse_unknown_optuna,
+    _check_foreign_tables,
+    _check_integrity,
+    _check_writable,
+    check_optuna_version,
 )
 from search.storage.connections import (
     _engine_options,
-    _plain_engine,
+    _probe_engine,
     _set_up_postgresql,
     _set_up_sqlite,
 )
-from search.storage.urls import parse_url, sqlite_path, told_url
+from search.storage.urls import parse_url, redacted_url, sqlite_path
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 class Storage:
     """One open database: Optuna's storage and our tables share its engine."""
 
-    def __init__(self, url: URL, rdb: RDBStorage, lookout: Lookout) -> None:
+    def __init__(self, url: URL, rdb: RDBStorage, lookout: LeaseObserver) -> None:
         self.url = url
         self.engine: Engine = rdb.engine
         self.optuna: BaseStorage = get_storage(rdb)  # with Optuna's cache of finished trials
@@ -70,7 +70,7 @@ class Storage:
     @property
     def told(self) -> str:
         """The URL for people: without a password."""
-        return told_url(self.url)
+        return redacted_url(self.url)
 
     def optuna_study(
         self,
@@ -83,7 +83,7 @@ class Storage:
         Args:
             trials: what reads its trials, if not Optuna, which is slow over many of them.
         """
-        storage: Any = _Deaf(trials or self.optuna)
+        storage: Any = SamplingView(trials or self.optuna)
         return optuna.Study(study_name=name, storage=storage, sampler=sampler)
 
     @contextmanager
@@ -143,7 +143,7 @@ class Storage:
         self.engine.dispose()
 
 
-class _Deaf:
+class SamplingView:
     """A storage that drops what samplers note about the trial they are asked for.
 
     TPE and GP store what they sampled on that trial, which does not exist yet: it is created with
@@ -169,20 +169,20 @@ def open_storage(raw_url: str, *, wait: bool = False, writing: bool = False) -> 
         writing: whether one that cannot be written is of no use.
 
     Raises:
-        StorageUnusable: one line that says what, where and what would be right.
+        StorageUnavailable: one line that says what, where and what would be right.
     """
     url = parse_url(raw_url)
-    told = told_url(url)
+    told = redacted_url(url)
     path = sqlite_path(url)
     if path is not None and not path.is_file():
         what = "is a directory" if path.is_dir() else "no such database"
-        raise StorageUnusable(f"storage {told}: {what}; `run STUDY.toml` creates one")
-    with _domain_errors(told):
+        raise StorageUnavailable(f"storage {told}: {what}; `run STUDY.toml` creates one")
+    with _as_storage_unavailable(told):
         if writing:
             if path is not None:
-                sqlite_files.refuse_unlockable(path.parent, told)
-            _refuse_unwritable(url, path, told)
-        return patient(_open)(url, told) if wait else _open(url, told)
+                sqlite_files.check_lockable(path.parent, told)
+            _check_writable(url, path, told)
+        return retry_storage(_open)(url, told) if wait else _open(url, told)
 
 
 def create_storage(raw_url: str) -> Storage:
@@ -194,22 +194,22 @@ def create_storage(raw_url: str) -> Storage:
     """
     url = parse_url(raw_url)
     path = sqlite_path(url)
-    told = told_url(url)
-    with _domain_errors(told):
+    told = redacted_url(url)
+    with _as_storage_unavailable(told):
         if path is not None and not (path.exists() and path.stat().st_size):
             _create_file(url, path, told)
         elif path is not None:
-            sqlite_files.refuse_unlockable(path.parent, told)
-            _refuse_damaged(url, told)
+            sqlite_files.check_lockable(path.parent, told)
+            _check_integrity(url, told)
         if not _has_our_tables(url):
-            _refuse_somebody_elses(url, path, told)
+            _check_foreign_tables(url, path, told)
             _create_tables(url)
-        _refuse_unwritable(url, path, told)
+        _check_writable(url, path, told)
     return open_storage(raw_url)
 
 
 def _create_file(url: URL, path: Path, told: str) -> None:
-    sqlite_files.refuse_unlockable(path.parent.absolute(), told)
+    sqlite_files.check_lockable(path.parent.absolute(), told)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
@@ -252,9 +252,9 @@ def new_database_in_memory() -> Iterator[Engine]:
 
 
 def _open(url: URL, told: str) -> Storage:
-    lookout = Lookout()
+    lookout = LeaseObserver()
     if not _has_our_tables(url):
-        raise StorageUnusable(
+        raise StorageUnavailable(
             f"storage {told}: holds no studies of this program; `run STUDY.toml` adds them"
         )
     rdb = _rdb_storage(url, create=False)
@@ -265,7 +265,7 @@ def _open(url: URL, told: str) -> Storage:
         raise
     if version > tables.SCHEMA_VERSION:
         rdb.engine.dispose()
-        raise StorageUnusable(
+        raise StorageUnavailable(
             f"storage {told}: its tables have version {version}, written by a newer program; this "
             f"one knows them up to version {tables.SCHEMA_VERSION}: use the newer one"
         )
@@ -273,7 +273,7 @@ def _open(url: URL, told: str) -> Storage:
 
 
 def _rdb_storage(url: URL, *, create: bool) -> RDBStorage:
-    refuse_unknown_optuna()
+    check_optuna_version()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Optuna sends the URL through str.format, which a brace in a password would break.
     raw = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
@@ -286,18 +286,20 @@ def _rdb_storage(url: URL, *, create: bool) -> RDBStorage:
 
 
 def _has_our_tables(url: URL) -> bool:
-    return inspect(_plain_engine(url)).has_table(tables.schema.name)
+    return inspect(_probe_engine(url)).has_table(tables.schema.name)
 
 
 @contextmanager
-def _domain_errors(told: str) -> Iterator[None]:
+def _as_storage_unavailable(told: str) -> Iterator[None]:
     """Database errors as one line; a password never stands in it."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        raise StorageUnusable(f"storage {told}: cannot be used ({told_error(error)})") from error
+        raise StorageUnavailable(
+            f"storage {told}: cannot be used ({error_summary(error)})"
+        ) from error
     except RuntimeError as error:  # Optuna: the schema is of another version
         cause = str(error).strip().splitlines()[0]
-        raise StorageUnusable(f"storage {told}: {cause[:200]}") from error
+        raise StorageUnavailable(f"storage {told}: {cause[:200]}") from error
     except OSError as error:
-        raise StorageUnusable(f"storage {told}: {error.strerror or error}") from error
+        raise StorageUnavailable(f"storage {told}: {error.strerror or error}") from error

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from search.errors import StorageUnusable
+from search.errors import StorageUnavailable
 from search.processes import is_dead
 from search.storage import tables
 
@@ -94,7 +94,7 @@ def times_in_utc(connection: Connection) -> None:
     clock set back shows twice, and the trials of the oldest code, which Optuna wrote, in UTC.
 
     Raises:
-        StorageUnusable: a worker of the older code is at work, which would go on writing them.
+        StorageUnavailable: a worker of the older code is at work, which would go on writing them.
     """
     trials = table(
         "trials",
@@ -120,7 +120,7 @@ def times_in_utc(connection: Connection) -> None:
             changed.append({"id": trial_id, "start": times[0], "complete": times[1]})
     if not changed:
         return
-    _refuse_workers_at_work(connection)
+    _ensure_no_workers(connection)
     connection.execute(
         update(trials)
         .where(trials.c.trial_id == bindparam("id"))
@@ -205,11 +205,11 @@ SHORTER_THAN_AN_OFFSET = 600.0
 """Every zone is further from UTC than so many seconds, or in it."""
 
 
-def _refuse_workers_at_work(connection: Connection) -> None:
+def _ensure_no_workers(connection: Connection) -> None:
     workers = text("SELECT host, pid, seen_at FROM makemore_workers WHERE ended_at IS NULL")
     for host, pid, seen_at in connection.execute(workers):
         if abs(time.time() - seen_at) < tables.LEASE_SECONDS and not is_dead(host, pid):
-            raise StorageUnusable(
+            raise StorageUnavailable(
                 "storage: its tables are of an older version, and a worker of that version is at "
                 f"work on them (process {pid} on {host}); end it with Ctrl-C, then repeat this"
             )

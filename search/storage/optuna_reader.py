@@ -22,15 +22,15 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, select
 from sqlalchemy.sql import ColumnElement
 
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_tables, tables
 from search.storage.database import Storage
 
 TRIALS = optuna_tables.optuna_trials
-Identified = tuple[int, FrozenTrial]
+TrialWithId = tuple[int, FrozenTrial]
 """A trial, and Optuna's id of it."""
 
-MOST_CURVES = 400
+MAX_CURVES = 400
 MARKS = WINNER, CONFIRMED, SEEDS = ("winner", "confirmed_dev_loss", "confirmed_seeds")
 """User attributes that are set and moved after a trial's end; see `illustration.marks`."""
 
@@ -41,7 +41,7 @@ distribution_of: Callable[[str], BaseDistribution] = functools.lru_cache(4096)(j
 
 def read_trials(
     connection: Connection, study_id: int, first_id: int, *, only_ours: bool = False
-) -> list[Identified]:
+) -> list[TrialWithId]:
     """A study's trials from an id on, by number, as Optuna's own storage gives them."""
     wanted = (TRIALS.c.study_id == study_id) & (TRIALS.c.trial_id >= first_id)
     if only_ours:
@@ -153,7 +153,7 @@ def read_marks(connection: Connection, study_id: int) -> dict[int, dict[str, Any
     return found
 
 
-def _marked(trials: list[Identified], marks: dict[int, dict[str, Any]]) -> list[Identified]:
+def _marked(trials: list[TrialWithId], marks: dict[int, dict[str, Any]]) -> list[TrialWithId]:
     """Trials that were read before, with their marks of now."""
     found = []
     for trial_id, trial in trials:
@@ -168,13 +168,13 @@ def _marked(trials: list[Identified], marks: dict[int, dict[str, Any]]) -> list[
 
 
 def _passed_on(name: str) -> Any:
-    def call(self: "QuickStorage", *args: Any, **kwargs: Any) -> Any:
+    def call(self: "BulkReadStorage", *args: Any, **kwargs: Any) -> Any:
         return getattr(self.inner, name)(*args, **kwargs)
 
     return call
 
 
-class QuickStorage(BaseStorage):
+class BulkReadStorage(BaseStorage):
     """Optuna's storage, with trials read in bulk; those that have ended are kept.
 
     Args:
@@ -189,7 +189,7 @@ class QuickStorage(BaseStorage):
         self._marks = marks
         self._only_ours = only_ours
         self._storage = storage
-        self._kept: dict[int, list[Identified]] = defaultdict(list)
+        self._kept: dict[int, list[TrialWithId]] = defaultdict(list)
         self._lock = threading.Lock()
 
     def get_all_trials(
@@ -207,8 +207,8 @@ class QuickStorage(BaseStorage):
         chosen = [trial for trial in trials if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
-    @patient
-    def _read(self, study_id: int) -> tuple[list[Identified], list[Identified]]:
+    @retry_storage
+    def _read(self, study_id: int) -> tuple[list[TrialWithId], list[TrialWithId]]:
         """What is kept of a study, if it is still the same study, and the rest of its trials."""
         before = self._kept[study_id]
         with self._storage.read() as connection:
@@ -222,7 +222,7 @@ class QuickStorage(BaseStorage):
     def is_large(self, study_id: int) -> bool:
         """Whether a study has more trials than the dashboard can draw curves of."""
         with self._lock:
-            return len(self._kept[study_id]) > MOST_CURVES
+            return len(self._kept[study_id]) > MAX_CURVES
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         """As Optuna's."""
@@ -250,7 +250,7 @@ class QuickStorage(BaseStorage):
     set_trial_user_attr = _passed_on("set_trial_user_attr")
 
 
-def _is_there(connection: Connection, study_id: int, last: Identified) -> bool:
+def _is_there(connection: Connection, study_id: int, last: TrialWithId) -> bool:
     """Whether a study still holds a trial as it was read."""
     trial_id, trial = last
     query = select(TRIALS.c.datetime_start, TRIALS.c.datetime_complete).where(

@@ -35,7 +35,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def make(
+def insert_trial(
     connection: Connection,
     study_id: int,
     params: Mapping[str, Any],
@@ -80,7 +80,7 @@ def make(
     return TrialKey(trial_id, number)
 
 
-def report(
+def upsert_reports(
     storage: Storage, connection: Connection, trial_id: int, losses: Mapping[int, float]
 ) -> bool:
     """Adds dev losses (finite) by resource, or replaces them; False if the trial has ended."""
@@ -106,7 +106,7 @@ def _report(dialect: str) -> Executable:
     ).execution_options(preserve_rowcount=True)  # which psycopg would have forgotten of an insert
 
 
-def end(
+def finish_trial(
     storage: Storage,
     connection: Connection,
     trial_id: int,

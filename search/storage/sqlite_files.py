@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from search.errors import StorageUnusable
+from search.errors import StorageUnavailable
 
 LOCK_SECONDS = 60.0
 
@@ -53,8 +53,8 @@ def _copy_into(target: sqlite3.Connection) -> None:
             target.execute(f'INSERT INTO main."{name}" SELECT * FROM new."{name}"')
 
 
-def refuse_unlockable(directory: Path, told: str) -> None:
-    """Raises StorageUnusable where files cannot be locked, which SQLite itself takes for a lock
+def check_lockable(directory: Path, told: str) -> None:
+    """Raises StorageUnavailable where files cannot be locked, which SQLite itself takes for a lock
     that somebody else holds, and waits for."""
     try:
         import fcntl
@@ -70,7 +70,7 @@ def refuse_unlockable(directory: Path, told: str) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise StorageUnusable(
+        raise StorageUnavailable(
             f"storage {told}: files in {directory} cannot be locked ({error.strerror}); put it on "
             "a local disk (--data-dir, --storage), or use PostgreSQL"
         ) from None

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from makemore_core.errors import CheckpointError
-from search.storage.artifact_stores import Store, open_store
+from search.storage.artifact_stores import ArtifactStore, open_store
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 
-class Shelf:
+class StudyFiles:
     """The files of one study; a file's name is its own within the study."""
 
     def __init__(self, directory: Path, location: str | None) -> None:
@@ -108,6 +108,6 @@ class Shelf:
         return f"{self._folder}/{name}"
 
     @property
-    def _store(self) -> Store:
+    def _store(self) -> ArtifactStore:
         assert self._location is not None
         return open_store(self._location)

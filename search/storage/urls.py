@@ -8,7 +8,7 @@ from sqlalchemy.exc import (
     NoSuchModuleError,
 )
 
-from search.errors import StorageUnusable
+from search.errors import StorageUnavailable
 
 
 def parse_url(raw: str) -> URL:
@@ -17,33 +17,34 @@ def parse_url(raw: str) -> URL:
         url = make_url(raw)
         url.get_dialect()
     except (ArgumentError, NoSuchModuleError):
-        raise StorageUnusable(
+        raise StorageUnavailable(
             "storage: not a database URL; give sqlite:///PATH or postgresql+psycopg://HOST/NAME"
         ) from None
     except ImportError as error:
-        raise StorageUnusable(f"storage: its driver is not installed ({error.name})") from None
+        raise StorageUnavailable(f"storage: its driver is not installed ({error.name})") from None
     if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StorageUnusable(
+        raise StorageUnavailable(
             f"storage: {url.get_backend_name()} is not supported; use SQLite or PostgreSQL"
         )
-    _refuse_unknown_options(raw, url)
+    _check_options(raw, url)
     return url
 
 
-def _refuse_unknown_options(raw: str, url: URL) -> None:
+def _check_options(raw: str, url: URL) -> None:
     """In the URL of a file, where a question mark of its path would begin them unnoticed."""
     if url.get_backend_name() != "sqlite":
         return
     words = [word for word in raw.partition("?")[2].split("&") if word]
     unknown = [word for word in words if word.partition("=")[0] != "timeout"]
     if unknown:
-        raise StorageUnusable(
-            f"storage {told_url(url)}: no such option: {unknown[0]}; give sqlite:///PATH, and in "
+        raise StorageUnavailable(
+            f"storage {redacted_url(url)}: no such option: {unknown[0]}; "
+            "give sqlite:///PATH, and in "
             "PATH write %3F for a question mark"
         )
 
 
-def told_url(url: URL) -> str:
+def redacted_url(url: URL) -> str:
     """A URL for people: without a password, wherever in it one stands."""
     hidden = {name: "***" for name in ("password", "sslpassword") if name in url.query}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
@@ -54,5 +55,5 @@ def sqlite_path(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite":
         return None
     if not url.database or url.database == ":memory:":
-        raise StorageUnusable("storage sqlite://: a database in memory is lost; give a file")
+        raise StorageUnavailable("storage sqlite://: a database in memory is lost; give a file")
     return Path(url.database)

@@ -10,25 +10,25 @@ from makemore_core.data import corpus as corpora
 from makemore_core.data.corpus import Corpus
 from makemore_core.errors import CorpusError
 from search.paths import DataDir
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 64_000_000
+MAX_BYTES = 64_000_000
 """Of words in UTF-8; what is larger stays a file, which every host then needs for itself."""
 
 
-def add(connection: Connection, corpus: Corpus) -> None:
+def insert_if_missing(connection: Connection, corpus: Corpus) -> None:
     """Stores a corpus, unless it is there; as part of a transaction that names it."""
     words = "\n".join(corpus.words)
-    if len(words.encode()) > MOST_BYTES:
+    if len(words.encode()) > MAX_BYTES:
         log.warning(
             "corpus %s: has more than %d MB, so it is not stored with the study; a worker on "
             "another host needs the file",
             corpus.name,
-            MOST_BYTES // 10**6,
+            MAX_BYTES // 10**6,
         )
         return
     c = tables.corpora
@@ -39,7 +39,7 @@ def add(connection: Connection, corpus: Corpus) -> None:
             connection.execute(c.insert().values(fingerprint=corpus.fingerprint, words=words))
 
 
-def drop_unless_named(connection: Connection, fingerprint: str) -> None:
+def delete_if_unreferenced(connection: Connection, fingerprint: str) -> None:
     """Removes a corpus that no study names any more."""
     c = tables.corpora
     same = c.c.fingerprint == fingerprint
@@ -49,7 +49,7 @@ def drop_unless_named(connection: Connection, fingerprint: str) -> None:
     connection.execute(delete(c).where(same, c.c.fingerprint.not_in(named)))
 
 
-def kept(storage: Storage, fingerprint: str, data_dir: DataDir) -> Corpus | None:
+def load_cached(storage: Storage, fingerprint: str, data_dir: DataDir) -> Corpus | None:
     """This machine's copy of a corpus, else the storage's, of which a copy is then kept here."""
     path = data_dir.corpus(fingerprint)
     if path.is_file():
@@ -65,7 +65,7 @@ def kept(storage: Storage, fingerprint: str, data_dir: DataDir) -> Corpus | None
     return stored
 
 
-@patient
+@retry_storage
 def _stored(storage: Storage, fingerprint: str) -> Corpus | None:
     c = tables.corpora
     with storage.read() as connection:

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.training.trainer import train
 from makemore_core.training.warm_up import warm_up
 from search.algorithms import samplers
@@ -49,14 +49,14 @@ class Preview:
 
 
 def preview(
-    spec: StudySpec, data: Data, workers: int, threads: int, memory: MemoryNeed | None = None
+    spec: StudySpec, data: Dataset, workers: int, threads: int, memory: MemoryNeed | None = None
 ) -> Preview:
     """Times a few steps of configurations drawn from the space, and extrapolates."""
     warm_up()
     full = statistics.mean(
         _seconds_of_full_trial(config, data, threads) for config in _probes(spec)
     )
-    share = expected_share(spec)
+    share = expected_fraction(spec)
     trials, timeout = spec.budget.trials, spec.budget.timeout
     whole = full * share * trials / min(workers, trials)
     seconds = whole if timeout is None else min(whole, timeout)
@@ -76,7 +76,7 @@ def preview(
     )
 
 
-def expected_share(spec: StudySpec) -> float:
+def expected_fraction(spec: StudySpec) -> float:
     """How much of a full trial the average trial runs, if each rung stops all but one in rf."""
     if spec.pruner.kind not in ("asha", "hyperband"):
         return 1.0
@@ -107,7 +107,7 @@ def _probes(spec: StudySpec) -> list[TrialConfig]:
     return configs
 
 
-def _seconds_of_full_trial(config: TrialConfig, data: Data, threads: int) -> float:
+def _seconds_of_full_trial(config: TrialConfig, data: Dataset, threads: int) -> float:
     """A full trial's training time, out of two short runs: their difference has no start-up."""
     data.at_block_size(config.block_size)
     short, longer = (

@@ -13,7 +13,7 @@ from makemore_core.data import corpus as corpora
 from makemore_core.data.corpus import Corpus
 from search.errors import Drift
 from search.paths import DataDir
-from search.retry import insist, patient
+from search.retry import retry_files, retry_storage
 from search.spec import auto_learning_rate
 from search.spec.study_file import StudySpec
 from search.storage import optuna_studies, tables
@@ -22,12 +22,12 @@ from search.study import corpora as stored_corpora
 from search.study.study import (
     StoredStudy,
     by_uid,
+    ensure_artifacts_reachable,
+    ensure_not_lost,
+    ensure_not_moved,
+    ensure_open,
+    files_of,
     find,
-    refuse_closed,
-    refuse_lost,
-    refuse_moved,
-    refuse_unreachable,
-    shelf_of,
     tell_of_other_hands,
 )
 
@@ -53,25 +53,26 @@ def create_or_resume(
     spec = spec.of_corpus(corpus)
     study = find(storage, spec.study.name)
     if study is None:
-        study = _create(storage, auto_learning_rate.resolved(spec, corpus), corpus, artifacts)
-    spec = auto_learning_rate.adopted(spec, study.spec)
-    refuse_drift(study, spec, corpus)
-    refuse_moved(study)
-    refuse_closed(study)
-    refuse_lost(study)
+        study = _create(storage, auto_learning_rate.resolve_auto(spec, corpus), corpus, artifacts)
+    spec = auto_learning_rate.adopt_stored_range(spec, study.spec)
+    ensure_same_definition(study, spec, corpus)
+    ensure_not_moved(study)
+    ensure_open(study)
+    ensure_not_lost(study)
     tell_of_other_hands(storage, study)
-    study = _with_artifacts(storage, study, data_dir, artifacts)
+    study = _ensure_artifacts(storage, study, data_dir, artifacts)
     if not data_dir.corpus(corpus.fingerprint).is_file():
         with contextlib.suppress(OSError):  # the storage holds it as well
             corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
-    return _with_budget_of(storage, study, spec, corpus)
+    return _update_budget(storage, study, spec, corpus)
 
 
-def refuse_drift(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
+def ensure_same_definition(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
     """Raises Drift, naming each field that differs, unless the definitions are the same."""
     stored, given = study.spec.definition(), spec.definition()
     differing = [
-        f"{key} is {_short(stored.get(key))} in the storage and {_short(given.get(key))} now"
+        f"{key} is {_abbreviate(stored.get(key))} in the storage "
+        f"and {_abbreviate(given.get(key))} now"
         for key in stored
         if stored.get(key) != given.get(key)
     ]
@@ -84,7 +85,7 @@ def refuse_drift(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
         raise Drift(f"study {study.name}: {'; '.join(differing)}; restore it, or rename the study")
 
 
-@patient
+@retry_storage
 def _create(
     storage: Storage, spec: StudySpec, corpus: Corpus, artifacts: str | None
 ) -> StoredStudy:
@@ -119,7 +120,7 @@ def _create(
     )
     # IntegrityError: another process created it in the same moment
     with contextlib.suppress(IntegrityError), storage.write() as connection:
-        stored_corpora.add(connection, corpus)
+        stored_corpora.insert_if_missing(connection, corpus)
         connection.execute(row)
         optuna_studies.mark(connection, optuna_id, uid)
     found = find(storage, spec.study.name)
@@ -127,16 +128,16 @@ def _create(
     return found
 
 
-def _with_artifacts(
+def _ensure_artifacts(
     storage: Storage, study: StoredStudy, data_dir: DataDir, artifacts: str | None
 ) -> StoredStudy:
     """Sees to it that the place of the study's model files is known, and can be used from here."""
     if study.artifacts is None and artifacts is not None:
         study = replace(study, artifacts=artifacts)
-        insist(shelf_of(study, data_dir).put_all)
+        retry_files(files_of(study, data_dir).put_all)
         _record_artifacts(storage, study)
     elif artifacts is None:
-        refuse_unreachable(study)
+        ensure_artifacts_reachable(study)
     elif artifacts != study.artifacts:
         raise Drift(
             f"study {study.name}: its artifacts are in {study.artifacts}, not in {artifacts}; "
@@ -145,7 +146,7 @@ def _with_artifacts(
     return study
 
 
-@patient
+@retry_storage
 def _record_artifacts(storage: Storage, study: StoredStudy) -> None:
     with storage.write() as connection:
         connection.execute(
@@ -155,8 +156,8 @@ def _record_artifacts(storage: Storage, study: StoredStudy) -> None:
         )
 
 
-@patient
-def _with_budget_of(
+@retry_storage
+def _update_budget(
     storage: Storage, study: StoredStudy, spec: StudySpec, corpus: Corpus
 ) -> StoredStudy:
     """Takes over what may change: the budget and what `test` will open; lifts a `stop`.
@@ -166,17 +167,17 @@ def _with_budget_of(
     document: dict[str, Any] = study.spec.as_document()
     document |= {section: spec.as_document()[section] for section in ("budget", "confirm")}
     with storage.write() as connection:
-        stored_corpora.add(connection, corpus)
+        stored_corpora.insert_if_missing(connection, corpus)
         connection.execute(
             update(tables.studies)
             .where(tables.studies.c.uid == study.uid, tables.studies.c.closed_at.is_(None))
             .values(document=document, stop_requested_at=None, optuna_id=study.optuna_id)
         )
     found = by_uid(storage, study.uid)
-    refuse_closed(found)  # it may have been closed in this very moment
+    ensure_open(found)  # it may have been closed in this very moment
     return found
 
 
-def _short(value: Any) -> str:
+def _abbreviate(value: Any) -> str:
     told = repr(value)
     return told if len(told) <= 60 else told[:57] + "..."

@@ -10,7 +10,7 @@ from makemore_core.data.splits import split
 from makemore_core.training import memory
 from search.errors import BadInput
 from search.machine import process_memory_limit, usable_memory
-from search.spec.search_space import Choices, Dimension, Fixed, Interval, Value
+from search.spec.search_space import Choices, Dimension, FixedValue, RangeDimension, Value
 from search.spec.study_file import StudySpec
 
 GROWING = (
@@ -85,7 +85,7 @@ def memory_need(spec: StudySpec, corpus: Corpus, workers: int) -> MemoryNeed:
     )
 
 
-def refuse_too_large(spec: StudySpec, corpus: Corpus, workers: int) -> MemoryNeed:
+def ensure_corpus_fits(spec: StudySpec, corpus: Corpus, workers: int) -> MemoryNeed:
     """A study's need, if its corpus leaves every trial a chance.
 
     The largest networks of the space are no reason: their trials end `out of memory`, and others
@@ -133,10 +133,10 @@ def _extreme(spec: StudySpec, name: str, extreme: Any) -> Any:
 
 def _bounds(dimension: Dimension) -> tuple[Value, ...]:
     match dimension:
-        case Fixed(value):
+        case FixedValue(value):
             return (value,)
         case Choices(values):
             return values
-        case Interval():
+        case RangeDimension():
             return (dimension.low, dimension.high)
     raise LookupError("a learning rate has no part in this")

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DatabaseError
 
 from search.errors import BadInput, Refused, StorageLost
 from search.formatting import verb_and_arguments
-from search.retry import told_error
+from search.retry import error_summary
 from search.storage import table_copy
 from search.storage.database import Storage, create_storage, open_storage
 from search.storage.table_copy import Tables
@@ -22,7 +22,7 @@ from search.trials import recovery
 
 
 @dataclass(frozen=True)
-class Moved:
+class MoveResult:
     """What was moved, from where to where."""
 
     source: str  # without a password, as is `target`
@@ -31,7 +31,7 @@ class Moved:
     rows: int
 
 
-def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) -> Moved:
+def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) -> MoveResult:
     """Copies every study and compares the copies; then shuts the studies at the source.
 
     Args:
@@ -45,23 +45,23 @@ def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) 
     """
     with closing(open_storage(source_url, writing=True)) as source:
         recovery.recover_all(source)
-        refuse_unmovable(source)
+        ensure_movable(source)
         with closing(create_storage(target_url)) as target:
             return _move(source, target, on_rows)
 
 
-def _move(source: Storage, target: Storage, on_rows: Callable[[int, int], None]) -> Moved:
+def _move(source: Storage, target: Storage, on_rows: Callable[[int, int], None]) -> MoveResult:
     try:
         rows = _copied_and_compared(source, target, on_rows)
     except DatabaseError as error:
-        raise StorageLost(f"move-storage: {told_error(error)}; nothing was moved") from error
+        raise StorageLost(f"move-storage: {error_summary(error)}; nothing was moved") from error
     moved = study.all_studies(source)
     for each in moved:
         study.mark_moved(source, each, target.told)
-    return Moved(source.told, target.told, len(moved), rows)
+    return MoveResult(source.told, target.told, len(moved), rows)
 
 
-def refuse_unmovable(source: Storage) -> None:
+def ensure_movable(source: Storage) -> None:
     """Raises unless there are studies, and nobody works on them."""
     found = study.all_studies(source)
     if not found:
@@ -89,18 +89,18 @@ def _copied_and_compared(
     with target.write() as there:
         new = Tables(there, names)
         new.hold()
-        _refuse_filled(target, new)
+        _ensure_empty(target, new)
         with source.write() as here:
             old = Tables(here, names)
             old.hold()
-            refuse_unmovable(source)  # again, now that nobody can begin
+            ensure_movable(source)  # again, now that nobody can begin
             total = sum(map(old.count, names))
             table_copy.copy(old, new, tell)
             table_copy.compare(old, new, tell)
     return total
 
 
-def _refuse_filled(target: Storage, tables: Tables) -> None:
+def _ensure_empty(target: Storage, tables: Tables) -> None:
     """Also one that only holds records of test openings, which outlive their studies."""
     filled = [name for name in tables.names if tables.count(name)]
     if filled:

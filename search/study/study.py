@@ -19,20 +19,20 @@ from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.processes import is_dead
-from search.retry import patient
+from search.retry import retry_storage
 from search.spec import toml_writer
 from search.spec.study_file import StudySpec, from_document, read
 from search.storage import artifact_stores, optuna_studies, optuna_tables, tables
 from search.storage.database import Storage
-from search.storage.study_files import Shelf
-from search.study import corpora as stored_corpora
+from search.storage.study_files import StudyFiles
+from search.study import corpora
 
 if TYPE_CHECKING:
     from makemore_core.model.network import Model
 
 log = logging.getLogger(__name__)
 
-CHILDREN = (
+CHILD_TABLES = (
     tables.slots,
     tables.attempts,
     tables.confirmations,
@@ -84,7 +84,7 @@ def present_corpus(
         CorpusError: there are neither.
         Drift: the file has become something that is no corpus.
     """
-    kept = stored_corpora.kept(storage, study.fingerprint, data_dir)
+    kept = corpora.load_cached(storage, study.fingerprint, data_dir)
     if kept is None:
         return load_corpus(spec, data_dir)
     kept = Corpus(study.corpus_name, kept.words)
@@ -119,14 +119,14 @@ def _holds_as_it_is(spec: StudySpec, study: StoredStudy) -> bool:
     return found.fingerprint == study.fingerprint
 
 
-def kept_corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:
+def corpus_of(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:
     """The corpus a study was created with: this machine's copy, the storage's, or the user's file.
 
     Raises:
         CorpusError: there is neither, nor is there such a file.
         Drift: there is only the file, and it has changed.
     """
-    kept = stored_corpora.kept(storage, study.fingerprint, data_dir)
+    kept = corpora.load_cached(storage, study.fingerprint, data_dir)
     try:
         found = Corpus(study.corpus_name, (kept or load_corpus(study.spec, data_dir)).words)
     except CorpusMissing as missing:
@@ -143,7 +143,7 @@ def kept_corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corp
     return found
 
 
-def refuse_closed(study: StoredStudy) -> None:
+def ensure_open(study: StoredStudy) -> None:
     """Raises StudyClosed once the study's test split has been opened."""
     if study.closed:
         raise StudyClosed(
@@ -152,7 +152,7 @@ def refuse_closed(study: StoredStudy) -> None:
         )
 
 
-def refuse_moved(study: StoredStudy) -> None:
+def ensure_not_moved(study: StoredStudy) -> None:
     """Raises Refused for what `move-storage` left behind: it would be continued in two places."""
     if study.moved_to is not None:
         raise Refused(
@@ -160,7 +160,7 @@ def refuse_moved(study: StoredStudy) -> None:
         )
 
 
-def refuse_lost(study: StoredStudy) -> None:
+def ensure_not_lost(study: StoredStudy) -> None:
     """Raises Refused once another program has deleted Optuna's part of the study."""
     if study.lost:
         raise Refused(
@@ -170,7 +170,7 @@ def refuse_lost(study: StoredStudy) -> None:
         )
 
 
-@patient
+@retry_storage
 def find(storage: Storage, name: str) -> StoredStudy | None:
     """The stored study of this name."""
     with storage.read() as connection:
@@ -178,7 +178,7 @@ def find(storage: Storage, name: str) -> StoredStudy | None:
     return None if row is None else _stored(row)
 
 
-@patient
+@retry_storage
 def by_uid(storage: Storage, uid: str) -> StoredStudy:
     """The stored study of this uid.
 
@@ -192,7 +192,7 @@ def by_uid(storage: Storage, uid: str) -> StoredStudy:
     return _stored(row)
 
 
-@patient
+@retry_storage
 def all_studies(storage: Storage) -> list[StoredStudy]:
     """Every study of the storage, the oldest first."""
     with storage.read() as connection:
@@ -247,20 +247,20 @@ def tell_of_other_hands(storage: Storage, study: StoredStudy) -> None:
         )
 
 
-def refuse_unreachable(study: StoredStudy) -> None:
+def ensure_artifacts_reachable(study: StoredStudy) -> None:
     """Raises BadInput unless this host can use the place of the study's model files."""
     if study.artifacts is not None:
-        artifact_stores.checked(study.artifacts)
+        artifact_stores.validate_location(study.artifacts)
 
 
-def refuse_unwritable(study: StoredStudy, data_dir: DataDir) -> None:
+def ensure_writable(study: StoredStudy, data_dir: DataDir) -> None:
     """Raises BadInput unless this host can write the study's model files where it keeps its own."""
-    file_errors.refuse_unwritable(data_dir.checkpoints(study.uid))
+    file_errors.ensure_writable(data_dir.checkpoints(study.uid))
 
 
-def shelf_of(study: StoredStudy, data_dir: DataDir) -> Shelf:
+def files_of(study: StoredStudy, data_dir: DataDir) -> StudyFiles:
     """The study's model files."""
-    return Shelf(data_dir.checkpoints(study.uid), study.artifacts)
+    return StudyFiles(data_dir.checkpoints(study.uid), study.artifacts)
 
 
 def load_model(study: StoredStudy, path: Path, sha256: str | None) -> "Model":
@@ -277,7 +277,7 @@ def load_model(study: StoredStudy, path: Path, sha256: str | None) -> "Model":
     if sha256 is None:
         raise CheckpointError(f"checkpoint {path}: none was kept")
     try:
-        return Shelf(path.parent, study.artifacts).load(checkpoint.load, path, sha256)[0]
+        return StudyFiles(path.parent, study.artifacts).load(checkpoint.load, path, sha256)[0]
     except CheckpointError:
         if path.exists():
             raise
@@ -308,7 +308,7 @@ def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
     )
 
 
-@patient
+@retry_storage
 def request_stop(storage: Storage, study: StoredStudy) -> None:
     """Asks every worker of the study to end as on Ctrl-C; `run` and `submit` lift it again."""
     with storage.write() as connection:
@@ -333,7 +333,7 @@ def has_workers(storage: Storage, study: StoredStudy) -> bool:
     return any(not is_dead(row.host, row.pid) for row in rows)
 
 
-@patient
+@retry_storage
 def mark_moved(storage: Storage, study: StoredStudy, target: str) -> None:
     """Notes that a study goes on in another storage; from now on it is only to be looked at."""
     with storage.write() as connection:
@@ -357,12 +357,12 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
     with contextlib.suppress(KeyError):  # another program deleted it already
         storage.optuna.delete_study(study.optuna_id)
     with storage.write() as connection:
-        for child in CHILDREN:
+        for child in CHILD_TABLES:
             connection.execute(delete(child).where(child.c.study_uid == study.uid))
         connection.execute(delete(tables.studies).where(tables.studies.c.uid == study.uid))
-        stored_corpora.drop_unless_named(connection, study.fingerprint)
+        corpora.delete_if_unreferenced(connection, study.fingerprint)
     if study.moved_to is None:
-        shelf_of(study, data_dir).clear()
+        files_of(study, data_dir).clear()
 
 
 def _studies() -> Select[Any]:

@@ -7,24 +7,24 @@ from typing import Any
 
 from makemore_core.config import FIELDS
 from makemore_core.data.corpus import Corpus
-from makemore_core.data.dataset import Data
-from makemore_core.data.ngram import Baseline
+from makemore_core.data.dataset import Dataset
+from makemore_core.data.ngram import NgramBaseline
 from makemore_core.data.printable import printable
 from makemore_core.data.splits import split
 from makemore_core.training.trainer import TrialResult
-from search.evaluation.baselines import Baselines, told_against
+from search.evaluation.baselines import Baselines, compare_with_counts
 from search.evaluation.confirm import Confirmation
 from search.evaluation.final_test import TestResult
-from search.evaluation.ngram_mixture import MixTable
+from search.evaluation.ngram_mixture import MixtureTable
 from search.evaluation.replay import Replay
-from search.evaluation.winner import describe_best, describe_model, remarks_on, told_winner
-from search.formatting import told_config, told_seconds, told_seeds
+from search.evaluation.winner import describe_best, describe_model, describe_winner, remarks_on
+from search.formatting import format_config, format_duration, format_seed_interval
 from search.study.cost_estimate import Preview
 from search.study.memory import MemoryNeed, format_bytes
-from search.trials.ending import format_duration
+from search.trials.ending import toml_duration
 from search.trials.results import BestView, TrialView
 
-MOST_SYMBOLS = 300
+MAX_SYMBOLS = 300
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -53,7 +53,7 @@ def trials(views: Sequence[TrialView]) -> str:
                 v.seconds,
                 v.examples,
                 v.reason,
-                told_config(v.config),
+                format_config(v.config),
             )
             for v in views
         ),
@@ -68,7 +68,7 @@ def _state(view: TrialView) -> str:
 def best(view: BestView, others: Baselines) -> str:
     """The winner with its configuration, and how it stands to the best count model."""
     searched = "" if view.confirmed else "; `confirm` retrains it on fresh seeds"
-    against = told_against(view.loss, others)
+    against = compare_with_counts(view.loss, others)
     lines = [
         f"{view.study}: {describe_best(view)}, {view.parameters:,} parameters",
         *[f"  {against}"] * bool(against),
@@ -76,7 +76,7 @@ def best(view: BestView, others: Baselines) -> str:
     ]
     if view.confirmed:
         lines += [
-            f"  confirmed: {told_seeds(view.dev_loss_mean_ci95)}",
+            f"  confirmed: {format_seed_interval(view.dev_loss_mean_ci95)}",
             f"  its model, for `sample`: {describe_model(view)}",
         ]
     lines += [f"  {remark}" for remark in remarks_on(view)]
@@ -91,7 +91,7 @@ def preview(view: Preview) -> str:
     """The space and the cost of a study."""
     return "\n".join(
         [
-            f"{view.study}: {view.trials} trials, about {told_seconds(view.estimated_seconds)}",
+            f"{view.study}: {view.trials} trials, about {format_duration(view.estimated_seconds)}",
             f"  {_first_end(view)}",
             f"  a full trial takes {view.seconds_of_full_trial:.1f}s on this machine; "
             f"{_share(view)}",
@@ -127,16 +127,18 @@ def _memory(need: MemoryNeed | None) -> list[str]:
 
 def _first_end(view: Preview) -> str:
     """Which part of the budget is estimated to be met first."""
-    whole = f"all {view.trials} trials would take about {told_seconds(view.seconds_of_all_trials)}"
+    whole = (
+        f"all {view.trials} trials would take about {format_duration(view.seconds_of_all_trials)}"
+    )
     if view.timeout is None:
         first = f"{whole}; there is no timeout"
     elif view.ends_by == "timeout":
         first = (
-            f"its timeout of {format_duration(view.timeout)} is likely to come first, after about "
+            f"its timeout of {toml_duration(view.timeout)} is likely to come first, after about "
             f"{view.expected_trials} trials: {whole}"
         )
     else:
-        first = f"{whole}, sooner than its timeout of {format_duration(view.timeout)}"
+        first = f"{whole}, sooner than its timeout of {toml_duration(view.timeout)}"
     if view.target is None:
         return first
     return f"{first}; a dev loss at or below its target of {view.target} ends it before that"
@@ -174,10 +176,10 @@ def corpus(view: Mapping[str, Any]) -> str:
 
 def _alphabet(vocabulary: str) -> str:
     """All of it, or of a large one the beginning; `--json` has the whole."""
-    return printable(vocabulary[:MOST_SYMBOLS]) + "…" * (len(vocabulary) > MOST_SYMBOLS)
+    return printable(vocabulary[:MAX_SYMBOLS]) + "…" * (len(vocabulary) > MAX_SYMBOLS)
 
 
-def baseline(view: Baseline) -> str:
+def baseline(view: NgramBaseline) -> str:
     """The losses of a count model."""
     return (
         f"{view.order}-gram, interpolated Kneser-Ney: train {view.train_loss:.4f}, "
@@ -190,7 +192,7 @@ def test(result: TestResult) -> str:
     """The one answer of the test split."""
     low, high = result.test_loss_ci95
     lines = [
-        f"{result.study}: {told_winner(result.trial, result.per_model)}, test loss "
+        f"{result.study}: {describe_winner(result.trial, result.per_model)}, test loss "
         f"{result.test_loss:.4f} "
         f"(95% interval over words {low:.4f} to {high:.4f}; {_unseen(result.test_loss_unseen)}), "
         f"dev loss {result.dev_loss:.4f} (too good: dev chose it)",
@@ -253,7 +255,7 @@ def training_document(result: TrialResult, dev_loss_ci95: Sequence[float]) -> di
 def corpus_document(words: Corpus, split_seed: int, block_size: int) -> dict[str, Any]:
     """The JSON document of `corpus`; of the test split it says only how many words it holds."""
     parts = split(words, split_seed)
-    data = Data.of(words, split_seed).at_block_size(block_size)
+    data = Dataset.of(words, split_seed).at_block_size(block_size)
     seen = set(parts.train)
     return {
         "name": words.name,
@@ -308,13 +310,14 @@ def confirmation(view: Confirmation) -> str:
     if view.optimism is not None:
         lines.append(
             f"the search's optimism about its best, searched minus confirmed: {view.optimism:+.4f} "
-            f"({told_seeds(view.optimism_ci95)})"
+            f"({format_seed_interval(view.optimism_ci95)})"
         )
     if view.ensemble is not None:
         lines += _ensemble(view.ensemble)
     if view.announced_seconds is not None:
         lines.append(
-            f"took {told_seconds(view.seconds)} (announced {told_seconds(view.announced_seconds)})"
+            f"took {format_duration(view.seconds)} "
+            f"(announced {format_duration(view.announced_seconds)})"
         )
     return "\n".join(lines)
 
@@ -333,7 +336,7 @@ def _ensemble(view: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def mixtures(view: MixTable) -> str:
+def mixtures(view: MixtureTable) -> str:
     """The paper's table: networks, and the same ones mixed with an n-gram."""
     rows = table(
         ("", "n", "hidden", "features", "direct", "mix", "share", "dev loss", "perplexity"),

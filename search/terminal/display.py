@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from makemore_core.data.printable import printable
-from search.evaluation.baselines import Baselines, told_against
+from search.evaluation.baselines import Baselines, compare_with_counts
 from search.evaluation.winner import describe_best, remarks_on
-from search.formatting import command, told_config, told_rate, told_seconds
+from search.formatting import command, format_config, format_duration, format_rate
 from search.processes import HOST
 from search.study.study import StoredStudy
 from search.trials.ending import describe_end
@@ -18,7 +18,7 @@ from search.trials.history import WorkerView
 from search.trials.status import StatusView
 
 
-def display(
+def render(
     view: StatusView,
     workers: Sequence[WorkerView],
     study: StoredStudy,
@@ -34,7 +34,7 @@ def display(
     """
     end = None if workers or starting else describe_end(view)
     return Group(
-        _line((view.study, "bold"), (f"  {study.corpus_name}{told_baselines(others)}", "")),
+        _line((view.study, "bold"), (f"  {study.corpus_name}{format_baselines(others)}", "")),
         _bar(view),
         *_best(view),
         _workers(workers, study.spec.budget.examples),
@@ -53,10 +53,10 @@ def _line(*parts: tuple[str, str]) -> Text:
 
 def _bar(view: StatusView) -> Table:
     finished, of = view.budget["finished"], view.budget["trials"]
-    rate = told_rate(finished, view.elapsed_seconds)
-    left = "" if view.eta_seconds is None else f"  {told_left(view)}"
+    rate = format_rate(finished, view.elapsed_seconds)
+    left = "" if view.eta_seconds is None else f"  {describe_time_left(view)}"
     grid = Table.grid(padding=(0, 1))
-    words = f"{finished}/{of} trials  {told_seconds(view.elapsed_seconds)}  {rate}{left}"
+    words = f"{finished}/{of} trials  {format_duration(view.elapsed_seconds)}  {rate}{left}"
     grid.add_row(ProgressBar(of, min(finished, of), width=30), words)
     return grid
 
@@ -65,7 +65,9 @@ def _best(view: StatusView) -> list[Text]:
     if view.best is None:
         return [_line(("no complete trial yet", "dim"))]
     return [
-        _line((describe_best(view.best), "bold green"), (f"  {told_config(view.best.config)}", "")),
+        _line(
+            (describe_best(view.best), "bold green"), (f"  {format_config(view.best.config)}", "")
+        ),
         *[_line((remark, "yellow")) for remark in remarks_on(view.best)],
     ]
 
@@ -93,11 +95,13 @@ def _workers(workers: Sequence[WorkerView], examples: int) -> Table:
 def _counts(view: StatusView) -> str:
     always = ("complete", "pruned", "failed")
     return ", ".join(
-        f"{count} {state}" for state, count in counts(view).items() if count or state in always
+        f"{count} {state}"
+        for state, count in format_counts(view).items()
+        if count or state in always
     )
 
 
-def counts(view: StatusView) -> dict[str, int]:
+def format_counts(view: StatusView) -> dict[str, int]:
     """Trials by state, for people: an attempt that was interrupted has not failed."""
     trials = view.trials
     return {
@@ -110,36 +114,36 @@ def counts(view: StatusView) -> dict[str, int]:
     }
 
 
-def told_baselines(others: Baselines) -> str:
+def format_baselines(others: Baselines) -> str:
     """The losses to beat, as far as they are known."""
     known = [*others.named, ("the lecture's", others.lecture)]
     return "".join(f" · {name} {loss:.4g}" for name, loss in known if loss is not None)
 
 
-def told_against_counts(view: StatusView, others: Baselines | None) -> list[str]:
+def compare_best_with_counts(view: StatusView, others: Baselines | None) -> list[str]:
     """A line on how the winner stands to the best count model, as far as both are known."""
     if view.best is None or others is None:
         return []
-    against = told_against(view.best.loss, others)
+    against = compare_with_counts(view.best.loss, others)
     return [f"the winner is {against}"] if against else []
 
 
 def one_line(view: StatusView, *, starting: bool = False) -> str:
     """A study's counts, best and time in one line; `starting`: workers are on their way."""
-    told = ", ".join(f"{count} {state}" for state, count in counts(view).items() if count)
+    told = ", ".join(f"{count} {state}" for state, count in format_counts(view).items() if count)
     best = describe_best(view.best) if view.best else "no best yet"
-    left = "" if not view.eta_seconds else f", {told_left(view)}"
+    left = "" if not view.eta_seconds else f", {describe_time_left(view)}"
     return (
         f"{view.study}: {view.budget['finished']}/{view.budget['trials']} trials "
-        f"({told or 'none yet'}), {best}, {told_seconds(view.elapsed_seconds)}{left}"
+        f"({told or 'none yet'}), {best}, {format_duration(view.elapsed_seconds)}{left}"
         f"{'' if starting else _standing(view)}"
     )
 
 
-def told_left(view: StatusView) -> str:
+def describe_time_left(view: StatusView) -> str:
     """How long it will go on, at the rate so far; before there is one, at most to its timeout."""
     known = "about" if view.budget["finished"] else "at most"
-    return f"{known} {told_seconds(view.eta_seconds or 0)} left"
+    return f"{known} {format_duration(view.eta_seconds or 0)} left"
 
 
 def _standing(view: StatusView) -> str:
@@ -171,7 +175,7 @@ AS_ASKED = ("over its memory limit", "over its time limit")
 """Ends that the study file has asked for."""
 
 
-def told_barren(view: StatusView) -> str | None:
+def describe_barren(view: StatusView) -> str | None:
     """That every trial ended in a way that leaves no result, and what helps; None: not so."""
     ended = {reason: count for reason, count in view.pruned_for.items() if reason in REMEDIES}
     finished = view.budget["finished"]
@@ -182,21 +186,24 @@ def told_barren(view: StatusView) -> str | None:
     return f"study {view.study}: no trial is complete; pruned: {counts}; what helps: {remedy}"
 
 
-def failed(view: StatusView) -> bool:
+def format_failed(view: StatusView) -> bool:
     """Whether a study is at its end without a result, and not by limits of its file."""
-    return told_barren(view) is not None and any(r not in AS_ASKED for r in view.pruned_for)
+    return describe_barren(view) is not None and any(r not in AS_ASKED for r in view.pruned_for)
 
 
-def farewell(
+def closing_summary(
     view: StatusView, study: StoredStudy, others: Baselines, verbs: Sequence[str], options: str
 ) -> str:
     """The end of a run: the best configuration, where to look, and what to do next."""
     if view.best is None:
-        return told_barren(view) or f"{view.study}: no trial was complete; a larger budget may help"
+        return (
+            describe_barren(view)
+            or f"{view.study}: no trial was complete; a larger budget may help"
+        )
     best = view.best
     lines = [
-        f"{describe_best(best)}{told_baselines(others)}",
-        *told_against_counts(view, others),
+        f"{describe_best(best)}{format_baselines(others)}",
+        *compare_best_with_counts(view, others),
         *remarks_on(best),
         *[f"  {name} = {value}" for name, value in best.config.items() if value is not None],
         f"see   {command('dashboard', place=options)}, then "
@@ -208,10 +215,10 @@ def farewell(
 
 def _next(verb: str, study: str, place: str) -> str:
     options = ["--toml"] if verb == "best" else []
-    return f"{command(verb, study, options=options, place=place)}   {PURPOSE[verb]}"
+    return f"{command(verb, study, options=options, place=place)}   {VERB_HINTS[verb]}"
 
 
-PURPOSE = {
+VERB_HINTS = {
     "report": "one page with every figure",
     "best": "the file that `train` takes",
     "confirm": "retrains the best on fresh seeds",

@@ -14,26 +14,26 @@ from rich.console import Console
 from rich.live import Live
 
 from search.evaluation.baselines import Baselines, baselines
-from search.formatting import told_config, told_seconds
+from search.formatting import format_config, format_duration
 from search.paths import DataDir
 from search.storage.database import Storage
 from search.study.study import StoredStudy
-from search.terminal.display import display, one_line
+from search.terminal.display import one_line, render
 from search.trials import history, results, status
 from search.trials.results import BestView
 from search.trials.status import StatusView
 
-SHORTEST_PAUSE = 0.5
-LONGEST_SHARE = 0.01
+MIN_PAUSE = 0.5
+MAX_POLL_FRACTION = 0.01
 """Of one core's time, at most, goes into looking."""
 SECONDS_BETWEEN_LINES = 5.0
 """Where there is no terminal; a line for each new best comes at once."""
 
-STOPS = "Ctrl-C: the trials under way are recorded as interrupted; the same command goes on"
-LEAVES = "Ctrl-C: ends this view, nothing else"
+HINT_RUN = "Ctrl-C: the trials under way are recorded as interrupted; the same command goes on"
+HINT_WATCH = "Ctrl-C: ends this view, nothing else"
 
 
-class Progress:
+class LiveView:
     """Watches one study; `update` is called now and then by whoever runs it."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Progress:
         *,
         quiet: bool = False,
         data_dir: DataDir | None = None,
-        hint: str = STOPS,
+        hint: str = HINT_RUN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage, self._study, self._console = storage, study, console
@@ -77,7 +77,7 @@ class Progress:
     @property
     def _starts_workers(self) -> bool:
         """Whether it is shown by whoever starts the workers, and not to somebody else."""
-        return self._hint == STOPS
+        return self._hint == HINT_RUN
 
     @property
     def _is_live(self) -> bool:
@@ -90,7 +90,7 @@ class Progress:
         started = time.thread_time()
         self._look(last)
         cost = time.thread_time() - started
-        self._due = self._clock() + max(SHORTEST_PAUSE, cost / LONGEST_SHARE)
+        self._due = self._clock() + max(MIN_PAUSE, cost / MAX_POLL_FRACTION)
 
     def stopping(self) -> None:
         """Says at once what an interruption leads to."""
@@ -109,19 +109,20 @@ class Progress:
             self._tell_counts(view, last)
         elif not last:
             workers = history.workers(self._storage, self._study)
-            drawn = display(
+            drawn = render(
                 view, workers, self._study, self.others, self._hint, starting=self._starts_workers
             )
             self._live.update(drawn, refresh=True)
 
     def _tell_records(self) -> None:
         """A line for each trial that was the best when it ended, also for those between looks."""
-        for record in history.records(self._storage, self._study, self._best):
+        for record in history.incumbents(self._storage, self._study, self._best):
             self._best = record.dev_loss
-            config = results.recorded_attempt(self._storage, self._study, record.trial).config
+            config = results.attempt_of_trial(self._storage, self._study, record.trial).config
             self._console.print(
-                f"{told_seconds(record.worked_seconds):>6}  best dev loss {record.dev_loss:.4f}  "
-                f"trial {record.trial}  {told_config(config)}",
+                f"{format_duration(record.worked_seconds):>6}  "
+                f"best dev loss {record.dev_loss:.4f}  "
+                f"trial {record.trial}  {format_config(config)}",
                 highlight=False,
             )
 

@@ -18,14 +18,14 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, case, func, or_, select, update
 
 from search.errors import TrialLost
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_studies, optuna_tables, optuna_writer, tables
 from search.storage.database import Storage
 from search.storage.optuna_writer import TrialKey
-from search.study.study import StoredStudy, refuse_lost
+from search.study.study import StoredStudy, ensure_not_lost
 from search.trials import working_time
 
-MOST_LOSSES = 2
+MAX_FAILURES = 2
 """A configuration is tried again once; interruptions and shared causes aside."""
 MAX_EXPIRATIONS = 4
 """A lease also runs out where nobody could renew one, or where a whole host went away."""
@@ -43,8 +43,8 @@ OPTUNA_STATES = {
 }
 
 
-@patient
-def make_trial(
+@retry_storage
+def record_trial(
     storage: Storage,
     study: StoredStudy,
     attempt_id: int,
@@ -73,14 +73,14 @@ def make_trial(
                 raise TrialLost(KILLED)
             return TrialKey(trial_id, attempt.trial)
         if not optuna_studies.is_marked(connection, study.optuna_id, study.uid):
-            refuse_lost(replace(study, optuna_id=optuna_studies.MISSING))
+            ensure_not_lost(replace(study, optuna_id=optuna_studies.MISSING))
         free = connection.execute(
             select(func.coalesce(func.max(tables.attempts.c.trial) + 1, 0)).where(
                 tables.attempts.c.study_uid == study.uid
             )
         ).scalar_one()
-        made = optuna_writer.make(connection, study.optuna_id, params, distributions, free)
-        optuna_writer.report(storage, connection, made.trial_id, losses)
+        made = optuna_writer.insert_trial(connection, study.optuna_id, params, distributions, free)
+        optuna_writer.upsert_reports(storage, connection, made.trial_id, losses)
         connection.execute(
             update(tables.attempts)
             .where(tables.attempts.c.id == attempt_id)
@@ -89,7 +89,7 @@ def make_trial(
     return made
 
 
-@patient
+@retry_storage
 def record_audit(storage: Storage, attempt_id: int) -> None:
     """Records that the pruner would have stopped an attempt, which runs on to be audited."""
     with storage.write() as connection:
@@ -100,19 +100,19 @@ def record_audit(storage: Storage, attempt_id: int) -> None:
         )
 
 
-@patient
-def report(storage: Storage, trial_id: int, losses: Mapping[int, float]) -> None:
+@retry_storage
+def record_reports(storage: Storage, trial_id: int, losses: Mapping[int, float]) -> None:
     """Stores dev losses (finite), by resource; once this returns, they are in the database.
 
     Raises:
         TrialLost: the trial was given up on meanwhile.
     """
     with storage.write() as connection:
-        if not optuna_writer.report(storage, connection, trial_id, losses):
+        if not optuna_writer.upsert_reports(storage, connection, trial_id, losses):
             raise TrialLost(KILLED)
 
 
-@patient
+@retry_storage
 def record_snapshots(storage: Storage, attempt_id: int, entries: list[dict[str, Any]]) -> None:
     """Notes a slot's snapshots, the newest first: {step, sha256}.
 
@@ -130,8 +130,8 @@ def record_snapshots(storage: Storage, attempt_id: int, entries: list[dict[str, 
         raise TrialLost(KILLED)
 
 
-@patient
-def finish(
+@retry_storage
+def finish_attempt(
     storage: Storage,
     study: StoredStudy,
     attempt_id: int,
@@ -171,12 +171,12 @@ def finish(
         if attempt.trial is not None:
             trial_id = trial_id or _trial_id(connection, study, attempt.trial)
         if trial_id is not None:  # None also where another program deleted it
-            optuna_writer.report(storage, connection, trial_id, losses)
+            optuna_writer.upsert_reports(storage, connection, trial_id, losses)
             value = values.get("dev_loss") if outcome != "failed" else None
             attributes = _attributes(attempt, values)
             state = OPTUNA_STATES[outcome]
-            optuna_writer.end(storage, connection, trial_id, state, value, attributes)
-        _settle_slot(connection, attempt, outcome, reason, cause)
+            optuna_writer.finish_trial(storage, connection, trial_id, state, value, attributes)
+        _release_slot(connection, attempt, outcome, reason, cause)
         connection.execute(
             update(tables.attempts)
             .where(tables.attempts.c.id == attempt_id)
@@ -234,11 +234,11 @@ def _reason_to_set_aside(connection: Connection, attempt: Any, cause: str | None
         )
     ).one()
     if cause == KILLED:
-        return KILLED_WORKERS if slot.losses + 1 >= MOST_LOSSES else None
+        return KILLED_WORKERS if slot.losses + 1 >= MAX_FAILURES else None
     return LEASE_RAN_OUT if slot.expirations + 1 >= MAX_EXPIRATIONS else None
 
 
-def _settle_slot(
+def _release_slot(
     connection: Connection, attempt: Any, outcome: str, reason: str | None, cause: str | None
 ) -> None:
     """finished; or waiting; or abandoned, once the configuration has been tried again already."""
@@ -246,7 +246,7 @@ def _settle_slot(
     is_lost = outcome == "failed"
     losses = slots.c.losses + int(is_lost and (reason == ERROR or cause == KILLED))
     expirations = slots.c.expirations + int(is_lost and cause == EXPIRED)
-    is_last = or_(losses >= MOST_LOSSES, expirations >= MAX_EXPIRATIONS)
+    is_last = or_(losses >= MAX_FAILURES, expirations >= MAX_EXPIRATIONS)
     lost = case((is_last, "abandoned"), else_="waiting")
     connection.execute(
         update(slots)

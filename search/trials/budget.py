@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
@@ -18,7 +18,7 @@ from search.trials import working_time
 
 
 @dataclass(frozen=True)
-class Progress:
+class SlotCounts:
     """A study's slots and its time, read in one go."""
 
     finished: int
@@ -37,7 +37,7 @@ class Progress:
         return study.spec.budget.trials - self.finished - self.claimed
 
 
-def progress(storage: Storage, connection: Connection, study_uid: str) -> Progress:
+def progress(storage: Storage, connection: Connection, study_uid: str) -> SlotCounts:
     """Counts the slots, adds up the working time, and finds the lowest complete dev loss."""
     slots = tables.slots
     counts: dict[str, int] = dict(
@@ -53,7 +53,7 @@ def progress(storage: Storage, connection: Connection, study_uid: str) -> Progre
             tables.attempts.c.outcome == "complete",
         )
     ).scalar()
-    return Progress(
+    return SlotCounts(
         finished=counts.get("finished", 0),
         claimed=counts.get("claimed", 0),
         waiting=counts.get("waiting", 0),
@@ -63,14 +63,14 @@ def progress(storage: Storage, connection: Connection, study_uid: str) -> Progre
     )
 
 
-@patient
-def progress_of(storage: Storage, study_uid: str) -> Progress:
+@retry_storage
+def progress_of(storage: Storage, study_uid: str) -> SlotCounts:
     """As `progress`, for whoever has no connection at hand."""
     with storage.read() as connection:
         return progress(storage, connection, study_uid)
 
 
-def budget_met(study: StoredStudy, now: Progress) -> str | None:
+def budget_met(study: StoredStudy, now: SlotCounts) -> str | None:
     """The part of the study's budget that is met: trials, target or timeout; None: there is more
     to do."""
     budget = study.spec.budget
@@ -83,6 +83,6 @@ def budget_met(study: StoredStudy, now: Progress) -> str | None:
     return None
 
 
-def spent(study: StoredStudy, now: Progress) -> bool:
+def is_budget_met(study: StoredStudy, now: SlotCounts) -> bool:
     """Whether the study's budget is met: its trials, its target, or its working time."""
     return budget_met(study, now) is not None

@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, select, update
 
-from search.retry import patient
+from search.retry import retry_storage
 from search.seeds import derive_seed
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, by_uid
-from search.trials.budget import Progress, progress, spent
-from search.trials.leases import Standing, locked_flags
+from search.trials.budget import SlotCounts, is_budget_met, progress
+from search.trials.leases import NoClaim, renew_lease
 
 KILLS_BEFORE_LAST = 3
 """A configuration whose attempts were killed so often is tried after all others."""
@@ -34,38 +34,38 @@ class Claim:
 
 def claim(
     storage: Storage, study: StoredStudy, worker_id: str, attempt: dict[str, Any]
-) -> Claim | Standing:
+) -> Claim | NoClaim:
     """Claims a slot for a worker; `attempt` holds the columns that the worker knows."""
-    return _claim_patiently(storage, study, worker_id, attempt, storage.failures)
+    return _claim_with_retry(storage, study, worker_id, attempt, storage.failures)
 
 
-@patient
-def _claim_patiently(
+@retry_storage
+def _claim_with_retry(
     storage: Storage,
     study: StoredStudy,
     worker_id: str,
     attempt: dict[str, Any],
     failures_before: int,
-) -> Claim | Standing:
+) -> Claim | NoClaim:
     """Tried again, it finds the slot that it claimed when only the answer was lost."""
     with storage.write() as connection:
-        flags = locked_flags(storage, connection, study.uid, worker_id)
+        flags = renew_lease(storage, connection, study.uid, worker_id)
         if flags is not None:
             return flags
         now = progress(storage, connection, study.uid)
         if storage.failures != failures_before:
-            held = _held(connection, study, worker_id)
+            held = _slot_held_by(connection, study, worker_id)
             if held is not None:
-                return _as_claim(connection, study, now, held)
-        if spent(study, now):
-            return Standing.DONE
+                return _claim_of_slot(connection, study, now, held)
+        if is_budget_met(study, now):
+            return NoClaim.DONE
         if now.unclaimed(study) <= 0:
-            return Standing.WAIT
-        return _take(storage, connection, study, worker_id, now, attempt)
+            return NoClaim.WAIT
+        return _take_slot(storage, connection, study, worker_id, now, attempt)
 
 
-@patient
-def neediest(storage: Storage) -> StoredStudy | None:
+@retry_storage
+def least_served_study(storage: Storage) -> StoredStudy | None:
     """Of the open studies with something to claim, the one with the fewest workers at it.
 
     Of equals the one whose last attempt began longest ago: so every study gets its fair share.
@@ -91,12 +91,12 @@ def neediest(storage: Storage) -> StoredStudy | None:
                 candidates.append((now.claimed, last_start.get(row.uid, 0.0), row.uid, now))
     for *_, uid, now in sorted(candidates, key=lambda each: each[:3]):
         study = by_uid(storage, uid)
-        if not study.lost and not spent(study, now):
+        if not study.lost and not is_budget_met(study, now):
             return study
     return None
 
 
-def _held(connection: Connection, study: StoredStudy, worker_id: str) -> Any | None:
+def _slot_held_by(connection: Connection, study: StoredStudy, worker_id: str) -> Any | None:
     """The slot that a worker holds."""
     slots = tables.slots
     return connection.execute(
@@ -108,12 +108,12 @@ def _held(connection: Connection, study: StoredStudy, worker_id: str) -> Any | N
     ).first()
 
 
-def _take(
+def _take_slot(
     storage: Storage,
     connection: Connection,
     study: StoredStudy,
     worker_id: str,
-    now: Progress,
+    now: SlotCounts,
     attempt: dict[str, Any],
 ) -> Claim:
     """Takes the first waiting slot, or makes the next."""
@@ -129,7 +129,7 @@ def _take(
             worker_id=worker_id,
             training_seed=_training_seed(study, ordinal),
             started_at=storage.now(),
-            retry_of=_retried(lost),
+            retry_of=_retried_trial(lost),
             **attempt,
         )
         .returning(attempts.c.id)
@@ -156,7 +156,7 @@ def _take(
     return _claim(study, now, attempt_id, ordinal, lost, snapshots)
 
 
-def _first_waiting(connection: Connection, study: StoredStudy, now: Progress) -> Any | None:
+def _first_waiting(connection: Connection, study: StoredStudy, now: SlotCounts) -> Any | None:
     """The slot to try again; None: a new one comes first.
 
     One whose attempts were killed again and again, by whatever, waits until nothing else is left:
@@ -183,7 +183,7 @@ def _first_waiting(connection: Connection, study: StoredStudy, now: Progress) ->
     return None if first is None or (first.is_last and is_new_left) else first
 
 
-def _as_claim(connection: Connection, study: StoredStudy, now: Progress, slot: Any) -> Claim:
+def _claim_of_slot(connection: Connection, study: StoredStudy, now: SlotCounts, slot: Any) -> Claim:
     """The claim that made this slot a worker's."""
     attempts = tables.attempts
     lost = connection.execute(
@@ -201,7 +201,7 @@ def _as_claim(connection: Connection, study: StoredStudy, now: Progress, slot: A
 
 def _claim(
     study: StoredStudy,
-    now: Progress,
+    now: SlotCounts,
     attempt_id: int,
     ordinal: int,
     lost: Any | None,
@@ -227,7 +227,7 @@ def _training_seed(study: StoredStudy, ordinal: int) -> int:
     return derive_seed(study.spec.study.seed, ordinal, "train")
 
 
-def _retried(lost: Any | None) -> int | None:
+def _retried_trial(lost: Any | None) -> int | None:
     """The trial that is tried again; an attempt that died before it had one passes on its own."""
     if lost is None:
         return None

@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy import select
 
 from search.confidence_intervals import mean_over_seeds
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
 
 
 @dataclass(frozen=True)
-class Trained:
+class ConfirmedModel:
     """A confirmed model, as recorded."""
 
     trial: int
@@ -50,8 +50,8 @@ class Candidate:
     seeds: int
 
 
-@patient
-def models(storage: Storage, study: StoredStudy) -> list[Trained]:
+@retry_storage
+def models(storage: Storage, study: StoredStudy) -> list[ConfirmedModel]:
     """Every confirmed model of a study, by trial and seed."""
     c = tables.confirmations
     with storage.read() as connection:
@@ -68,12 +68,12 @@ def models(storage: Storage, study: StoredStudy) -> list[Trained]:
             .where(c.c.study_uid == study.uid)
             .order_by(c.c.trial, c.c.seed_index)
         ).all()
-    return [Trained(*row) for row in rows]
+    return [ConfirmedModel(*row) for row in rows]
 
 
 def candidates(storage: Storage, study: StoredStudy) -> list[Candidate]:
     """Every confirmed configuration, the lowest mean first; a tie goes to the cheaper one."""
-    by_trial: dict[int, list[Trained]] = {}
+    by_trial: dict[int, list[ConfirmedModel]] = {}
     for each in models(storage, study):
         by_trial.setdefault(each.trial, []).append(each)
     searched = _attempts(storage, study, list(by_trial)) if by_trial else {}
@@ -81,7 +81,7 @@ def candidates(storage: Storage, study: StoredStudy) -> list[Candidate]:
     return sorted(found, key=lambda c: (round(c.dev_loss_mean / TIE_NATS), c.seconds_mean))
 
 
-@patient
+@retry_storage
 def _attempts(storage: Storage, study: StoredStudy, trials: Sequence[int]) -> dict[int, Any]:
     """What the search found of some trials, by number."""
     a = tables.attempts
@@ -92,7 +92,7 @@ def _attempts(storage: Storage, study: StoredStudy, trials: Sequence[int]) -> di
         return {row.trial: row for row in connection.execute(query)}
 
 
-def _candidate(searched: Any, own: Sequence[Trained]) -> Candidate:
+def _candidate(searched: Any, own: Sequence[ConfirmedModel]) -> Candidate:
     losses = [each.dev_loss for each in own]
     unseen = [each.dev_loss_unseen for each in own if each.dev_loss_unseen is not None]
     return Candidate(

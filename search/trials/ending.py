@@ -17,7 +17,7 @@ def describe_end(view: StatusView) -> str | None:
         "trials": f"done: its {trials} trials are finished"
         if finished == trials
         else f"done: {finished} trials are finished, and its budget is {trials}",
-        "timeout": f"done by its timeout of {format_duration(view.timeout or 0)}, {so_far}",
+        "timeout": f"done by its timeout of {toml_duration(view.timeout or 0)}, {so_far}",
         "target": f"done: the best dev loss is at or below the target of {view.target}, {so_far}",
         "stop": f"told to end by `stop`, {so_far}: its workers are leaving"
         if view.workers
@@ -94,13 +94,13 @@ def enough_time(view: StatusView) -> str:
     if finished:
         wanted = max(wanted, 1.2 * elapsed / finished * view.budget["trials"])
     unit = 60 if wanted > 60 else 10
-    return format_duration(math.ceil(wanted / unit) * unit)
+    return toml_duration(math.ceil(wanted / unit) * unit)
 
 
-def format_duration(seconds: float) -> str:
+def toml_duration(seconds: float) -> str:
     """A duration as a study file takes it: 45s, 2m, 1h30m.
 
-    >>> format_duration(5400), format_duration(0.5)
+    >>> toml_duration(5400), toml_duration(0.5)
     ('1h30m', '0.5s')
     """
     if seconds != round(seconds):

@@ -12,7 +12,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_tables, tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
@@ -47,7 +47,7 @@ class AttemptView:
 
 
 @dataclass(frozen=True)
-class RecordView:
+class IncumbentView:
     """A trial that was the best of its study when it ended."""
 
     trial: int
@@ -77,7 +77,7 @@ class OpeningView:
     result: Mapping[str, Any] | None
 
 
-@patient
+@retry_storage
 def attempts(storage: Storage, study: StoredStudy) -> list[AttemptView]:
     """Every attempt that has ended and became a trial, in the order in which they ended."""
     a = tables.attempts
@@ -92,8 +92,10 @@ def attempts(storage: Storage, study: StoredStudy) -> list[AttemptView]:
     return [_view(dict(row)) for row in rows]
 
 
-@patient
-def records(storage: Storage, study: StoredStudy, below: float = float("inf")) -> list[RecordView]:
+@retry_storage
+def incumbents(
+    storage: Storage, study: StoredStudy, below: float = float("inf")
+) -> list[IncumbentView]:
     """The trials that were the best when they ended, oldest first; only those `below` a loss."""
     a = tables.attempts
     query = (
@@ -108,14 +110,14 @@ def records(storage: Storage, study: StoredStudy, below: float = float("inf")) -
     )
     with storage.read() as connection:
         rows = connection.execute(query).all()
-    found: list[RecordView] = []
+    found: list[IncumbentView] = []
     for row in rows:
         if not found or row.dev_loss < found[-1].dev_loss:
-            found.append(RecordView(row.trial, row.dev_loss, row.worked_seconds or 0.0))
+            found.append(IncumbentView(row.trial, row.dev_loss, row.worked_seconds or 0.0))
     return found
 
 
-@patient
+@retry_storage
 def workers(storage: Storage, study: StoredStudy) -> list[WorkerView]:
     """The workers that are alive, in the order in which they started."""
     w, s, a = tables.workers, tables.slots, tables.attempts
@@ -151,7 +153,7 @@ def _last_reports(connection: Any, study: StoredStudy) -> dict[int, tuple[int, f
     return {number: (step, loss) for number, step, loss in connection.execute(query)}
 
 
-@patient
+@retry_storage
 def openings(storage: Storage, study: StoredStudy) -> tuple[OpeningView | None, list[OpeningView]]:
     """The study's own opening of the test split, and those of other studies before it."""
     o = tables.openings
@@ -175,7 +177,7 @@ def openings(storage: Storage, study: StoredStudy) -> tuple[OpeningView | None, 
     return views.get(study.uid), [views[uid] for uid in before]
 
 
-@patient
+@retry_storage
 def optuna_trial_id(storage: Storage, study: StoredStudy, number: int) -> int | None:
     """Optuna's id of a trial."""
     t = optuna_tables.optuna_trials
@@ -185,7 +187,7 @@ def optuna_trial_id(storage: Storage, study: StoredStudy, number: int) -> int | 
         ).scalar()
 
 
-@patient
+@retry_storage
 def attempt(storage: Storage, study: StoredStudy, trial: int) -> AttemptView | None:
     """One attempt that has ended."""
     a = tables.attempts

@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from search.errors import TrialLost
 from search.processes import HOST
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
@@ -21,7 +21,7 @@ from search.trials.attempts import EXPIRED, INTERRUPTED, KILLED
 from search.worker.job import Launch
 
 
-class Standing(Enum):
+class NoClaim(Enum):
     """Why there is nothing to claim."""
 
     WAIT = "others are at work on the last slots, and may lose them"
@@ -32,9 +32,9 @@ class Standing(Enum):
     GONE = "the study has been deleted"
 
 
-def locked_flags(
+def renew_lease(
     storage: Storage, connection: Connection, study_uid: str, worker_id: str
-) -> Standing | None:
+) -> NoClaim | None:
     """Locks the study's row, renews the worker's lease, and says whether it must leave.
 
     The time that the worker has worked is added to the study's.
@@ -46,18 +46,18 @@ def locked_flags(
         .with_for_update()
     ).first()
     if row is None:
-        return Standing.GONE
+        return NoClaim.GONE
     if row.closed_at is not None:
-        return Standing.CLOSED
+        return NoClaim.CLOSED
     if row.stop_requested_at is not None:
-        return Standing.STOPPED
+        return NoClaim.STOPPED
     renewed = connection.execute(
         update(workers)
         .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
         .values(seen_at=storage.now())
     )
     if not renewed.rowcount:
-        return Standing.EVICTED
+        return NoClaim.EVICTED
     working_time.add(storage, connection, study_uid, worker_id)
     return None
 
@@ -69,7 +69,7 @@ def register_worker(storage: Storage, study: StoredStudy, launch: Launch | None 
     return worker_id
 
 
-@patient
+@retry_storage
 def _register(storage: Storage, study: StoredStudy, worker_id: str, launch: Launch | None) -> None:
     now = storage.now()
     # IntegrityError: done already, by a try whose answer was lost
@@ -90,8 +90,8 @@ def _register(storage: Storage, study: StoredStudy, worker_id: str, launch: Laun
         )
 
 
-@patient
-def beat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
+@retry_storage
+def heartbeat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
     """Renews a worker's lease.
 
     Raises:
@@ -99,14 +99,14 @@ def beat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
             stopped, closed or deleted.
     """
     with storage.write() as connection:
-        standing = locked_flags(storage, connection, study.uid, worker_id)
-    if standing is Standing.EVICTED:
+        standing = renew_lease(storage, connection, study.uid, worker_id)
+    if standing is NoClaim.EVICTED:
         raise TrialLost(KILLED)
     if standing is not None:
         raise TrialLost(INTERRUPTED)
 
 
-@patient
+@retry_storage
 def end_worker(storage: Storage, worker_id: str, cause: str | None = None) -> None:
     """The worker leaves, or is known to be gone and why; what it still holds is lost."""
     workers = tables.workers
@@ -123,7 +123,7 @@ def end_worker(storage: Storage, worker_id: str, cause: str | None = None) -> No
     working_time.end(worker_id)
 
 
-@patient
+@retry_storage
 def end_launched(storage: Storage, launch_ids: Sequence[str], cause: str) -> None:
     """A launcher's word on processes that have ended without leaving in good order.
 
@@ -147,7 +147,7 @@ def _ended_by_now(storage: Storage) -> ColumnElement[float]:
     return func.coalesce(tables.workers.c.ended_at, storage.now())
 
 
-@patient
+@retry_storage
 def expired_workers(storage: Storage, launch_ids: Sequence[str]) -> dict[str, str]:
     """Of the workers that these processes were: those whose lease ran out, and which process."""
     workers = tables.workers

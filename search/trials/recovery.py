@@ -8,15 +8,15 @@ from sqlalchemy import not_, or_, select, update
 
 from search.errors import NotFound, TrialLost
 from search.processes import is_dead
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_tables, tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, by_uid
-from search.trials.attempts import EXPIRED, KILLED, SHARED, _trial_id, finish
+from search.trials.attempts import EXPIRED, KILLED, SHARED, _trial_id, finish_attempt
 from search.trials.leases import end_worker
 
 
-@patient
+@retry_storage
 def recover(storage: Storage, study: StoredStudy) -> int:
     """Ends every attempt whose worker is gone; returns how many there were."""
     lost = _open_attempts_of_lost_workers(storage, study)
@@ -24,7 +24,7 @@ def recover(storage: Storage, study: StoredStudy) -> int:
         trial_id, losses = _stored_trial(storage, study, attempt)
         values = {"outcome": "failed", "reason": KILLED, "dev_loss": min(losses, default=None)}
         with contextlib.suppress(TrialLost):  # another process was first
-            finish(storage, study, attempt.id, trial_id, {}, **values)
+            finish_attempt(storage, study, attempt.id, trial_id, {}, **values)
     return len(lost)
 
 
@@ -36,7 +36,7 @@ def recover_all(storage: Storage) -> None:
             recover(storage, by_uid(storage, uid))
 
 
-@patient
+@retry_storage
 def _studies_under_way(storage: Storage) -> Sequence[str]:
     slots = tables.slots
     with storage.read() as connection:
@@ -112,7 +112,7 @@ def _evict(storage: Storage, worker_id: str) -> bool:
     return bool(ended.rowcount)
 
 
-@patient
+@retry_storage
 def _stored_trial(
     storage: Storage, study: StoredStudy, attempt: Any
 ) -> tuple[int | None, Sequence[float]]:

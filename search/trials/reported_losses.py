@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
 from search.algorithms.pruners import lowest_so_far
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
@@ -21,20 +21,20 @@ COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass
-class _Ended:
+class _EndedTrials:
     """The losses of every trial before the first that has not ended."""
 
     last_trial_id: int = -1
     losses: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
-class Rivals:
+class ReportedLosses:
     """The dev losses of a storage's studies, by study and resource: of each trial the lowest up to
     there."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._ended: dict[str, _Ended] = defaultdict(_Ended)
+        self._ended: dict[str, _EndedTrials] = defaultdict(_EndedTrials)
 
     def losses_at(self, study: StoredStudy, resource: int, except_trial_id: int) -> list[float]:
         """The lowest dev loss up to a resource, of each other trial that reported there."""
@@ -53,8 +53,8 @@ class Rivals:
                     ended.losses[step].append(loss)
         return losses
 
-    @patient
-    def _after(self, study: StoredStudy, trial_id: int) -> dict[int, "_Reports"]:
+    @retry_storage
+    def _after(self, study: StoredStudy, trial_id: int) -> dict[int, "_TrialReports"]:
         """What each later trial reported, the oldest trial first."""
         t, i = optuna_tables.optuna_trials, optuna_tables.optuna_intermediate_values
         query = (
@@ -64,17 +64,17 @@ class Rivals:
             .where(and_(t.c.study_id == study.optuna_id, t.c.trial_id > trial_id))
             .order_by(t.c.trial_id)
         )
-        found: dict[int, _Reports] = {}
+        found: dict[int, _TrialReports] = {}
         with self._storage.read() as connection:
             for each, state, step, loss in connection.execute(query):
-                reports = found.setdefault(each, _Reports(state))
+                reports = found.setdefault(each, _TrialReports(state))
                 if step is not None:
                     reports.losses[step] = loss
         return found
 
 
 @dataclass
-class _Reports:
+class _TrialReports:
     """The state of one trial, and its losses by resource."""
 
     state: TrialState

@@ -13,7 +13,7 @@ from sqlalchemy import and_, func, select
 
 from search.errors import NotFound
 from search.formatting import verb_and_arguments
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import optuna_tables, tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
@@ -102,7 +102,7 @@ class BestView:
         return self.dev_loss if self.dev_loss_mean is None else self.dev_loss_mean
 
 
-@patient
+@retry_storage
 def trials(storage: Storage, study: StoredStudy) -> list[TrialView]:
     """Every trial, by number."""
     a = tables.attempts
@@ -146,7 +146,7 @@ def best(storage: Storage, study: StoredStudy) -> BestView | None:
     if not confirmed:
         return _best(storage, study, searched[0], None, None)
     known = {each.trial for each in confirmed}
-    own = _searched(recorded_attempt(storage, study, confirmed[0].trial))
+    own = _searched(attempt_of_trial(storage, study, confirmed[0].trial))
     better = (each for each in searched if each.trial not in known and each.dev_loss < own.dev_loss)
     return _best(storage, study, own, confirmed[0], next(better, None))
 
@@ -178,7 +178,7 @@ def _best(
     )
 
 
-@patient
+@retry_storage
 def _ensemble(storage: Storage, study: StoredStudy) -> EnsembleView | None:
     """What `confirm` chose, unless the study file names an ensemble of another number."""
     e, named = tables.ensembles, study.spec.confirm.ensemble
@@ -200,7 +200,7 @@ def require_best(storage: Storage, study: StoredStudy) -> BestView:
     return found
 
 
-@patient
+@retry_storage
 def best_trials(storage: Storage, study: StoredStudy, count: int) -> list[SearchedView]:
     """The complete trials with the lowest searched dev losses, best first; of equals, the first."""
     a = tables.attempts
@@ -225,16 +225,16 @@ def _searched(row: Any) -> SearchedView:
     )
 
 
-@patient
-def all_names(storage: Storage) -> list[str]:
+@retry_storage
+def study_names(storage: Storage) -> list[str]:
     """The names of the studies in a storage, in the order in which they were created."""
     s = tables.studies
     with storage.read() as connection:
         return list(connection.execute(select(s.c.name).order_by(s.c.created_at)).scalars())
 
 
-@patient
-def recorded_attempt(storage: Storage, study: StoredStudy, trial: int) -> Any:
+@retry_storage
+def attempt_of_trial(storage: Storage, study: StoredStudy, trial: int) -> Any:
     """The attempt that became a trial.
 
     Raises:
@@ -253,7 +253,7 @@ def recorded_attempt(storage: Storage, study: StoredStudy, trial: int) -> Any:
     return row
 
 
-@patient
+@retry_storage
 def finished_on(storage: Storage, study_uid: str, host: str | None) -> int:
     """Trials that workers of a host, or of any, finished; those that only killed workers do not
     count."""
@@ -274,7 +274,7 @@ def finished_on(storage: Storage, study_uid: str, host: str | None) -> int:
         return connection.execute(finished).scalar_one()
 
 
-@patient
+@retry_storage
 def reports_on(storage: Storage, study_uid: str, host: str | None) -> int:
     """Dev losses that workers of a host, or of any, reported; those that a retry took over from
     the attempt before it do not count."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from sqlalchemy import select
 
 from search.paths import ordinal_of, trial_of
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
-from search.storage.study_files import Shelf
+from search.storage.study_files import StudyFiles
 from search.study.study import StoredStudy
 from search.trials import results
 from search.trials.results import best_trials
@@ -27,7 +27,7 @@ def is_worth_keeping(storage: Storage, study: StoredStudy, dev_loss: float) -> b
     return len(best) < KEPT_CHECKPOINTS or dev_loss < best[-1].dev_loss
 
 
-def drop_the_rest(storage: Storage, study: StoredStudy, shelf: Shelf) -> None:
+def delete_unneeded(storage: Storage, study: StoredStudy, shelf: StudyFiles) -> None:
     """Removes what is not to stay. What is written after this look is left alone."""
     found = shelf.names()
     keep = trials_to_keep(storage, study, KEPT_CHECKPOINTS)
@@ -39,7 +39,7 @@ def drop_the_rest(storage: Storage, study: StoredStudy, shelf: Shelf) -> None:
             shelf.drop(name)
 
 
-def sweep(directory: Path) -> None:
+def delete_stale_temporaries(directory: Path) -> None:
     """Removes what a worker left that was killed while it wrote."""
     for path in directory.glob("*.tmp"):
         with contextlib.suppress(OSError):
@@ -47,7 +47,7 @@ def sweep(directory: Path) -> None:
                 path.unlink()
 
 
-@patient
+@retry_storage
 def unfinished_slots(storage: Storage, study: StoredStudy) -> set[int]:
     """The ordinals of configurations that are being tried, or are to be tried again."""
     s = tables.slots
@@ -61,7 +61,7 @@ def unfinished_slots(storage: Storage, study: StoredStudy) -> set[int]:
         )
 
 
-@patient
+@retry_storage
 def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]:
     """Trials whose checkpoints stay: the best, those under way, everything confirmed, and what a
     test opened or, once an ensemble has been chosen, will open."""

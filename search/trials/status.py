@@ -7,12 +7,12 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
 
 from search.confidence_intervals import proportion
 from search.processes import is_dead
-from search.retry import patient
+from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
 from search.trials.attempts import INTERRUPTED
-from search.trials.budget import Progress, budget_met, progress
+from search.trials.budget import SlotCounts, budget_met, progress
 from search.trials.results import BestView, best
 from search.trials.services import is_served
 
@@ -59,7 +59,7 @@ class StatusView:
     """How many trials were pruned for each reason."""
 
 
-@patient
+@retry_storage
 def status(storage: Storage, study: StoredStudy) -> StatusView:
     """Counts, budget, best and time of a study."""
     with storage.read() as connection:
@@ -70,7 +70,7 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
         interrupted = _interrupted(connection, study)
         crashed = not workers and _crashed(connection, study, now)
         begun = _begun(connection, study)
-    ahead = 0 if study.closed else _ahead(study, now)
+    ahead = 0 if study.closed else _queued(study, now)
     budget = study.spec.budget
     return StatusView(
         study=study.name,
@@ -92,7 +92,7 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
     )
 
 
-def _ahead(study: StoredStudy, now: Progress) -> int:
+def _queued(study: StoredStudy, now: SlotCounts) -> int:
     """Known configurations that are still to be tried: lost ones, and enqueued ones."""
     return now.waiting + max(0, len(study.spec.enqueue) - now.claimed_ever)
 
@@ -181,7 +181,7 @@ def _interrupted(connection: Connection, study: StoredStudy) -> int:
     ).scalar_one()
 
 
-def _crashed(connection: Connection, study: StoredStudy, now: Progress) -> bool:
+def _crashed(connection: Connection, study: StoredStudy, now: SlotCounts) -> bool:
     """Whether the last workers died, or gave up on errors, as far as the attempts tell."""
     if now.claimed:
         return True  # what they held has not even been given back
@@ -195,7 +195,7 @@ def _crashed(connection: Connection, study: StoredStudy, now: Progress) -> bool:
     return last is not None and last.outcome == "failed" and last.reason != INTERRUPTED
 
 
-def _ended_by(study: StoredStudy, now: Progress, left: bool, crashed: bool) -> str | None:
+def _ended_by(study: StoredStudy, now: SlotCounts, left: bool, crashed: bool) -> str | None:
     """What ended the work on a study; `left`: workers were at it, and none is now."""
     if study.moved_to is not None:
         return "moved"
@@ -210,7 +210,7 @@ def _ended_by(study: StoredStudy, now: Progress, left: bool, crashed: bool) -> s
     return "crash" if crashed else "interrupted"
 
 
-def _eta(study: StoredStudy, now: Progress, workers: int) -> float | None:
+def _eta(study: StoredStudy, now: SlotCounts, workers: int) -> float | None:
     """Seconds to go at the rate so far; None where nobody works, or nothing tells the rate."""
     if budget_met(study, now) or study.closed:
         return 0.0
@@ -223,7 +223,7 @@ def _eta(study: StoredStudy, now: Progress, workers: int) -> float | None:
     return min(left) if left else None
 
 
-def told_audit(view: StatusView) -> str | None:
+def describe_audit(view: StatusView) -> str | None:
     """How often a pruned trial would have beaten what pruning let through; None where the pruner
     stopped nothing."""
     audit, stopped = view.audit, view.pruned_for.get("pruner", 0)

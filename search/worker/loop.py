@@ -13,21 +13,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from search.errors import Interrupted, SearchError
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.storage.optuna_reader import QuickStorage
+from search.storage.optuna_reader import BulkReadStorage
 from search.study import study
 from search.study.study import StoredStudy
 from search.trials import attempts, claims, leases, recovery
 from search.trials.claims import Claim
-from search.trials.leases import Standing
-from search.trials.reported_losses import Rivals
+from search.trials.leases import NoClaim
+from search.trials.reported_losses import ReportedLosses
 from search.trials.services import Service, serving
 from search.worker import trial_runner
 from search.worker.job import Job
-from search.worker.trial_runner import Bench
+from search.worker.trial_runner import WorkerContext
 
 log = logging.getLogger("search.worker.loop")
 
@@ -36,7 +36,7 @@ WAIT_SECONDS = 0.2
 IDLE_SECONDS = 1.0
 """Between two looks at a storage that holds nothing to do."""
 RECOVERY_SECONDS = 5.0
-MOST_ERRORS_IN_A_ROW = 3
+MAX_ERRORS_IN_A_ROW = 3
 
 
 class Worker:
@@ -45,13 +45,13 @@ class Worker:
     def __init__(self, storage: Storage, job: Job, interrupted: Callable[[], bool]) -> None:
         self._storage, self._job, self._interrupted = storage, job, interrupted
         self._data_dir = DataDir(Path(job.data_dir))
-        self._data: dict[str, Data] = {}
-        self._trials = QuickStorage(storage, only_ours=True)
-        self._rivals = Rivals(storage)
+        self._data: dict[str, Dataset] = {}
+        self._trials = BulkReadStorage(storage, only_ours=True)
+        self._rivals = ReportedLosses(storage)
         self._errors_in_a_row = 0
         self._recovered = 0.0
 
-    def work_on(self, stored: StoredStudy) -> Standing:
+    def work_on(self, stored: StoredStudy) -> NoClaim:
         """Works on one study until there is nothing left to claim; says why.
 
         Raises:
@@ -61,14 +61,14 @@ class Worker:
         while True:
             with self._at(stored) as bench:
                 standing = self._stint(bench)
-            if standing is not Standing.EVICTED:
+            if standing is not NoClaim.EVICTED:
                 return standing
 
-    def _stint(self, bench: Bench) -> Standing:
+    def _stint(self, bench: WorkerContext) -> NoClaim:
         """Claims and trains until something else than a slot is the answer."""
         while True:
             standing = self._take_one(bench)
-            if standing is Standing.WAIT:
+            if standing is NoClaim.WAIT:
                 recovery.recover(bench.storage, bench.study)
                 time.sleep(WAIT_SECONDS)
             elif standing is not None:
@@ -85,7 +85,7 @@ class Worker:
         while True:
             if service is not None:
                 service.beat()
-            stored = claims.neediest(self._storage)
+            stored = claims.least_served_study(self._storage)
             if stored is None:
                 self._raise_if_interrupted()
                 self._recover_all()
@@ -97,25 +97,25 @@ class Worker:
 
     def _still_neediest(self, stored: StoredStudy) -> bool:
         """Whether staying is fair; a study's definition and budget must be the same as well."""
-        return claims.neediest(self._storage) == stored
+        return claims.least_served_study(self._storage) == stored
 
-    def _take_one(self, bench: Bench) -> Standing | None:
+    def _take_one(self, bench: WorkerContext) -> NoClaim | None:
         """Claims one slot and makes an attempt at it; None when it did."""
         self._raise_if_interrupted()
         claimed = trial_runner.claim_slot(bench)
         if not isinstance(claimed, Claim):
             return claimed
-        failed = trial_runner.attempt(bench, claimed) == attempts.ERROR
+        failed = trial_runner.run_attempt(bench, claimed) == attempts.ERROR
         self._errors_in_a_row = self._errors_in_a_row + 1 if failed else 0
-        if self._errors_in_a_row >= MOST_ERRORS_IN_A_ROW:
+        if self._errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
             raise SearchError(f"{self._errors_in_a_row} trials in a row failed by an error")
         return None
 
     @contextmanager
-    def _at(self, stored: StoredStudy) -> Iterator[Bench]:
+    def _at(self, stored: StoredStudy) -> Iterator[WorkerContext]:
         """A stint at a study: registered while it lasts."""
-        study.refuse_lost(stored)
-        bench = Bench(
+        study.ensure_not_lost(stored)
+        bench = WorkerContext(
             storage=self._storage,
             study=stored,
             data_dir=self._data_dir,
@@ -132,13 +132,13 @@ class Worker:
         finally:
             leases.end_worker(self._storage, bench.worker_id)
 
-    def _data_of(self, stored: StoredStudy) -> Data:
+    def _data_of(self, stored: StoredStudy) -> Dataset:
         """A study's words; read once for as long as this worker lives."""
         seed = stored.spec.study.split_seed
         key = f"{stored.fingerprint}/{seed}"
         if key not in self._data:
-            corpus = study.kept_corpus(self._storage, stored, self._data_dir)
-            self._data[key] = Data.of(corpus, seed)
+            corpus = study.corpus_of(self._storage, stored, self._data_dir)
+            self._data[key] = Dataset.of(corpus, seed)
         return self._data[key]
 
     def _recover_all(self) -> None:

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from makemore_core.training.warm_up import warm_up
-from search.errors import FilesUnusable, Interrupted, SearchError, StorageLost, StorageUnusable
-from search.retry import Trouble
+from search.errors import FilesUnusable, Interrupted, SearchError, StorageLost, StorageUnavailable
+from search.retry import RetryState
 from search.storage.database import open_storage
 from search.study import study
-from search.trials.leases import Standing
+from search.trials.leases import NoClaim
 from search.worker.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
 from search.worker.loop import Worker
 
 log = logging.getLogger("search.worker.loop")
 
 
-class Interruption:
+class StopSignal:
     """Remembers a signal, and notices when whoever started the worker has gone."""
 
     def __init__(self, parent_pid: int | None) -> None:
@@ -38,10 +38,10 @@ class Interruption:
 
     def _note(self, _number: int, _frame: Any) -> None:
         self._signalled = True
-        Trouble.leave_soon()
+        RetryState.leave_soon()
 
 
-def work(job: Job, interrupted: Callable[[], bool]) -> Standing:
+def run_job_in(job: Job, interrupted: Callable[[], bool]) -> NoClaim:
     """Opens the storage and works as the job says; see `Worker`."""
     warm_up()  # before the lease and the working time begin
     storage = open_storage(job.storage, wait=job.supervised)
@@ -49,7 +49,7 @@ def work(job: Job, interrupted: Callable[[], bool]) -> Standing:
         worker = Worker(storage, job, interrupted)
         if job.study_uid is None:
             worker.work_on_all()
-            return Standing.DONE
+            return NoClaim.DONE
         return worker.work_on(study.by_uid(storage, job.study_uid))
     finally:
         storage.close()
@@ -61,7 +61,7 @@ def run_here(job: Job) -> None:
     Raises:
         Interrupted: so it ended, or the study was stopped or closed.
     """
-    interrupted = Interruption(job.parent_pid)
+    interrupted = StopSignal(job.parent_pid)
     interrupted.listen()
     run_until(job, interrupted)
 
@@ -69,21 +69,21 @@ def run_here(job: Job) -> None:
 def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
     """As `run_here`, where it is not by a signal that the worker learns that it must leave."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    standing = work(job, interrupted)
+    standing = run_job_in(job, interrupted)
     log.info("ended: %s", standing.value)
-    if standing is not Standing.DONE:
+    if standing is not NoClaim.DONE:
         raise Interrupted(standing.value)
 
 
 def main() -> int:
     """Reads the job from standard input, and does it."""
-    return do(Job.from_json(sys.stdin.readline()), int(sys.argv[1]))
+    return run_job(Job.from_json(sys.stdin.readline()), int(sys.argv[1]))
 
 
-def do(job: Job, notices: int) -> int:
+def run_job(job: Job, notices: int) -> int:
     """Works as a launcher asked; returns the exit status. `notices` is a pipe to the launcher."""
-    _begin_log(job.log)
-    _tell_the_launcher_of_trouble(notices)
+    _redirect_stderr(job.log)
+    _forward_storage_warnings(notices)
     try:
         run_here(job)
     except Interrupted as error:
@@ -102,11 +102,11 @@ def status_of(error: SearchError) -> int:
     """The exit status that tells a launcher what ended a worker."""
     if isinstance(error, FilesUnusable):
         return FILES_UNUSABLE
-    lost = isinstance(error, (StorageLost, StorageUnusable))
+    lost = isinstance(error, (StorageLost, StorageUnavailable))
     return STORAGE_LOST if lost else error.exit_status
 
 
-def _begin_log(log: str | None) -> None:
+def _redirect_stderr(log: str | None) -> None:
     """Sends all output to the worker's log; without a place for one it stays with the launcher,
     which shows the last of it."""
     if log is None:
@@ -121,7 +121,7 @@ def _begin_log(log: str | None) -> None:
     os.close(file)
 
 
-def _tell_the_launcher_of_trouble(notices: int) -> None:
+def _forward_storage_warnings(notices: int) -> None:
     """Troubles of the storage, and of the compiled kernels, go to the launcher, which shows them,
     as well as into the log."""
     os.set_blocking(notices, False)  # a launcher that does not read must not hold up its workers

@@ -13,17 +13,17 @@ from makemore_core.errors import CheckpointError
 from makemore_core.model import checkpoint
 from makemore_core.model.snapshot import Snapshot
 from makemore_core.training.trainer import TrainingRun
-from search.environment import surroundings
+from search.environment import run_environment
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.study.study import StoredStudy, shelf_of
+from search.study.study import StoredStudy, files_of
 from search.trials import attempts
 from search.trials.claims import Claim
 
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
-MOST_OF_THE_TIME = 0.01
+MAX_TIME_FRACTION = 0.01
 """A snapshot may take this share of a trial's time."""
 KEPT = 2
 
@@ -35,9 +35,9 @@ class Snapshots:
         self, storage: Storage, study: StoredStudy, data_dir: DataDir, claim: Claim
     ) -> None:
         self._storage, self._study, self._data_dir, self._claim = storage, study, data_dir, claim
-        self._shelf = shelf_of(study, data_dir)
+        self._shelf = files_of(study, data_dir)
         self._kept = list(claim.snapshots)
-        self._extra = {"code": surroundings()["code"]}
+        self._extra = {"code": run_environment()["code"]}
         self._due = time.monotonic() + INTERVAL_SECONDS
 
     def newest(self) -> Snapshot | None:
@@ -82,7 +82,7 @@ class Snapshots:
             if shared:  # a store that does not answer is not asked again; the lease runs meanwhile
                 self._drop_all_but(self._kept)
         took = time.monotonic() - started
-        self._due = time.monotonic() + max(INTERVAL_SECONDS, took / MOST_OF_THE_TIME)
+        self._due = time.monotonic() + max(INTERVAL_SECONDS, took / MAX_TIME_FRACTION)
 
     def drop(self) -> None:
         """The slot is settled: none is needed any more."""

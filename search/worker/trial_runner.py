@@ -11,7 +11,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.errors import Diverged
 from makemore_core.model import checkpoint
 from makemore_core.model.network import parameters_of
@@ -20,66 +20,66 @@ from makemore_core.training.trainer import Evaluation, TrainingRun, TrialResult,
 from search.algorithms import samplers
 from search.algorithms.pruners import Pruner, resource_at
 from search.algorithms.samplers import sampler_for
-from search.environment import surroundings
+from search.environment import run_environment
 from search.errors import FilesUnusable, SearchError, TrialEnded, TrialLost, TrialPruned
 from search.finite import finite
 from search.paths import DataDir
-from search.retry import insist, patient
+from search.retry import retry_files, retry_storage
 from search.seeds import derive_seed
 from search.spec import search_space
 from search.spec.study_file import StudySpec
 from search.storage import optuna_studies
 from search.storage.database import Storage
-from search.storage.optuna_reader import QuickStorage
+from search.storage.optuna_reader import BulkReadStorage
 from search.storage.optuna_writer import TrialKey
-from search.storage.study_files import Shelf
-from search.study.study import StoredStudy, shelf_of
+from search.storage.study_files import StudyFiles
+from search.study.study import StoredStudy, files_of
 from search.trials import attempts, claims, leases, retention
 from search.trials.claims import Claim
-from search.trials.leases import Standing
-from search.trials.reported_losses import Rivals
+from search.trials.leases import NoClaim
+from search.trials.reported_losses import ReportedLosses
 from search.worker.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
 REPORT_SECONDS = 0.5
 """Dev losses that come faster are stored together; a rung's is stored at once."""
 
 
 @dataclass(frozen=True)
-class Bench:
+class WorkerContext:
     """What one worker works with: one study, its data, and how to be interrupted."""
 
     storage: Storage
     study: StoredStudy
     data_dir: DataDir
-    data: Data
+    data: Dataset
     worker_id: str
     threads: int
     device: str
     interrupted: Callable[[], bool]
     """Whether a signal came, or the launcher has gone."""
-    trials: QuickStorage
+    trials: BulkReadStorage
     """What a sampler learns from; for as long as the worker lives it reads each trial once."""
-    rivals: Rivals
+    rivals: ReportedLosses
     """What a pruner compares with; likewise."""
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> StudyFiles:
         """The study's model files."""
-        return shelf_of(self.study, self.data_dir)
+        return files_of(self.study, self.data_dir)
 
     def attempt_columns(self) -> dict[str, Any]:
         """What a claim records of this worker."""
-        return {"threads": self.threads, "device": self.device, "versions": surroundings()}
+        return {"threads": self.threads, "device": self.device, "versions": run_environment()}
 
 
 @dataclass
-class Attempt:
+class RunningAttempt:
     """One attempt under way."""
 
-    bench: Bench
+    bench: WorkerContext
     claim: Claim
     config: TrialConfig
     trial: TrialKey
@@ -98,7 +98,7 @@ class Attempt:
         """Reports the dev loss, at a rung at once; then asks the pruner."""
         self.curve.append(evaluation)
         spec = self.bench.study.spec
-        planned = _planned(spec, self.config, evaluation)
+        planned = _planned_evaluation(spec, self.config, evaluation)
         self.unreported[resource_at(spec.budget, planned)] = evaluation.dev_loss
         pruner = Pruner(spec.pruner, spec.budget)
         self.report_if_due(at_once=pruner.compares(self.claim.ordinal, planned))
@@ -112,7 +112,7 @@ class Attempt:
         """Stores what is not reported yet, unless something was stored a moment ago."""
         now = time.monotonic()
         if self.unreported and (at_once or now - self.reported >= REPORT_SECONDS):
-            attempts.report(self.bench.storage, self.trial.trial_id, self.unreported)
+            attempts.record_reports(self.bench.storage, self.trial.trial_id, self.unreported)
             self.unreported = {}
             self.reported = now
 
@@ -130,9 +130,9 @@ class Attempt:
             self.snapshots.save(run)
             raise TrialLost(attempts.INTERRUPTED)
         self._check_limits(now)
-        if now - self.beaten >= BEAT_SECONDS:
+        if now - self.beaten >= HEARTBEAT_SECONDS:
             self.beaten = now
-            leases.beat(self.bench.storage, self.bench.study, self.bench.worker_id)
+            leases.heartbeat(self.bench.storage, self.bench.study, self.bench.worker_id)
         self.report_if_due()
         self.snapshots.save_if_due(run)
 
@@ -157,7 +157,7 @@ class Attempt:
         return draw < spec.pruner.audit
 
 
-def attempt(bench: Bench, claim: Claim) -> str:
+def run_attempt(bench: WorkerContext, claim: Claim) -> str:
     """Makes one attempt at a claimed slot and records how it ended; returns its outcome.
 
     Raises:
@@ -165,7 +165,7 @@ def attempt(bench: Bench, claim: Claim) -> str:
     """
     made = None
     try:
-        made = _make_trial(bench, claim)
+        made = _start_attempt(bench, claim)
     except SearchError:
         raise
     except TrialLost as lost:
@@ -178,42 +178,42 @@ def attempt(bench: Bench, claim: Claim) -> str:
             values = _train(made)
         except FilesUnusable:  # no fault of the configuration: it is tried again
             values = {"outcome": "failed", "reason": attempts.INTERRUPTED}
-            _finish(bench, claim, made, _measured(made) | values)
+            _record_outcome(bench, claim, made, _measured(made) | values)
             raise
-    return _finish(bench, claim, made, values)
+    return _record_outcome(bench, claim, made, values)
 
 
-def _make_trial(bench: Bench, claim: Claim) -> Attempt:
+def _start_attempt(bench: WorkerContext, claim: Claim) -> RunningAttempt:
     """Asks for a configuration, or takes the lost attempt's, and stores the trial."""
     spec = bench.study.spec
     searched, config = _configuration(bench, claim)
     snapshots = Snapshots(bench.storage, bench.study, bench.data_dir, claim)
     resume = snapshots.newest()
     curve = [] if resume is None else [Evaluation(*values) for values in resume.state["curve"]]
-    trial = attempts.make_trial(
+    trial = attempts.record_trial(
         bench.storage,
         bench.study,
         claim.attempt_id,
         asdict(config),
         searched,
         search_space.distributions(spec.search),
-        {resource_at(spec.budget, _planned(spec, config, e)): e.dev_loss for e in curve},
+        {resource_at(spec.budget, _planned_evaluation(spec, config, e)): e.dev_loss for e in curve},
     )
     step = resume.state["step"] if resume else 0
     log.info("trial %d (from step %d): %s", trial.number, step, config)
-    made = Attempt(bench, claim, config, trial, snapshots, resume, curve=curve)
+    made = RunningAttempt(bench, claim, config, trial, snapshots, resume, curve=curve)
     if claim.lost_attempt is not None and claim.lost_attempt.audited:
         made.note_audit()
     return made
 
 
-def _planned(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> int:
+def _planned_evaluation(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> int:
     """Which of the planned evaluations this is; some fall together where steps are few."""
     return max(1, round(evaluation.step * spec.budget.evaluations / config.steps))
 
 
-@patient
-def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialConfig]:
+@retry_storage
+def _configuration(bench: WorkerContext, claim: Claim) -> tuple[dict[str, Any], TrialConfig]:
     """The searched values, and the whole configuration."""
     spec, lost = bench.study.spec, claim.lost_attempt
     names = search_space.distributions(spec.search)
@@ -225,7 +225,7 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
         name = optuna_studies.name(bench.storage, bench.study.optuna_id)
         study = bench.storage.optuna_study(name, sampler, bench.trials)
-        searched = samplers.ask(sampler, study, _unborn(), spec.search) | searched
+        searched = samplers.ask(sampler, study, _placeholder_trial(), spec.search) | searched
     config = search_space.configuration(
         spec.search,
         searched,
@@ -237,7 +237,7 @@ def _configuration(bench: Bench, claim: Claim) -> tuple[dict[str, Any], TrialCon
     return {name: searched[name] for name in names}, config
 
 
-def _unborn() -> FrozenTrial:
+def _placeholder_trial() -> FrozenTrial:
     """A trial for a sampler to sample for, before it stands in the storage.
 
     Its number is no trial's: TPE leaves the trial of that number out of what it learns from, and
@@ -258,7 +258,7 @@ def _unborn() -> FrozenTrial:
     )
 
 
-def _train(made: Attempt) -> dict[str, Any]:
+def _train(made: RunningAttempt) -> dict[str, Any]:
     """Trains; returns the columns of the outcome, whatever it is."""
     bench = made.bench
     try:
@@ -290,7 +290,7 @@ def _train(made: Attempt) -> dict[str, Any]:
         return _measured(made) | {"outcome": "failed", "reason": lost.reason}
 
 
-def _measured(made: Attempt) -> dict[str, Any]:
+def _measured(made: RunningAttempt) -> dict[str, Any]:
     best = min(made.curve, key=lambda each: each.dev_loss, default=None)
     return {
         "dev_loss": best.dev_loss if best else None,
@@ -303,7 +303,7 @@ def _measured(made: Attempt) -> dict[str, Any]:
     }
 
 
-def _completed(made: Attempt, result: TrialResult) -> dict[str, Any]:
+def _completed(made: RunningAttempt, result: TrialResult) -> dict[str, Any]:
     return {
         "outcome": "complete",
         "reason": "patience" if result.stopped_early else None,
@@ -315,7 +315,7 @@ def _completed(made: Attempt, result: TrialResult) -> dict[str, Any]:
     }
 
 
-def _keep_checkpoint(made: Attempt, result: TrialResult) -> str | None:
+def _keep_checkpoint(made: RunningAttempt, result: TrialResult) -> str | None:
     """Saves the model if it is among the best; its hash goes into the database with the outcome."""
     bench = made.bench
     if not retention.is_worth_keeping(bench.storage, bench.study, result.dev_loss):
@@ -331,29 +331,35 @@ def _keep_checkpoint(made: Attempt, result: TrialResult) -> str | None:
     def meanwhile() -> None:
         if bench.interrupted():
             raise TrialLost(attempts.INTERRUPTED)
-        leases.beat(bench.storage, bench.study, bench.worker_id)
+        leases.heartbeat(bench.storage, bench.study, bench.worker_id)
 
-    return insist(keep, meanwhile)
+    return retry_files(keep, meanwhile)
 
 
-def _finish(bench: Bench, claim: Claim, made: Attempt | None, values: dict[str, Any]) -> str:
+def _record_outcome(
+    bench: WorkerContext, claim: Claim, made: RunningAttempt | None, values: dict[str, Any]
+) -> str:
     """Records the outcome, and tidies up."""
     outcome, reason = values["outcome"], values["reason"]
     trial_id, losses = (made.trial.trial_id, made.unreported) if made else (None, {})
     try:
-        attempts.finish(bench.storage, bench.study, claim.attempt_id, trial_id, losses, **values)
+        attempts.finish_attempt(
+            bench.storage, bench.study, claim.attempt_id, trial_id, losses, **values
+        )
     except TrialLost as lost:
         log.warning("slot %d: its outcome came too late (%s)", claim.ordinal, lost.reason)
         outcome, reason = "failed", lost.reason
         if lost.reason == attempts.INTERRUPTED:  # the study was closed: the attempt is ours to end
             ended = {"outcome": outcome, "reason": reason}
-            attempts.finish(bench.storage, bench.study, claim.attempt_id, trial_id, losses, **ended)
+            attempts.finish_attempt(
+                bench.storage, bench.study, claim.attempt_id, trial_id, losses, **ended
+            )
     log.info("slot %d: %s%s", claim.ordinal, outcome, f" ({reason})" if reason else "")
     if outcome != "failed":
         Snapshots(bench.storage, bench.study, bench.data_dir, claim).drop()
     if outcome == "complete":
-        retention.drop_the_rest(bench.storage, bench.study, bench.shelf)
-        retention.sweep(bench.data_dir.checkpoints(bench.study.uid))
+        retention.delete_unneeded(bench.storage, bench.study, bench.shelf)
+        retention.delete_stale_temporaries(bench.data_dir.checkpoints(bench.study.uid))
     return outcome if reason != attempts.ERROR else attempts.ERROR
 
 
@@ -374,6 +380,6 @@ def _resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def claim_slot(bench: Bench) -> Claim | Standing:
+def claim_slot(bench: WorkerContext) -> Claim | NoClaim:
     """The next slot for this worker, or why there is none."""
     return claims.claim(bench.storage, bench.study, bench.worker_id, bench.attempt_columns())

@@ -39,12 +39,12 @@ from torch import Tensor, nn
 from makemore_core.config import TrialConfig
 from makemore_core.data import corpus
 from makemore_core.data.contexts import CountedContexts
-from makemore_core.data.dataset import Data
-from makemore_core.model.network import Model, initialise
-from makemore_core.training.batches import Draws
+from makemore_core.data.dataset import Dataset
+from makemore_core.model.network import Model, initialize
+from makemore_core.training.batches import BatchSampler
 from makemore_core.training.evaluate import split_loss
 from makemore_core.training.kernel_step import KernelStep
-from makemore_core.training.trainer import Evaluation, steps_in_a_block, train
+from makemore_core.training.trainer import Evaluation, steps_per_block, train
 from makemore_core.training.warm_up import warm_up
 
 SHAPES = [
@@ -88,9 +88,9 @@ TARGETS = {  # dev loss: within so many seconds, with this configuration
 }  # fmt: skip
 
 
-def names() -> Data:
+def names() -> Dataset:
     """The lecture's corpus and split."""
-    return Data.of(corpus.load("names", Path("runs")), 42)
+    return Dataset.of(corpus.load("names", Path("runs")), 42)
 
 
 def examples_of(counted: CountedContexts) -> tuple[Tensor, Tensor]:
@@ -139,10 +139,10 @@ def module_loop(config: TrialConfig, x: Tensor, y: Tensor) -> Callable[[float], 
     return step
 
 
-def our_loop(config: TrialConfig, data: Data) -> tuple[KernelStep, Draws]:
+def our_loop(config: TrialConfig, data: Dataset) -> tuple[KernelStep, BatchSampler]:
     counted = data.at_block_size(config.block_size).train
-    draws = Draws(config, counted, 1, steps_in_a_block(config, len(data.vocabulary)))
-    model = initialise(config, data.vocabulary, torch.Generator().manual_seed(1))
+    draws = BatchSampler(config, counted, 1, steps_per_block(config, len(data.vocabulary)))
+    model = initialize(config, data.vocabulary, torch.Generator().manual_seed(1))
     return KernelStep(config, model, counted, draws), draws
 
 
@@ -170,7 +170,9 @@ def rate_of(work: Callable[[], object], amount: float) -> float:
     return amount / min(processor_us(many, repeats) for _ in range(9)) * 1e6
 
 
-def floor_seconds(config: TrialConfig, draws: Draws, counted: CountedContexts, size: int) -> float:
+def floor_seconds(
+    config: TrialConfig, draws: BatchSampler, counted: CountedContexts, size: int
+) -> float:
     """The formula at the top."""
     t, e, h = config.block_size, config.embedding_size, config.hidden_width
     u, v = draws.usual_rows, 27
@@ -187,7 +189,7 @@ def floor_seconds(config: TrialConfig, draws: Draws, counted: CountedContexts, s
     return products / sgemm + units / copy_units + 12 * size / copy_parameters
 
 
-def bench_steps(data: Data) -> list[dict[str, Any]]:
+def bench_steps(data: Dataset) -> list[dict[str, Any]]:
     """Microseconds a step of the three loops, the ratios, and the share of the floor."""
     found = []
     for shape in SHAPES:
@@ -198,7 +200,7 @@ def bench_steps(data: Data) -> list[dict[str, Any]]:
         )  # fmt: skip
         counted = data.at_block_size(block).train
         x, y = examples_of(counted)
-        fresh = initialise(config, data.vocabulary, torch.Generator().manual_seed(1))
+        fresh = initialize(config, data.vocabulary, torch.Generator().manual_seed(1))
         lecture, module = lecture_loop(fresh, x, y, batch), module_loop(config, x, y)
         ours, draws = our_loop(config, data)
         at = 0
@@ -243,7 +245,7 @@ class Reached(Exception):
     step: int
 
 
-def bench_time_to(data: Data) -> dict[str, Any]:
+def bench_time_to(data: Dataset) -> dict[str, Any]:
     """Seconds from a cold start of the trial, its contexts included, to some dev losses."""
     found: dict[str, Any] = {"lecture_seconds": lecture_seconds_to(data, 2.17)}
     for target, config in FAST.items():
@@ -255,9 +257,9 @@ def bench_time_to(data: Data) -> dict[str, Any]:
     return found
 
 
-def seconds_to(data: Data, target: float, config: TrialConfig, seed: int) -> float:
+def seconds_to(data: Dataset, target: float, config: TrialConfig, seed: int) -> float:
     """Until an evaluation first finds the target; infinity if none does. Processor time."""
-    fresh = Data(data.vocabulary, data.train_words, data.dev_words)
+    fresh = Dataset(data.vocabulary, data.train_words, data.dev_words)
     started = time.thread_time()
 
     def look(evaluation: Evaluation) -> None:
@@ -271,12 +273,12 @@ def seconds_to(data: Data, target: float, config: TrialConfig, seed: int) -> flo
     return float("inf")
 
 
-def lecture_seconds_to(data: Data, target: float) -> float:
+def lecture_seconds_to(data: Dataset, target: float) -> float:
     """The lecture's loop until it first has that dev loss; looked at every thousand steps, the
     looking not counted. Processor time."""
     block = data.at_block_size(3)
     x, y = examples_of(block.train)
-    model = initialise(LECTURE, data.vocabulary, torch.Generator().manual_seed(2147483647))
+    model = initialize(LECTURE, data.vocabulary, torch.Generator().manual_seed(2147483647))
     step, spent = lecture_loop(model, x, y, 32), 0.0
     for number in range(0, 200_000, 1000):
         rate = 0.1 if number < 100_000 else 0.01
@@ -289,7 +291,7 @@ def lecture_seconds_to(data: Data, target: float) -> float:
     return float("inf")
 
 
-def bench_targets(data: Data) -> list[dict[str, Any]]:
+def bench_targets(data: Dataset) -> list[dict[str, Any]]:
     """One configuration for each target: its dev loss and its training time."""
     found = []
     for target, (limit, config) in TARGETS.items():
@@ -307,7 +309,7 @@ def bench_targets(data: Data) -> list[dict[str, Any]]:
     return found
 
 
-def evaluation_share(seconds: float, config: TrialConfig, data: Data, model: Model) -> float:
+def evaluation_share(seconds: float, config: TrialConfig, data: Dataset, model: Model) -> float:
     """What part of a trial its dev evaluations took."""
     block = data.at_block_size(config.block_size)
     work = partial(split_loss, model, block.dev, block.dev_unseen_count)
@@ -315,10 +317,10 @@ def evaluation_share(seconds: float, config: TrialConfig, data: Data, model: Mod
     return round(one * config.evaluations / seconds, 4)
 
 
-def bench_cost(data: Data) -> list[dict[str, Any]]:
+def bench_cost(data: Dataset) -> list[dict[str, Any]]:
     """Microseconds a step against block size, hidden width, batch and corpus size."""
     base = replace(BASE, block_size=8, hidden_width=256, examples=10**10)
-    varied: list[tuple[str, Any, TrialConfig, Data]] = []
+    varied: list[tuple[str, Any, TrialConfig, Dataset]] = []
     for name, values in (
         ("block_size", (2, 4, 8, 16, 32)), ("hidden_width", (64, 128, 256, 512, 1024)),
         ("batch_size", (32, 64, 128, 256, 512, 1024)),
@@ -346,18 +348,18 @@ def bench_cost(data: Data) -> list[dict[str, Any]]:
     return found
 
 
-def step_contexts(draws: Draws) -> np.ndarray[Any, Any]:
+def step_contexts(draws: BatchSampler) -> np.ndarray[Any, Any]:
     return draws.counted.contexts
 
 
-def enlarged(data: Data, times: int) -> Data:
+def enlarged(data: Dataset, times: int) -> Dataset:
     """A corpus so many times as large: each further copy has its letters shifted by one more."""
     letters = data.vocabulary[1:]
     words = list(data.train_words)
     for shift in range(1, times):
         table = str.maketrans(letters, letters[shift:] + letters[:shift])
         words += [word.translate(table) for word in data.train_words]
-    return Data(data.vocabulary, tuple(words), data.dev_words)
+    return Dataset(data.vocabulary, tuple(words), data.dev_words)
 
 
 def bench_start() -> dict[str, Any]:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from makemore_core.config import TrialConfig
 from makemore_core.errors import CheckpointError
 from makemore_core.model import checkpoint
-from makemore_core.model.network import Model, initialise
+from makemore_core.model.network import Model, initialize
 from makemore_core.model.snapshot import Snapshot
 
-MODEL = initialise(
+MODEL = initialize(
     TrialConfig(hidden_width=3, embedding_size=2, direct=True), ".aé🙂", torch.Generator()
 )
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import lecture_corpus, word_lists
 
-from makemore_core.data.contexts import count_contexts, count_examples
-from makemore_core.data.dataset import Data
+from makemore_core.data.contexts import count_contexts, count_contexts_with_pairs
+from makemore_core.data.dataset import Dataset
 
 
 def naive(words: tuple[str, ...], vocabulary: str, block: int) -> list[tuple[tuple[int, ...], int]]:
@@ -29,7 +29,7 @@ def naive(words: tuple[str, ...], vocabulary: str, block: int) -> list[tuple[tup
 def test_counts_are_those_of_the_naive_loop(words: tuple[str, ...], block: int) -> None:
     """Every context and next character as often as the loop finds it, and each example's place."""
     vocabulary = "." + "".join(sorted(set("".join(words))))
-    counted, place = count_examples(words, vocabulary, block)
+    counted, place = count_contexts_with_pairs(words, vocabulary, block)
     pairs = [
         (tuple(counted.contexts[row].tolist()), int(following))
         for row, following in zip(counted.row_of_pair, counted.next_character, strict=True)
@@ -52,7 +52,7 @@ def test_unseen_counts_are_those_of_unseen_words(
 ) -> None:
     """A dev word that train holds, repeats included, adds nothing to them."""
     vocabulary = "." + "".join(sorted(set("".join(train + dev))))
-    block = Data(vocabulary, train, dev).at_block_size(3)
+    block = Dataset(vocabulary, train, dev).at_block_size(3)
     unseen = tuple(word for word in dev if word not in train)
     expected = Counter(naive(unseen, vocabulary, 3))
     found = {
@@ -81,11 +81,11 @@ def test_a_large_alphabet_and_long_words() -> None:
 @pytest.mark.parametrize("block", [3, 20, 64])
 def test_names_are_built_in_a_moment(block: int) -> None:
     """Under a tenth of a second of processor time, at any block size; kept after that."""
-    data = Data.of(lecture_corpus(), 42)
+    data = Dataset.of(lecture_corpus(), 42)
     data.at_block_size(2)
     times = []
     for _ in range(4):
-        fresh = Data(data.vocabulary, data.train_words, data.dev_words)
+        fresh = Dataset(data.vocabulary, data.train_words, data.dev_words)
         started = time.process_time()
         built = fresh.at_block_size(block)
         times.append(time.process_time() - started)

@@ -13,10 +13,10 @@ from toys import word_lists
 from makemore_core.config import TrialConfig
 from makemore_core.data import ngram
 from makemore_core.data.contexts import count_contexts
-from makemore_core.data.dataset import MAX_WRITTEN_OUT, Data, expectation
+from makemore_core.data.dataset import MAX_WRITTEN_OUT, Dataset, ngram_targets
 from makemore_core.data.ngram import ContextTree
-from makemore_core.training.batches import Draws, stratify
-from makemore_core.training.trainer import draws_of
+from makemore_core.training.batches import BatchSampler, stratify
+from makemore_core.training.trainer import batches_of
 
 STEPS = 600
 
@@ -27,12 +27,12 @@ def drawn(
     batch_size: int,
     smoothing: float = 0.0,
     most: int = MAX_WRITTEN_OUT,
-) -> tuple[Draws, int]:
+) -> tuple[BatchSampler, int]:
     vocabulary = alphabet_of(words)
     config = TrialConfig(targets=targets, batch_size=batch_size, smoothing=smoothing)
     counted = count_contexts(words, vocabulary, 2)
-    expected = expectation(counted, vocabulary, most) if smoothing else None
-    return Draws(config, counted, 5, 16, expected), len(vocabulary)
+    expected = ngram_targets(counted, vocabulary, most) if smoothing else None
+    return BatchSampler(config, counted, 5, 16, expected), len(vocabulary)
 
 
 def alphabet_of(words: tuple[str, ...]) -> str:
@@ -87,10 +87,10 @@ def test_smoothed_targets_are_the_same_written_out_or_not(
     vocabulary = alphabet_of(words)
     config = TrialConfig(batch_size=batch_size, smoothing=smoothing)
     counted = count_contexts(words, vocabulary, block_size)
-    expected = smoothing * expectation(counted, vocabulary, MAX_WRITTEN_OUT)
+    expected = smoothing * ngram_targets(counted, vocabulary, MAX_WRITTEN_OUT)
     shares = counted.count / counted.frequency[counted.row_of_pair]
     expected[counted.row_of_pair, counted.next_character] += (1 - smoothing) * shares
-    draws = Draws(config, counted, 5, 4, expectation(counted, vocabulary, 0))
+    draws = BatchSampler(config, counted, 5, 4, ngram_targets(counted, vocabulary, 0))
     for step in (0, 3, 4, 2):
         batch = draws.at(step)
         found = draws.dense_targets(batch, len(vocabulary))
@@ -104,12 +104,12 @@ def test_smoothing_takes_the_memory_of_the_counts_where_the_alphabet_is_large() 
     rng = np.random.default_rng(1)
     codes = rng.zipf(1.3, 30_000) % 3_000 + 0x4E00
     words = tuple("".join(map(chr, each)) for each in codes.reshape(-1, 3))
-    data = Data("." + "".join(sorted(set("".join(words)))), words, words[:50])
+    data = Dataset("." + "".join(sorted(set("".join(words)))), words, words[:50])
     block = data.at_block_size(4)
     config = TrialConfig(block_size=4, batch_size=128, smoothing=0.3)
     tracemalloc.start()
-    draws_of(config, block, 1).at(0)
-    draws_of(replace(config, targets="sampled"), block, 1).at(0)
+    batches_of(config, block, 1).at(0)
+    batches_of(replace(config, targets="sampled"), block, 1).at(0)
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert isinstance(block.expected, ContextTree)
@@ -119,7 +119,7 @@ def test_smoothing_takes_the_memory_of_the_counts_where_the_alphabet_is_large() 
 def test_block_sizes_are_kept_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that was not used for longest goes first; the one in use stays."""
     words = ("anna", "bob", "carla")
-    data = Data(".abclnor", words, words)
+    data = Dataset(".abclnor", words, words)
     first = data.at_block_size(2)
     assert first is data.at_block_size(2)
     monkeypatch.setattr("makemore_core.data.dataset.MAX_KEPT_BYTES", 2 * first.nbytes)
@@ -175,9 +175,9 @@ def test_a_batch_depends_on_its_step_alone(targets: str) -> None:
     words = ("anna", "bob", "carla")
     config = TrialConfig(targets=targets, batch_size=7)
     counted = count_contexts(words, ".abclnor", 3)
-    one, other = Draws(config, counted, 9, 5), Draws(config, counted, 9, 11)
+    one, other = BatchSampler(config, counted, 9, 5), BatchSampler(config, counted, 9, 11)
     for step in (12, 3, 12, 40):
         for ours, theirs in zip(one.at(step)[:2], other.at(step)[:2], strict=True):
             assert np.array_equal(ours, theirs)
-    different = Draws(config, counted, 10, 5).at(12)
+    different = BatchSampler(config, counted, 10, 5).at(12)
     assert not np.array_equal(one.at(12).row_keys, different.row_keys)

@@ -12,11 +12,11 @@ from toys import configs, word_lists
 from makemore_core.config import TrialConfig
 from makemore_core.data import ngram
 from makemore_core.data.contexts import count_contexts
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.errors import CorpusError
 from makemore_core.lecture.bigram import count_pairs
 from makemore_core.lecture.mixture import ngram_nats
-from makemore_core.model.network import Model, initialise
+from makemore_core.model.network import Model, initialize
 from makemore_core.training.evaluate import pair_nats, split_loss, word_losses
 
 
@@ -37,7 +37,7 @@ def naive_nats(model: Model, word: str) -> list[float]:
 
 def a_model(config: TrialConfig, words: tuple[str, ...]) -> Model:
     vocabulary = "." + "".join(sorted(set("".join(words)))) + "0"
-    return initialise(config, vocabulary, torch.Generator().manual_seed(4))
+    return initialize(config, vocabulary, torch.Generator().manual_seed(4))
 
 
 @given(config=configs(), words=word_lists())
@@ -72,7 +72,7 @@ def test_the_unseen_loss_is_over_words_that_train_lacks(
     shared = data.draw(st.lists(st.sampled_from(train), max_size=5))
     dev = (*dev, *shared)
     model = a_model(config, train + dev)
-    block = Data(model.vocabulary, train, dev).at_block_size(config.block_size)
+    block = Dataset(model.vocabulary, train, dev).at_block_size(config.block_size)
     found = split_loss(model, block.dev, block.dev_unseen_count)
     each = [n for word in dev if word not in train for n in naive_nats(model, word)]
     naive = pytest.approx(math.fsum(each) / len(each), rel=2e-5, abs=1e-6) if each else None
@@ -107,7 +107,7 @@ def test_a_character_outside_the_alphabet_is_named(
     kept = tuple("".join(c for c in word if c in alphabet) or "0" for word in words)
     cut = place % (len(kept[at]) + 1)
     wrong = (*kept[:at], kept[at][:cut] + foreign + kept[at][cut:], *kept[at + 1 :])
-    model = initialise(TrialConfig(), alphabet, torch.Generator().manual_seed(4))
+    model = initialize(TrialConfig(), alphabet, torch.Generator().manual_seed(4))
     ngram_model = ngram.fit(kept, alphabet, 3)
     for encode in (
         lambda: word_losses(model, wrong),

@@ -12,7 +12,7 @@ from toys import WORDS, Bench, configs, word_lists
 from makemore_core.config import TrialConfig
 from makemore_core.model.network import forward
 from makemore_core.training.adamw import EPSILON, FIRST_DECAY, SECOND_DECAY
-from makemore_core.training.parameter_layout import Layout
+from makemore_core.training.parameter_layout import ParameterLayout
 from makemore_core.training.torch_step import BY_POSITION, DECAYED, gradients
 
 FOLDED = [True, False]
@@ -116,7 +116,7 @@ def test_padding_stays_zero(folded: bool, config: TrialConfig, words: tuple[str,
     bench = Bench(config, words)
     step = bench.kernels(folded)
     step.run(0, 5)
-    layout = Layout(config, len(bench.model.vocabulary))
+    layout = ParameterLayout(config, len(bench.model.vocabulary))
     ones = {name: torch.ones_like(tensor) for name, tensor in bench.model.tensors.items()}
     assert not step.parameters[layout.pack(ones) == 0].any()
 

@@ -8,9 +8,9 @@ from toys import lecture_corpus
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.contexts import count_contexts
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.data.splits import split
-from makemore_core.model.network import initialise
+from makemore_core.model.network import initialize
 from makemore_core.training.evaluate import split_loss
 from makemore_core.training.trainer import train
 
@@ -31,7 +31,7 @@ def test_counts_of_words_and_examples() -> None:
 @pytest.mark.parametrize(("block", "unique"), [(3, 5_438), (4, 20_243), (6, 45_937), (8, 50_457)])
 def test_counts_of_contexts(block: int, unique: int) -> None:
     """182,625 and 22,655 examples at any block size, with so many unique contexts."""
-    data = Data.of(lecture_corpus(), 42).at_block_size(block)
+    data = Dataset.of(lecture_corpus(), 42).at_block_size(block)
     assert (data.train.examples, data.dev.examples) == (182_625, 22_655)
     assert len(data.train.contexts) == unique
     if block == 8:
@@ -42,11 +42,11 @@ def test_the_first_loss_and_the_parameters() -> None:
     """17.77 on the first five names from the lecture's seed; 3,481 and 11,897 parameters."""
     names = lecture_corpus()
     small = TrialConfig(embedding_size=2, hidden_width=100, initialisation="lecture")
-    model = initialise(small, names.vocabulary, torch.Generator().manual_seed(2147483647))
+    model = initialize(small, names.vocabulary, torch.Generator().manual_seed(2147483647))
     first_five = count_contexts(names.words[:5], names.vocabulary, 3)
     assert round(split_loss(model, first_five).all, 2) == 17.77
     assert model.parameters == 3_481
-    large = initialise(TrialConfig(), names.vocabulary, torch.Generator())
+    large = initialize(TrialConfig(), names.vocabulary, torch.Generator())
     assert large.parameters == 11_897
 
 
@@ -56,7 +56,7 @@ def test_the_whole_lecture_run_ends_where_the_lecture_ends() -> None:
     config = TrialConfig(
         initialisation="lecture", targets="sampled", examples=200_000 * 32, evaluations=10
     )
-    result = train(config, Data.of(lecture_corpus(), 42), 2147483647)
+    result = train(config, Dataset.of(lecture_corpus(), 42), 2147483647)
     assert result.steps == 200_000
     assert result.final_dev_loss == pytest.approx(2.155, abs=0.02)
     assert result.train_loss == pytest.approx(2.126, abs=0.03)

@@ -33,10 +33,10 @@ from toys import lecture_corpus
 
 from makemore_core.config import LECTURE
 from makemore_core.data.contexts import count_contexts
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.data.splits import split
 from makemore_core.lecture import bigram
-from makemore_core.model.network import initialise
+from makemore_core.model.network import initialize
 from makemore_core.training.evaluate import split_loss
 from makemore_core.training.trainer import train
 
@@ -108,17 +108,17 @@ def test_part_2_overfitting_one_batch() -> None:
     config = replace(
         SMALL, schedule="constant", targets="expected", examples=32 * 10_000, evaluations=4
     )
-    result = train(config, Data(names.vocabulary, words, words), 1)
+    result = train(config, Dataset(names.vocabulary, words, words), 1)
     assert floor < result.train_loss < floor + 0.002
     assert min(each.dev_loss for each in result.curve) > floor
-    lecture = train(replace(config, examples=32_000), Data(names.vocabulary, words, words), 1)
+    lecture = train(replace(config, examples=32_000), Dataset(names.vocabulary, words, words), 1)
     assert 0.2561 == pytest.approx(lecture.train_loss, abs=0.01)
 
 
 def test_part_2_the_untrained_network_on_all_names() -> None:
     """To all digits shown, with the lecture's generator."""
     names = lecture_corpus()
-    model = initialise(SMALL, names.vocabulary, lecture_generator())
+    model = initialize(SMALL, names.vocabulary, lecture_generator())
     everything = count_contexts(names.words, names.vocabulary, 3)
     assert 19.5052 == round(split_loss(model, everything).all, 4)
 
@@ -126,7 +126,7 @@ def test_part_2_the_untrained_network_on_all_names() -> None:
 def test_part_2_the_splits() -> None:
     """Exactly; what is left for the test split follows without opening it."""
     names = lecture_corpus()
-    data = Data.of(names, 42).at_block_size(3)
+    data = Dataset.of(names, 42).at_block_size(3)
     assert (182_625, 22_655) == (data.train.examples, data.dev.examples)
     assert 22_866 == 228_146 - data.train.examples - data.dev.examples
     assert 3_204 == split(names, 42).test_words
@@ -135,8 +135,8 @@ def test_part_2_the_splits() -> None:
 def test_part_2_the_small_networks() -> None:
     """About 2.3 on dev within 0.06 after 40,000 steps, and train no lower: it underfits."""
     names = lecture_corpus()
-    result = train(replace(SMALL, examples=40_000 * 32, evaluations=4), Data.of(names, 42), 1)
+    result = train(replace(SMALL, examples=40_000 * 32, evaluations=4), Dataset.of(names, 42), 1)
     assert 2.3 == pytest.approx(result.dev_loss, abs=0.06)
     assert result.train_loss == pytest.approx(result.dev_loss, abs=0.02)
-    larger = initialise(replace(SMALL, hidden_width=300), names.vocabulary, lecture_generator())
+    larger = initialize(replace(SMALL, hidden_width=300), names.vocabulary, lecture_generator())
     assert (3_481, 10_281) == (result.parameters, larger.parameters)

@@ -7,9 +7,9 @@ import pytest
 from toys import lecture_corpus, toy_data
 
 from makemore_core.config import LECTURE, TrialConfig
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.errors import ConfigError, Diverged
-from makemore_core.lecture.batch_losses import batch_losses, running_mean, smoothed
+from makemore_core.lecture.batch_losses import batch_losses, running_mean, smooth_losses
 from makemore_core.lecture.lr_range import VALLEY, lr_range
 from makemore_core.training.trainer import train
 
@@ -21,7 +21,7 @@ SMALL = TrialConfig(hidden_width=16, batch_size=8, examples=8 * 40, evaluations=
 def test_the_lectures_network_on_names(features: int, units: int, seed: int) -> None:
     """Between 0.03 and 0.3; by eye the lecture chose 0.1 (part 2, 45:40)."""
     config = replace(LECTURE, embedding_size=features, hidden_width=units)
-    found = lr_range(config, Data.of(lecture_corpus(), 42), seed)
+    found = lr_range(config, Dataset.of(lecture_corpus(), 42), seed)
     assert 0.03 < found.suggested < 0.3
     assert len(found.learning_rates) == len(found.losses) == len(found.smoothed) == 1000
     assert (found.learning_rates[0], found.learning_rates[-1]) == pytest.approx((1e-3, 1.0))
@@ -75,8 +75,8 @@ def test_batch_losses_are_those_of_a_trial() -> None:
 
 def test_smoothing() -> None:
     """A constant stays itself, ends included; weights fall off to both sides."""
-    assert smoothed(np.ones(30), 5) == pytest.approx(np.ones(30))
-    spike = smoothed(np.eye(1, 21, 10)[0], 3)
+    assert smooth_losses(np.ones(30), 5) == pytest.approx(np.ones(30))
+    spike = smooth_losses(np.eye(1, 21, 10)[0], 3)
     assert spike.argmax() == 10
     assert spike[13:].sum() == 0.0
     assert spike == pytest.approx(spike[::-1])

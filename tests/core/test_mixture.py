@@ -13,11 +13,11 @@ from makemore_core.config import TrialConfig
 from makemore_core.data import ngram
 from makemore_core.errors import ConfigError
 from makemore_core.lecture.mixture import fitted_weight, mix, ngram_nats, perplexity
-from makemore_core.model.network import initialise
+from makemore_core.model.network import initialize
 from makemore_core.training.evaluate import example_nats
 
 DATA = toy_data()
-MODEL = initialise(
+MODEL = initialize(
     TrialConfig(hidden_width=8, block_size=2, direct=True), DATA.vocabulary, torch.Generator()
 )
 TRIGRAM = ngram.fit(DATA.train_words, DATA.vocabulary, 3)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from makemore_core.data.contexts import count_contexts
 from makemore_core.data.corpus import CORPORA_VARIABLE, Corpus, load
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.data.ngram import baseline, dev_losses, discounts, fit, unsmoothed_loss
 from makemore_core.data.splits import shuffled, split
 from makemore_core.errors import ConfigError, CorpusError
@@ -71,7 +71,7 @@ def test_all_orders_at_once_are_as_each_alone(
     words: list[str], other: list[str], highest: int
 ) -> None:
     """The dev loss of each order is its own model's, on all dev words and on the unseen ones."""
-    data = Data(ALPHABET, tuple(words), tuple(other)).at_block_size(max(1, highest - 1))
+    data = Dataset(ALPHABET, tuple(words), tuple(other)).at_block_size(max(1, highest - 1))
     found = dev_losses(data.train, data.dev, data.dev_unseen_count, ALPHABET, highest)
     unseen = [word for word in other if word not in words]
     assert list(range(1, len(found) + 1)) == [each.order for each in found]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from makemore_core.config import TrialConfig
-from makemore_core.model.network import Model, initialise
+from makemore_core.model.network import Model, initialize
 from makemore_core.model.sampling import sample
 
 CONFIG = TrialConfig(hidden_width=8, embedding_size=3, block_size=2)
@@ -14,7 +14,7 @@ CONFIG = TrialConfig(hidden_width=8, embedding_size=3, block_size=2)
 
 def model_with_output_bias(*bias: float) -> Model:
     """A model over `.ab` that draws by these logits alone."""
-    model = initialise(CONFIG, ".ab", torch.Generator().manual_seed(1))
+    model = initialize(CONFIG, ".ab", torch.Generator().manual_seed(1))
     tensors = dict(model.tensors)
     tensors["output_weight"] = torch.zeros(8, 3)
     tensors["output_bias"] = torch.tensor(bias)
@@ -48,7 +48,7 @@ def test_a_model_that_never_ends_a_word_is_cut() -> None:
 
 def test_sampling_follows_the_context() -> None:
     """The distribution is that of the forward pass: an `a` that is always followed by the end."""
-    model = initialise(CONFIG, ".ab", torch.Generator().manual_seed(1))
+    model = initialize(CONFIG, ".ab", torch.Generator().manual_seed(1))
     tensors = {name: torch.zeros_like(t) for name, t in model.tensors.items()}
     tensors["embedding"][1] = 1.0  # a
     tensors["hidden_weight"][-1] = 5.0  # the last character

@@ -7,11 +7,11 @@ import torch
 
 from makemore_core.config import TrialConfig
 from makemore_core.errors import ConfigError
-from makemore_core.model.network import Model, initialise
+from makemore_core.model.network import Model, initialize
 from makemore_core.model.sampling import BATCH, sample
-from makemore_core.training.trainer import arithmetic
+from makemore_core.training.trainer import torch_threads
 
-MODEL = initialise(
+MODEL = initialize(
     TrialConfig(hidden_width=16, block_size=3, initialisation="lecture"),
     ".abc",
     torch.Generator().manual_seed(3),
@@ -64,8 +64,8 @@ def test_a_model_with_nothing_new_to_say() -> None:
 
 def test_many_words_come_in_batches() -> None:
     """More than one batch holds; the same seed, the same words; thousands a second."""
-    lecture = initialise(TrialConfig(), ".abcdefghijklmnopqrstuvwxyz", torch.Generator())
-    with arithmetic(1):
+    lecture = initialize(TrialConfig(), ".abcdefghijklmnopqrstuvwxyz", torch.Generator())
+    with torch_threads(1):
         started = time.process_time()
         words = sample(lecture, BATCH + 1000, 1, 10)
         seconds = time.process_time() - started

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toys import WORDS, toy_data
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.errors import Diverged
 from makemore_core.model import checkpoint
 from makemore_core.model.snapshot import Snapshot
@@ -22,7 +22,7 @@ from makemore_core.training.trainer import (
     TrainingRun,
     TrialResult,
     evaluation_steps,
-    steps_in_a_block,
+    steps_per_block,
     train,
 )
 
@@ -51,7 +51,7 @@ def bits(result: TrialResult) -> tuple[Any, ...]:
     )
 
 
-def snapshots_of(config: TrialConfig, data: Data) -> list[Snapshot]:
+def snapshots_of(config: TrialConfig, data: Dataset) -> list[Snapshot]:
     taken: list[Snapshot] = []
     train(config, data, 1, on_block=lambda run: taken.append(run.snapshot()))
     return taken
@@ -100,7 +100,7 @@ def test_words_of_the_test_split_change_no_bit() -> None:
     shuffled, _, second_cut = splits.shuffled(here, 42)
     test_words = set(shuffled[second_cut:])
     other = corpus.Corpus("there", tuple(w[::-1] if w in test_words else w for w in words))
-    results = [train(CONFIG, Data.of(each, 42), 1) for each in (here, other)]
+    results = [train(CONFIG, Dataset.of(each, 42), 1) for each in (here, other)]
     assert bits(results[0]) == bits(results[1])
 
 
@@ -196,8 +196,8 @@ def test_blocks_come_often_and_know_where_they_are() -> None:
     assert places[-1] == (700, 5600)
     assert all(examples == 8 * step for step, examples in places)
     large = replace(CONFIG, hidden_width=4096, batch_size=4096, block_size=32, embedding_size=64)
-    assert steps_in_a_block(large, 27) == 1
-    assert steps_in_a_block(CONFIG, 27) > 100
+    assert steps_per_block(large, 27) == 1
+    assert steps_per_block(CONFIG, 27) > 100
 
 
 def test_other_devices_train_alike() -> None:
@@ -212,7 +212,7 @@ def test_other_devices_train_alike() -> None:
 def test_any_alphabet_and_any_length(words: list[str]) -> None:
     """Characters beyond ASCII, words longer than any block, a corpus of one word."""
     config = replace(CONFIG, examples=80, block_size=64, embedding_size=2, evaluations=1)
-    result = train(config, Data(".aβéz語🙂", tuple(words), ("z", words[0])), 1)
+    result = train(config, Dataset(".aβéz語🙂", tuple(words), ("z", words[0])), 1)
     assert result.dev_loss > 0
     assert all(torch.isfinite(t).all() for t in result.model.tensors.values())
 

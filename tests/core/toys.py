@@ -12,18 +12,20 @@ from hypothesis import strategies as st
 from makemore_core.config import TrialConfig
 from makemore_core.data import corpus
 from makemore_core.data.contexts import CountedContexts, count_contexts
-from makemore_core.data.dataset import Data, expectation
-from makemore_core.model.network import Model, initialise
-from makemore_core.training.batches import Draws
+from makemore_core.data.dataset import Dataset, ngram_targets
+from makemore_core.model.network import Model, initialize
+from makemore_core.training.batches import BatchSampler
 from makemore_core.training.kernel_step import KernelStep
-from makemore_core.training.torch_step import ReferenceStep
+from makemore_core.training.torch_step import TorchStep
 
 WORDS = ("emma", "olivia", "ava", "isabella", "sophia", "charlotte", "mia", "amelia", "evelyn", "a")
 
 
-def toy_data(words: tuple[str, ...] = WORDS, dev: tuple[str, ...] = ("ella", "ava", "sam")) -> Data:
+def toy_data(
+    words: tuple[str, ...] = WORDS, dev: tuple[str, ...] = ("ella", "ava", "sam")
+) -> Dataset:
     """Train and dev words with the alphabet of both."""
-    return Data("." + "".join(sorted(set("".join(words + dev)))), words, dev)
+    return Dataset("." + "".join(sorted(set("".join(words + dev)))), words, dev)
 
 
 def lecture_corpus() -> corpus.Corpus:
@@ -77,17 +79,17 @@ class Bench:
         vocabulary = "." + "".join(sorted(set("".join(words))))
         self.config = config
         self.counted: CountedContexts = count_contexts(words, vocabulary, config.block_size)
-        expected = expectation(self.counted, vocabulary) if config.smoothing else None
-        self.draws = Draws(config, self.counted, seed, 4, expected)
-        fresh = initialise(config, vocabulary, torch.Generator().manual_seed(seed))
+        expected = ngram_targets(self.counted, vocabulary) if config.smoothing else None
+        self.draws = BatchSampler(config, self.counted, seed, 4, expected)
+        fresh = initialize(config, vocabulary, torch.Generator().manual_seed(seed))
         half = {name: 0.5 * tensor for name, tensor in fresh.tensors.items()}
         self.model = Model(config, vocabulary, half)
 
     def kernels(self, folded: bool | None = None) -> KernelStep:
         return KernelStep(self.config, self.model, self.counted, self.draws, folded)
 
-    def reference(self) -> ReferenceStep:
-        return ReferenceStep(self.config, self.model, self.counted, self.draws, "cpu")
+    def reference(self) -> TorchStep:
+        return TorchStep(self.config, self.model, self.counted, self.draws, "cpu")
 
     def contexts(self, step: int) -> torch.Tensor:
         return torch.from_numpy(self.counted.contexts[self.draws.at(step).rows].astype(np.int64))

@@ -468,7 +468,7 @@ def undisturbed(place: Place, ordinal: int) -> dict[int, float]:
 
 @functools.cache
 def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
-    from makemore_core.data.dataset import Data
+    from makemore_core.data.dataset import Dataset
     from makemore_core.training.trainer import train
     from search.algorithms import samplers
     from search.algorithms.pruners import resource_at
@@ -491,10 +491,10 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        from search.worker.trial_runner import _unborn
+        from search.worker.trial_runner import _placeholder_trial
 
         sampler = sampler_for("random", spec.study.seed, ordinal)
-        drawn = samplers.ask(sampler, optuna.create_study(), _unborn(), spec.search)
+        drawn = samplers.ask(sampler, optuna.create_study(), _placeholder_trial(), spec.search)
         searched = drawn | searched
     config = search_space.configuration(
         spec.search,
@@ -505,7 +505,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         patience=None,
     )
     seed = derive_seed(spec.study.seed, ordinal, "train")
-    result = train(config, Data.of(words, spec.study.split_seed), seed)
+    result = train(config, Dataset.of(words, spec.study.split_seed), seed)
     return {
         resource_at(
             spec.budget, round(each.step * spec.budget.evaluations / config.steps)

@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from search.errors import StorageUnusable
+from search.errors import StorageUnavailable
 from search.storage import migrations, tables
 from search.storage.database import create_storage, open_storage
 from search.storage.migrations import migrate
@@ -255,7 +255,7 @@ def test_nobody_migrates_times_under_a_worker_that_writes_them(in_new_york: str,
     with contextlib.closing(sqlite3.connect(in_new_york.removeprefix("sqlite:///"))) as connection:
         connection.execute("UPDATE makemore_workers SET ended_at = NULL, seen_at = ?", [time()])
         connection.commit()
-    with pytest.raises(StorageUnusable, match="on host"):
+    with pytest.raises(StorageUnavailable, match="on host"):
         open_storage(in_new_york)
     assert OLD_TRIALS[0] == raw_times(in_new_york)[0][0]
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from bed import Bed, tiny
 
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.lecture.lr_range import lr_range
 from search.errors import Drift, StudyFileError
 from search.spec import auto_learning_rate
-from search.spec.search_space import Interval
+from search.spec.search_space import RangeDimension
 from search.spec.study_file import from_document
 from search.study import study
 
@@ -23,9 +23,9 @@ def mistakes(**sections: Any) -> dict[str, str]:
     return {each.key: each.problem for each in caught.value.mistakes}
 
 
-def stored_range(bed: Bed, **sections: Any) -> Interval:
+def stored_range(bed: Bed, **sections: Any) -> RangeDimension:
     found = bed.create(**sections).spec.search["learning_rate"]
-    assert isinstance(found, Interval)
+    assert isinstance(found, RangeDimension)
     return found
 
 
@@ -35,9 +35,9 @@ def test_the_range_is_a_decade_about_the_suggestion(bed: Bed) -> None:
     found = stored.spec.search["learning_rate"]
     middle = auto_learning_rate.middle(stored.spec)
     assert (middle.embedding_size, middle.hidden_width, middle.batch_size) == (5, 32, 64)
-    data = Data.of(study.kept_corpus(bed.storage, stored, bed.data_dir), 42)
+    data = Dataset.of(study.corpus_of(bed.storage, stored, bed.data_dir), 42)
     suggested = lr_range(middle, data, 1).suggested
-    assert isinstance(found, Interval)
+    assert isinstance(found, RangeDimension)
     assert (found.low, found.high) == pytest.approx((suggested / 10**0.5, suggested * 10**0.5), 0.1)
     assert found.described() == {"low": found.low, "high": found.high, "log": True, "auto": True}
 
@@ -47,7 +47,9 @@ def test_going_on_measures_nothing_again(bed: Bed, monkeypatch: pytest.MonkeyPat
     path = bed.file(search=AUTO)
     stored = bed.create(path)
     found = stored.spec.search["learning_rate"]
-    monkeypatch.setattr(auto_learning_rate, "resolved", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(
+        auto_learning_rate, "resolve_auto", lambda *_: pytest.fail("measured again")
+    )
     assert bed.create(path).spec == stored.spec
     bed.work(stored)
     assert all(found.holds(trial.config["learning_rate"]) for trial in bed.trials(stored))

@@ -12,7 +12,7 @@ from search.study import study
 from search.study.study import StoredStudy
 from search.trials import attempts, claims, leases
 from search.trials.claims import Claim
-from search.trials.leases import Standing
+from search.trials.leases import NoClaim
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 
@@ -58,12 +58,12 @@ def claim(bed: Bed, stored: StoredStudy, worker: str) -> Claim:
 
 def finish(bed: Bed, stored: StoredStudy, claimed: Claim, dev_loss: float = 2.5) -> None:
     values = {"outcome": "complete", "reason": None, "dev_loss": dev_loss}
-    attempts.finish(bed.storage, stored, claimed.attempt_id, None, {}, **values)
+    attempts.finish_attempt(bed.storage, stored, claimed.attempt_id, None, {}, **values)
 
 
 def lose(bed: Bed, stored: StoredStudy, claimed: Claim, reason: str) -> None:
     values = {"outcome": "failed", "reason": reason}
-    attempts.finish(bed.storage, stored, claimed.attempt_id, None, {}, **values)
+    attempts.finish_attempt(bed.storage, stored, claimed.attempt_id, None, {}, **values)
 
 
 def test_processes_that_claim_at_once_share_out_exactly_the_budget(bed: Bed) -> None:
@@ -89,11 +89,11 @@ def test_nothing_is_claimed_beyond_the_budget(bed: Bed) -> None:
     worker = leases.register_worker(bed.storage, stored)
     first, second = claim(bed, stored, worker), claim(bed, stored, worker)
     assert (0, 1) == (first.ordinal, second.ordinal)
-    assert Standing.WAIT is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.WAIT is claims.claim(bed.storage, stored, worker, COLUMNS)
     finish(bed, stored, first)
-    assert Standing.WAIT is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.WAIT is claims.claim(bed.storage, stored, worker, COLUMNS)
     finish(bed, stored, second)
-    assert Standing.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_larger_budget_goes_on_and_a_smaller_one_is_done(bed: Bed) -> None:
@@ -105,7 +105,7 @@ def test_a_larger_budget_goes_on_and_a_smaller_one_is_done(bed: Bed) -> None:
     more = bed.create(budget={"trials": 3})
     assert 2 == claim(bed, more, worker).ordinal
     fewer = bed.create(budget={"trials": 1})
-    assert Standing.DONE is claims.claim(bed.storage, fewer, worker, COLUMNS)
+    assert NoClaim.DONE is claims.claim(bed.storage, fewer, worker, COLUMNS)
 
 
 def test_a_lost_slot_is_claimed_again_before_a_new_one(bed: Bed) -> None:
@@ -131,7 +131,7 @@ def test_an_abandoned_configuration_is_replaced(bed: Bed) -> None:
     replacement = claim(bed, stored, worker)
     assert 1 == replacement.ordinal
     finish(bed, stored, replacement)
-    assert Standing.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_target_that_is_met_ends_the_study(bed: Bed) -> None:
@@ -141,7 +141,7 @@ def test_a_target_that_is_met_ends_the_study(bed: Bed) -> None:
     finish(bed, stored, claim(bed, stored, worker), dev_loss=2.0001)
     met = claim(bed, stored, worker)
     finish(bed, stored, met, dev_loss=2.0)
-    assert Standing.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_timeout_counts_working_time_over_all_resumes(bed: Bed) -> None:
@@ -150,7 +150,7 @@ def test_a_timeout_counts_working_time_over_all_resumes(bed: Bed) -> None:
     with bed.storage.write() as connection:
         connection.execute(update(tables.studies).values(worked_seconds=70.0))
     worker = leases.register_worker(bed.storage, stored)
-    assert Standing.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
     longer = bed.create(budget={"trials": 9, "timeout": 3_670})
     remaining = claim(bed, longer, worker).remaining_seconds
     assert remaining is not None
@@ -162,17 +162,17 @@ def test_stopped_closed_and_deleted_studies_give_nothing(bed: Bed) -> None:
     stored = bed.create()
     worker = leases.register_worker(bed.storage, stored)
     study.request_stop(bed.storage, stored)
-    assert Standing.STOPPED is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.STOPPED is claims.claim(bed.storage, stored, worker, COLUMNS)
     leases.end_worker(bed.storage, worker)
     stored = bed.create()
     worker = leases.register_worker(bed.storage, stored)
     claim(bed, stored, worker)
     with bed.storage.write() as connection:
         connection.execute(update(tables.studies).values(closed_at=bed.storage.now()))
-    assert Standing.CLOSED is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.CLOSED is claims.claim(bed.storage, stored, worker, COLUMNS)
     leases.end_worker(bed.storage, worker)
     study.delete_study(bed.storage, stored, bed.data_dir)
-    assert Standing.GONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.GONE is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_study_counts_each_slot_once(finished: Bed) -> None:

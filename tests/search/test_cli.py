@@ -16,7 +16,7 @@ from bed import Bed, ended, invoke, some_words, toml, tree
 
 from makemore_core.config import TrialConfig
 from search.study import study
-from search.trials.results import recorded_attempt
+from search.trials.results import attempt_of_trial
 
 STATUS = {"study", "state", "trials", "budget", "best", "elapsed_seconds", "eta_seconds"}
 BEST = {
@@ -125,7 +125,7 @@ def test_best_as_json_and_as_a_file_for_train(finished: Bed) -> None:
     config = finished.root / "best.toml"
     config.write_text(finished.cli("best", "tiny", "--toml").out)
     stored = study.resolve(finished.storage, "tiny")
-    seed = recorded_attempt(finished.storage, stored, best["trial"]).training_seed
+    seed = attempt_of_trial(finished.storage, stored, best["trial"]).training_seed
     trained = finished.json("train", config, "--seed", seed, "--quiet")
     assert TRAIN <= trained.keys()
     assert best["dev_loss"] == trained["dev_loss"]

@@ -40,7 +40,9 @@ def test_jobs_are_fetched_one_after_the_other(
 
 def test_the_longest_training_comes_first(finished: Bed) -> None:
     """A long one that came last would leave the other processes idle."""
-    jobs = candidates.plan(finished.storage, study.resolve(finished.storage, "tiny"), 2, 2)
+    jobs = candidates.plan_retrainings(
+        finished.storage, study.resolve(finished.storage, "tiny"), 2, 2
+    )
     expected = [job.expected_seconds for job in jobs]
     assert sorted(expected, reverse=True) == expected
     assert 4 == len({job.key for job in jobs})
@@ -110,7 +112,9 @@ def test_a_training_process_that_dies_is_told(
     """Exit 1, in a line; what was done is kept."""
     begin = training_pool.TrainingPool.rehearse
 
-    def killed(pool: training_pool.TrainingPool, job: training_pool.Job) -> training_pool.Pace:
+    def killed(
+        pool: training_pool.TrainingPool, job: training_pool.Retraining
+    ) -> training_pool.Calibration:
         pace = begin(pool, job)
         pool._members[0]._process.kill()
         return pace

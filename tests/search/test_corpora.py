@@ -9,7 +9,7 @@ import pytest
 from bed import Bed, invoke, some_words
 from sqlalchemy.exc import DatabaseError
 
-from search.retry import told_error
+from search.retry import error_summary
 from search.spec import study_file
 
 COUNTED = "name,sex,count\n" + "\n".join(f"{word},F,{n % 3 + 1}" for n, word in
@@ -178,7 +178,7 @@ def test_a_database_that_vanishes_is_named(bed: Bed) -> None:
     stored = bed.create()
     bed.data_dir.database.unlink()
     error = DatabaseError("UPDATE", {}, Exception("attempt to write a readonly database"))
-    assert "studies.db is gone" in told_error(error)
+    assert "studies.db is gone" in error_summary(error)
     assert stored.open
     bed.close()
-    assert "readonly" in told_error(error)
+    assert "readonly" in error_summary(error)

@@ -22,11 +22,11 @@ from wsgi import Client
 
 from search.dashboard import app, trial_pictures
 from search.dashboard.app import Access
-from search.dashboard.trial_pictures import Illustrator
+from search.dashboard.trial_pictures import PicturePublisher
 from search.errors import BadInput
 from search.storage import optuna_tables
 from search.storage.database import Storage, open_storage
-from search.storage.optuna_reader import QuickStorage
+from search.storage.optuna_reader import BulkReadStorage
 from search.study import study
 
 TOKEN = "correct-horse-battery-staple"
@@ -70,7 +70,7 @@ def board(finished: Bed) -> Iterator[Board]:
 
 def illustrated(bed: Bed) -> None:
     """Gives the best trials of `tiny` their pictures."""
-    Illustrator(bed.storage, study.resolve(bed.storage, "tiny"), bed.data_dir).finish()
+    PicturePublisher(bed.storage, study.resolve(bed.storage, "tiny"), bed.data_dir).finish()
 
 
 # What a reader gets
@@ -380,7 +380,7 @@ def test_bad_starts_are_one_line_and_status_2(finished: Bed, tmp_path: Path) -> 
 
 def test_trials_are_read_as_optuna_reads_them(finished: Bed) -> None:
     """The bulk reader gives exactly Optuna's trials; this breaks when Optuna's schema changes."""
-    quick = QuickStorage(finished.storage)
+    quick = BulkReadStorage(finished.storage)
     expected = finished.storage.optuna.get_all_trials(1)
     assert expected == quick.get_all_trials(1)
     assert expected == quick.get_all_trials(1, deepcopy=False)
@@ -415,7 +415,7 @@ def test_times_are_read_as_optuna_reads_them(bed: Bed, zone: str) -> None:
 
 def _expect_the_times_of_optuna(bed: Bed) -> None:
     """The bulk reader, at its first look and at its second, against Optuna over a new storage."""
-    quick = QuickStorage(bed.storage)
+    quick = BulkReadStorage(bed.storage)
     for study_id, name in enumerate(("tiny", "theirs"), start=1):
         expected = optuna.load_study(study_name=name, storage=bed.url).trials
         for _ in range(2):

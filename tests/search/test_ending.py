@@ -16,10 +16,10 @@ from search.spec.sections import parse_duration
 from search.storage import tables
 from search.study import study
 from search.study.study import StoredStudy
-from search.terminal.display import counts, one_line
+from search.terminal.display import format_counts, one_line
 from search.trials import leases, results, services, status
-from search.trials.ending import describe_end, describe_way_on, enough_time, format_duration
-from search.trials.status import StatusView, told_audit
+from search.trials.ending import describe_end, describe_way_on, enough_time, toml_duration
+from search.trials.status import StatusView, describe_audit
 from search.worker import trial_runner
 
 
@@ -121,7 +121,7 @@ def test_interrupted_attempts_are_not_failures(bed: Bed) -> None:
     interrupted_in_a_trial(bed, bed.create(), 5)
     view = view_of(bed)
     assert (1, 1) == (view.trials["failed"], view.interrupted)
-    assert (0, 1) == (counts(view)["failed"], counts(view)["interrupted"])
+    assert (0, 1) == (format_counts(view)["failed"], format_counts(view)["interrupted"])
     assert "1 interrupted" in one_line(view) and "failed" not in one_line(view)
     table = bed.cli("trials", "tiny").out
     assert re.search(r"^\d+ +interrupted ", table, re.MULTILINE) and "failed" not in table
@@ -193,14 +193,14 @@ def test_the_timeout_that_is_told_is_larger(trials: int, finished: int, elapsed:
 @given(st.integers(0, 10**6))
 def test_durations_are_told_as_they_are_read(seconds: int) -> None:
     """A whole number of seconds comes back from its text."""
-    assert seconds == parse_duration(format_duration(seconds))
+    assert seconds == parse_duration(toml_duration(seconds))
 
 
 def test_pruning_is_told_only_where_the_pruner_stopped_something(finished: Bed) -> None:
     """Trials that diverged say nothing about the pruner, and how to know more is told."""
     view = view_of(finished, pruned_for={"diverged": 3})
-    assert told_audit(view) is None
-    told = told_audit(replace(view, pruned_for={"pruner": 1, "diverged": 3})) or ""
+    assert describe_audit(view) is None
+    told = describe_audit(replace(view, pruned_for={"pruner": 1, "diverged": 3})) or ""
     assert "it stopped 1 trial; what it missed is not known: nothing was audited" in told
     assert "`audit` under [pruner]" in told
 

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from makemore_core.model import checkpoint
 from makemore_core.training.evaluate import example_nats
-from search.evaluation.ensemble import averaged_nats, crossed_nats, greedy
+from search.evaluation.ensemble import averaged_nats, cross_fitted_nats, ensemble_selection
 from search.storage import tables
 from search.study import study
 from search.trials.retention import trials_to_keep
@@ -166,7 +166,7 @@ def test_the_chosen_models_are_kept(named: Bed) -> None:
 @given(LIKELIHOODS, st.integers(1, 6))
 def test_a_greedy_choice_is_no_worse_than_the_best_model(likelihoods: Any, most: int) -> None:
     """Its shares add up to one, there are at most so many, and each pick was an improvement."""
-    shares = greedy(likelihoods, most)
+    shares = ensemble_selection(likelihoods, most)
     assert pytest.approx(1.0) == sum(shares.values())
     assert 1 <= len(shares) <= most
     best = -np.log(likelihoods).mean(axis=1).min()
@@ -180,8 +180,8 @@ def test_each_half_is_judged_by_the_others_choice(
     """What the judged half says has no part in the choice: changing it changes no share."""
     if second_half.all() or not second_half.any():
         return
-    nats = crossed_nats(likelihoods, second_half, most)
-    shares = greedy(likelihoods[:, ~second_half], most)
+    nats = cross_fitted_nats(likelihoods, second_half, most)
+    shares = ensemble_selection(likelihoods[:, ~second_half], most)
     judged = averaged_nats(likelihoods, shares)[second_half]
     assert np.allclose(judged, nats[second_half], rtol=1e-12)  # sums of as many, otherwise grouped
 

@@ -15,13 +15,13 @@ from makemore_core.model import checkpoint
 from search import retry
 from search.errors import FilesUnusable
 from search.launch import local
-from search.launch.local import Nursery
+from search.launch.local import ForkServer
 from search.launch.supervisor import Supervisor
-from search.launch.workloads import OneStudy
+from search.launch.workloads import StudyWorkload
 from search.paths import DataDir
 from search.processes import HOST
 from search.study import study
-from search.trials.leases import Standing
+from search.trials.leases import NoClaim
 from search.worker import process
 from search.worker.job import FILES_UNUSABLE, GAVE_UP, Job
 
@@ -47,14 +47,14 @@ def test_what_does_not_pass_by_itself_is_not_waited_for(number: int) -> None:
     """Somebody else's directory, a read-only disk, a file in the place of a directory."""
     step = failing_once(number, str)
     with pytest.raises(FilesUnusable, match=r"/there/model.*the same command goes on"):
-        retry.insist(lambda: step(Path("/there/model")))
+        retry.retry_files(lambda: step(Path("/there/model")))
 
 
 @pytest.mark.parametrize("number", PASSING)
 def test_what_may_pass_is_waited_for(number: int) -> None:
     """A full disk, a quota, a disk or a network that fails."""
     step = failing_once(number, str)
-    assert "/there/model" == retry.insist(lambda: step(Path("/there/model")))
+    assert "/there/model" == retry.retry_files(lambda: step(Path("/there/model")))
 
 
 def test_a_trial_whose_model_cannot_be_written_is_no_failure_of_it(
@@ -66,7 +66,7 @@ def test_a_trial_whose_model_cannot_be_written_is_no_failure_of_it(
     with pytest.raises(FilesUnusable, match="Permission denied") as told:
         bed.work(stored)
     assert FILES_UNUSABLE == process.status_of(told.value)
-    assert Standing.DONE == bed.work(stored)
+    assert NoClaim.DONE == bed.work(stored)
     reasons = [trial.reason for trial in bed.trials(stored) if trial.state == "failed"]
     assert ["interrupted"] == reasons
 
@@ -105,7 +105,7 @@ class Launcher:
 
 def test_the_first_worker_that_cannot_write_ends_the_run(bed: Bed) -> None:
     """The next one could not either: one line with the cause, and no second try."""
-    work, launcher = OneStudy(bed.storage, bed.create()), Launcher()
+    work, launcher = StudyWorkload(bed.storage, bed.create()), Launcher()
     job = Job(bed.url, str(bed.data_dir.root), None, 1, "cpu")
     with pytest.raises(FilesUnusable) as told:
         Supervisor(bed.storage, work, launcher, job, lambda: None).run()
@@ -155,7 +155,7 @@ def test_a_copy_of_the_words_that_cannot_be_kept_is_done_without(bed: Bed) -> No
     """The database has them."""
     bed.data_dir.root.mkdir()
     (bed.data_dir.root / "corpora").write_text("a file in its place")
-    assert Standing.DONE == bed.work(bed.create(budget={"trials": 2}))
+    assert NoClaim.DONE == bed.work(bed.create(budget={"trials": 2}))
 
 
 def test_a_long_name_makes_no_long_file_name(tmp_path: Path) -> None:
@@ -174,8 +174,8 @@ def test_no_temporary_directory_is_needed(monkeypatch: pytest.MonkeyPatch) -> No
     os.write(file, b"words")
     os.close(file)
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    monkeypatch.setattr(local, "WAY", "no way at all")
-    nursery = Nursery(1)
+    monkeypatch.setattr(local, "START_METHOD", "no way at all")
+    nursery = ForkServer(1)
     assert 1 == nursery._process.wait()
     assert "" == nursery.last_words()
     nursery.close()
@@ -193,7 +193,7 @@ def test_a_file_system_that_syncs_nothing_is_good_enough(
     (tmp_path / "shared").mkdir()
     monkeypatch.setattr(os, "fsync", unsupported)
     stored = bed.create(budget={"trials": 1}, artifacts=str(tmp_path / "shared"))
-    assert Standing.DONE == bed.work(stored)
+    assert NoClaim.DONE == bed.work(stored)
     assert 1 == len(list((tmp_path / "shared").rglob("*.safetensors")))
 
 

@@ -26,7 +26,7 @@ def work_on(bed: Bed, host: str, stored: StoredStudy, until: Callable[[], bool] 
     """One worker's life with a data directory of its own."""
     data_dir = DataDir(bed.root / host)
     job = Job(bed.url, str(data_dir.root), stored.uid, 1, "cpu", None)
-    process.work(job, until)  # type: ignore[arg-type]
+    process.run_job_in(job, until)  # type: ignore[arg-type]
     return data_dir
 
 

@@ -64,16 +64,16 @@ class Life:
     def make_trial(self) -> None:
         names = search_space.distributions(self.stored.spec.search)
         params = {name: CONFIG[name] for name in names}
-        self.made = attempts.make_trial(
+        self.made = attempts.record_trial(
             self.storage, self.stored, self.claim.attempt_id, CONFIG, params, names, {}
         )
 
     def report(self) -> None:
-        attempts.report(self.storage, self.made.trial_id, {444: 2.75})
+        attempts.record_reports(self.storage, self.made.trial_id, {444: 2.75})
 
     def finish(self, outcome: str = "complete", reason: str | None = None) -> None:
         values = {"outcome": outcome, "reason": reason, "dev_loss": 2.5, **MEASURED}
-        attempts.finish(
+        attempts.finish_attempt(
             self.storage, self.stored, self.claim.attempt_id, None, {888: 2.5}, **values
         )
 
@@ -142,8 +142,8 @@ def test_a_report_is_in_the_database_bit_for_bit(loss: float, bed: Bed) -> None:
     life = Life(bed, bed.create())
     life.make_trial()
     for value in (1.5, loss):
-        attempts.report(bed.storage, life.made.trial_id, {444: value})
-    attempts.report(bed.storage, life.made.trial_id, {888: 2.5})
+        attempts.record_reports(bed.storage, life.made.trial_id, {444: value})
+    attempts.record_reports(bed.storage, life.made.trial_id, {888: 2.5})
     assert {444: loss, 888: 2.5} == reports(life)
 
 
@@ -156,7 +156,7 @@ def test_a_trial_that_has_ended_takes_no_report(state: TrialState, bed: Bed) -> 
     bed.storage.optuna.set_trial_state_values(life.made.trial_id, state, [2.5])
     for resource in (444, 888):
         with pytest.raises(TrialLost):
-            attempts.report(bed.storage, life.made.trial_id, {resource: 1.0})
+            attempts.record_reports(bed.storage, life.made.trial_id, {resource: 1.0})
     assert {444: 2.75} == reports(life)
 
 
@@ -356,11 +356,11 @@ def test_only_what_is_new_counts_as_a_report(bed: Bed) -> None:
     names = search_space.distributions(stored.spec.search)
     params = {name: CONFIG[name] for name in names}
     taken_over = {444: 2.75}
-    retry.made = attempts.make_trial(
+    retry.made = attempts.record_trial(
         bed.storage, stored, retry.claim.attempt_id, CONFIG, params, names, taken_over
     )
     assert 2 == _reports(bed, stored)
-    attempts.report(bed.storage, retry.made.trial_id, {888: 2.5})
+    attempts.record_reports(bed.storage, retry.made.trial_id, {888: 2.5})
     assert 3 == _reports(bed, stored)
 
 
@@ -386,7 +386,7 @@ def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Bed) -> None:
     with pytest.raises(TrialLost):
         late.finish()
     with pytest.raises(TrialLost):
-        leases.beat(bed.storage, stored, late.worker)
+        leases.heartbeat(bed.storage, stored, late.worker)
     bed.work(stored)
     lost, retry = bed.trials(stored)
     assert ("failed", "killed", None) == (lost.state, lost.reason, lost.dev_loss)
@@ -399,7 +399,7 @@ def test_a_worker_that_is_alive_keeps_what_it_holds(bed: Bed) -> None:
     stored = bed.create()
     life = Life(bed, stored)
     life.make_trial()
-    leases.beat(bed.storage, stored, life.worker)
+    leases.heartbeat(bed.storage, stored, life.worker)
     assert 0 == recovery.recover(bed.storage, stored)
     life.finish()
     assert ["complete"] == [trial.state for trial in bed.trials(stored)]

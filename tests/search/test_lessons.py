@@ -11,7 +11,7 @@ from bed import Bed, some_words, toml
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.corpus import Corpus
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.lecture.batch_losses import batch_losses
 from makemore_core.lecture.capacity import CapacityPoint
 from makemore_core.lecture.lr_range import lr_range
@@ -23,7 +23,7 @@ from search.figures import lecture_figures
 CONFIG = TrialConfig(
     hidden_width=12, embedding_size=3, batch_size=16, examples=16 * 60, evaluations=3
 )
-DATA = Data.of(Corpus("words", tuple(some_words())), 42)
+DATA = Dataset.of(Corpus("words", tuple(some_words())), 42)
 
 
 def config_file(bed: Bed) -> Path:

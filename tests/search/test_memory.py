@@ -10,7 +10,7 @@ from search.errors import BadInput
 from search.spec import study_file
 from search.spec.study_file import StudySpec
 from search.study import memory
-from search.study.memory import format_bytes, memory_need, refuse_too_large
+from search.study.memory import ensure_corpus_fits, format_bytes, memory_need
 
 GB = 10**9
 
@@ -59,7 +59,7 @@ def test_the_largest_networks_are_no_reason(bed: Bed, monkeypatch: pytest.Monkey
     """A space whose corner takes more than there is goes ahead, and preview says so."""
     with_room(monkeypatch, 2 * GB)
     huge = {"hidden_width": [16, 65_536], "embedding_size": [2, 4_096]}
-    found = refuse_too_large(spec_of(bed, search=huge), corpus_of(200), 1)
+    found = ensure_corpus_fits(spec_of(bed, search=huge), corpus_of(200), 1)
     assert found.largest_network > 2 * GB
     assert found.is_short
 
@@ -67,7 +67,7 @@ def test_the_largest_networks_are_no_reason(bed: Bed, monkeypatch: pytest.Monkey
 def test_nobody_can_tell_what_there_is(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then nothing is refused."""
     with_room(monkeypatch, None)
-    assert not refuse_too_large(spec_of(bed), corpus_of(200), 64).is_short
+    assert not ensure_corpus_fits(spec_of(bed), corpus_of(200), 64).is_short
 
 
 def test_what_helps_is_what_would_fit(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +79,8 @@ def test_what_helps_is_what_would_fit(bed: Bed, monkeypatch: pytest.MonkeyPatch)
     each = memory_need(spec, corpus, 1).least_corpus
     with_room(monkeypatch, int(5 * each))
     with pytest.raises(BadInput, match=r"fewer workers \(--workers 2\), smoothing = 0"):
-        refuse_too_large(spec, corpus, 8)
-    refuse_too_large(spec, corpus, 2)
+        ensure_corpus_fits(spec, corpus, 8)
+    ensure_corpus_fits(spec, corpus, 2)
     some = spec_of(bed, search={"smoothing": [0.0, 0.3], "block_size": [2, 12]})
     assert memory_need(some, corpus, 1).least_corpus < each / 2
 
@@ -90,7 +90,7 @@ def test_a_limit_on_each_process_counts_for_each(bed: Bed, monkeypatch: pytest.M
     help."""
     with_room(monkeypatch, 100 * GB, 1000)
     with pytest.raises(BadInput) as error:
-        refuse_too_large(spec_of(bed), corpus_of(200), 2)
+        ensure_corpus_fits(spec_of(bed), corpus_of(200), 2)
     assert "--workers" not in str(error.value)
 
 

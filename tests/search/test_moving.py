@@ -39,7 +39,7 @@ def url_of(path: Path) -> str:
 
 def names_in(url: str) -> list[str]:
     storage = open_storage(url)
-    found = results.all_names(storage)
+    found = results.study_names(storage)
     storage.close()
     return found
 
@@ -105,7 +105,7 @@ def test_a_moved_study_goes_on_as_if_it_had_not_moved(
     assert [(t.number, t.state, t.config, t.dev_loss) for t in expected] == [
         (t.number, t.state, t.config, t.dev_loss) for t in trials
     ]
-    assert leases.Standing.STOPPED is bed.work(study.resolve(bed.storage, "tiny"))
+    assert leases.NoClaim.STOPPED is bed.work(study.resolve(bed.storage, "tiny"))
 
 
 def test_a_moved_study_goes_on_in_one_place_alone(finished: Bed, tmp_path: Path) -> None:

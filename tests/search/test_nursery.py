@@ -26,7 +26,7 @@ def test_workers_are_forked_or_spawned(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, way: str, threads: int
 ) -> None:
     """Either way, and however many threads they use, they meet the budget, each with a log."""
-    monkeypatch.setattr(local, "WAY", way)
+    monkeypatch.setattr(local, "START_METHOD", way)
     view = bed.json("run", bed.file(), "--workers", 2, "--threads", threads)
     assert {"trials": 12, "finished": 12} == view["budget"]
     logs = [path.read_text() for path in bed.data_dir.root.glob("logs/*")]

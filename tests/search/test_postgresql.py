@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from servers import new_database
 from sqlalchemy import NullPool, create_engine, func, make_url, select, text
 
-from search.errors import StorageUnusable
+from search.errors import StorageUnavailable
 from search.storage import optuna_writer
 from search.storage.database import Storage, create_storage, open_storage
 
@@ -77,7 +77,7 @@ def test_the_password_need_not_stand_in_the_url(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The environment, a password file or a service file holds it; what is told of it does not."""
-    with pytest.raises(StorageUnusable) as caught:
+    with pytest.raises(StorageUnavailable) as caught:
         create_storage(locked)
     assert "password" in str(caught.value)
     url, environment = kept(locked, tmp_path)
@@ -169,7 +169,7 @@ def test_a_report_of_a_trial_that_has_ended_is_noticed(storage: Storage) -> None
 
     def report(losses: dict[int, float]) -> bool:
         with storage.write() as connection:
-            return optuna_writer.report(storage, connection, trial_id, losses)
+            return optuna_writer.upsert_reports(storage, connection, trial_id, losses)
 
     assert report({1: 2.5})
     assert report({1: 2.5, 2: 2.25})

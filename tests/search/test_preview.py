@@ -7,7 +7,7 @@ from bed import Bed
 
 from search.spec.study_file import StudySpec, from_document
 from search.study import cost_estimate
-from search.study.cost_estimate import expected_share
+from search.study.cost_estimate import expected_fraction
 from search.terminal import answers
 
 SECONDS = 2.0
@@ -67,8 +67,8 @@ def test_more_workers_than_trials_make_nothing_faster() -> None:
 
 def test_audited_trials_cost_what_they_cost() -> None:
     """Where all that would be pruned are audited, every trial is a full one."""
-    assert 1.0 == expected_share(spec("asha", audit=1.0))
-    assert expected_share(spec("asha")) < expected_share(spec("asha", audit=0.5)) < 1.0
+    assert 1.0 == expected_fraction(spec("asha", audit=1.0))
+    assert expected_fraction(spec("asha")) < expected_fraction(spec("asha", audit=0.5)) < 1.0
 
 
 def test_the_command_says_it_too(bed: Bed) -> None:

@@ -12,8 +12,8 @@ from search.evaluation.baselines import Baselines, lecture
 from search.processes import HOST
 from search.study import study
 from search.study.study import StoredStudy
-from search.terminal.display import display, failed, farewell, told_baselines
-from search.terminal.live_view import LEAVES, STOPS, Progress
+from search.terminal.display import closing_summary, format_baselines, format_failed, render
+from search.terminal.live_view import HINT_RUN, HINT_WATCH, LiveView
 from search.trials import results, status
 from search.trials.history import WorkerView
 
@@ -47,12 +47,12 @@ def tiny(bed: Bed) -> StoredStudy:
 def test_plain_lines_where_there_is_no_terminal(finished: Bed) -> None:
     """Each new best and the counts as lines; no control characters."""
     plain = console(terminal=False)
-    with Progress(finished.storage, tiny(finished), plain) as shown:
+    with LiveView(finished.storage, tiny(finished), plain) as shown:
         shown.update(last=True)
     best = results.require_best(finished.storage, tiny(finished))
     text = told(plain)
     assert f"best dev loss {best.dev_loss:.4f}" in text and "12/12 trials" in text
-    assert STOPS.split(":")[0] in text and "\x1b" not in text
+    assert HINT_RUN.split(":")[0] in text and "\x1b" not in text
 
 
 def test_a_line_for_every_record_also_between_looks(finished: Bed) -> None:
@@ -60,8 +60,8 @@ def test_a_line_for_every_record_also_between_looks(finished: Bed) -> None:
     from search.trials import history
 
     plain = console(terminal=False)
-    Progress(finished.storage, tiny(finished), plain).update()
-    records = history.records(finished.storage, tiny(finished))
+    LiveView(finished.storage, tiny(finished), plain).update()
+    records = history.incumbents(finished.storage, tiny(finished))
     assert len(records) == told(plain).count("best dev loss")
 
 
@@ -71,7 +71,7 @@ def test_quiet_says_nothing_and_reads_nothing(
     """--quiet does not even look."""
     monkeypatch.setattr(status, "status", None)
     plain = console(terminal=False)
-    with Progress(finished.storage, tiny(finished), plain, quiet=True) as shown:
+    with LiveView(finished.storage, tiny(finished), plain, quiet=True) as shown:
         shown.update(last=True)
     assert "" == told(plain)
 
@@ -87,19 +87,19 @@ def test_the_live_display_has_a_line_for_each_worker(finished: Bed) -> None:
     others = Baselines(2.4528, None, 2.17)
     terminal = console(terminal=False)
     terminal.print(
-        display(status.status(finished.storage, stored), workers, stored, others, LEAVES)
+        render(status.status(finished.storage, stored), workers, stored, others, HINT_WATCH)
     )
     text = told(terminal)
     for words in ("12/12", "worker 1", "trial 7", "2,000", "dev 2.5000", "on elsewhere"):
         assert words in text
-    assert "bigram 2.453 · the lecture's 2.17" in told_baselines(others)
+    assert "bigram 2.453 · the lecture's 2.17" in format_baselines(others)
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
 def test_a_terminal_gets_a_display_that_goes_away(finished: Bed) -> None:
     """On a terminal the display is drawn and cleared; the lines for new bests stay."""
     terminal = console(terminal=True)
-    with Progress(finished.storage, tiny(finished), terminal) as shown:
+    with LiveView(finished.storage, tiny(finished), terminal) as shown:
         shown.update()
     assert "12/12" in told(terminal) and "best dev loss" in told(terminal)
 
@@ -110,7 +110,7 @@ def test_looks_are_few_and_fewer_when_they_cost(
     """At most two looks a second, and never more than a hundredth of a core's time."""
     clock, looks, cost, price = Clock(), [0], [0.0], [0.0]
     monkeypatch.setattr(time, "thread_time", lambda: cost[0])
-    view = Progress(finished.storage, tiny(finished), console(terminal=False), clock=clock)
+    view = LiveView(finished.storage, tiny(finished), console(terminal=False), clock=clock)
 
     def look(last: bool) -> None:
         looks[0] += 1
@@ -130,7 +130,7 @@ def test_the_end_says_what_to_do_next(finished: Bed) -> None:
     """The best configuration, where the dashboard is, and the next commands."""
     view = status.status(finished.storage, tiny(finished))
     verbs = ["best", "report", "confirm", "test"]
-    text = farewell(view, tiny(finished), Baselines(2.5, None, None), verbs, " --data-dir d")
+    text = closing_summary(view, tiny(finished), Baselines(2.5, None, None), verbs, " --data-dir d")
     for words in ("bigram 2.5", "learning_rate =", "dashboard --data-dir d", "confirm tiny"):
         assert words in text
 
@@ -153,8 +153,8 @@ def test_an_end_without_a_result_says_why(
     ended every trial."""
     view = status.status(finished.storage, tiny(finished))
     view = replace(view, best=None, pruned_for=pruned_for)
-    assert expected in farewell(view, tiny(finished), Baselines(None, None, None), [], "")
-    assert fails == failed(view)
+    assert expected in closing_summary(view, tiny(finished), Baselines(None, None, None), [], "")
+    assert fails == format_failed(view)
 
 
 def test_the_lectures_loss_applies_to_its_own_split_only(finished: Bed) -> None:

@@ -16,7 +16,7 @@ from optuna.trial import TrialState, create_trial
 from search.algorithms.pruners import Pruner, lowest_so_far, resource_at
 from search.errors import Interrupted
 from search.spec.sections import BudgetSection, PrunerSection
-from search.trials.reported_losses import Rivals
+from search.trials.reported_losses import ReportedLosses
 
 LOSSES = st.floats(0.5, 10.0)
 RIVALS = st.lists(LOSSES, max_size=40)
@@ -171,7 +171,7 @@ def test_others_count_with_their_lowest_so_far(bed: Bed) -> None:
     of running, complete and pruned trials, whether or not they were read before."""
     stored = bed.create()
     optuna_storage = bed.storage.optuna
-    kept = Rivals(bed.storage)
+    kept = ReportedLosses(bed.storage)
     counted = {"COMPLETE": 1, "PRUNED": 2, "FAIL": 2, "RUNNING": 3}
     for state in map(TrialState.__getitem__, counted):
         trial_id = optuna_storage.create_new_trial(stored.optuna_id)
@@ -179,7 +179,7 @@ def test_others_count_with_their_lowest_so_far(bed: Bed) -> None:
             optuna_storage.set_trial_intermediate_value(trial_id, resource, loss)
         if state is not TrialState.RUNNING:
             optuna_storage.set_trial_state_values(trial_id, state, [2.0])
-        for rivals in (kept, Rivals(bed.storage)):
+        for rivals in (kept, ReportedLosses(bed.storage)):
             for resource, loss in ((10, 2.5), (20, 2.0), (30, 2.0), (40, None)):
                 expected = [] if loss is None else [loss] * counted[state.name]
                 assert expected == rivals.losses_at(stored, resource, except_trial_id=-1)
@@ -210,7 +210,7 @@ def test_lost_attempts_are_nobodys_rivals(bed: Bed) -> None:
         bed.work(stored, InterruptedAfter(6))
     bed.work(stored)
     first = resource_at(stored.spec.budget, 1)
-    assert 2 == len(Rivals(bed.storage).losses_at(stored, first, except_trial_id=-1))
+    assert 2 == len(ReportedLosses(bed.storage).losses_at(stored, first, except_trial_id=-1))
     assert 3 == len(bed.trials(stored))
 
 
@@ -218,12 +218,12 @@ def test_rivals_are_the_same_however_often_they_were_looked_at(bed: Bed) -> None
     """What a worker has read and kept gives the same losses as a first look at the whole study."""
     stored = bed.create(budget={"trials": 8})
     marks = [resource_at(stored.spec.budget, k) for k in range(1, 10)]
-    kept = Rivals(bed.storage)
+    kept = ReportedLosses(bed.storage)
     for looks in (3, 5, 8, 13):
         with contextlib.suppress(Interrupted):
             bed.work(stored, InterruptedAfter(looks))
         for mark in marks:
-            fresh = Rivals(bed.storage).losses_at(stored, mark, except_trial_id=1)
+            fresh = ReportedLosses(bed.storage).losses_at(stored, mark, except_trial_id=1)
             assert sorted(fresh) == sorted(kept.losses_at(stored, mark, except_trial_id=1))
 
 
@@ -245,4 +245,4 @@ def test_batch_sizes_are_compared_at_equal_examples(bed: Bed) -> None:
     bed.work(stored)
     assert {7, 32, 150} == {trial.config["batch_size"] for trial in bed.trials(stored)}
     marks = [resource_at(stored.spec.budget, k) for k in range(1, 6)]
-    assert [len(Rivals(bed.storage).losses_at(stored, m, -1)) for m in marks] == [8] * 5
+    assert [len(ReportedLosses(bed.storage).losses_at(stored, m, -1)) for m in marks] == [8] * 5

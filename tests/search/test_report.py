@@ -17,8 +17,8 @@ from makemore_core.model import checkpoint
 from search.figures import numpy_model, trial_figures
 from search.report import facts as report_facts
 from search.report import page as report
-from search.report.facts import Facts
-from search.report.plotly_parts import focus, thin
+from search.report.facts import ReportData
+from search.report.plotly_parts import loss_range, subsample
 from search.spec import study_file
 from search.study import study
 from search.study.study import StoredStudy
@@ -42,7 +42,7 @@ def tiny(bed: Bed) -> StoredStudy:
     return study.resolve(bed.storage, "tiny")
 
 
-def facts(bed: Bed) -> Facts:
+def facts(bed: Bed) -> ReportData:
     return report_facts.gather(bed.storage, tiny(bed), bed.data_dir)
 
 
@@ -142,13 +142,13 @@ def test_importances_add_up_to_one(bed: Bed) -> None:
 
 def test_thinning_keeps_the_ends() -> None:
     """A thinned list has its first and last, and is as short as asked."""
-    assert [0, 50, 100] == thin(list(range(101)), 3)
-    assert [1, 2] == thin([1, 2], 3)
+    assert [0, 50, 100] == subsample(list(range(101)), 3)
+    assert [1, 2] == subsample([1, 2], 3)
 
 
 def test_the_focus_holds_the_best() -> None:
     """However bad the worst losses, the best lies within the picture."""
-    low, high = focus([2.0, 2.1, 2.2, 99.0])
+    low, high = loss_range([2.0, 2.1, 2.2, 99.0])
     assert low < 2.0 < high < 3.0
 
 
@@ -176,10 +176,10 @@ def test_plain_models_are_the_cores(finished: Bed) -> None:
 def test_two_dimensions_are_shown_as_they_are() -> None:
     """A two-dimensional embedding is not turned; a larger one keeps most of its variance."""
     vectors = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
-    points, share = numpy_model.plane(vectors)
+    points, share = numpy_model.project_to_plane(vectors)
     assert 1.0 == share and points.tolist() == vectors.tolist()
     line = np.outer(np.arange(5.0), np.ones(4)).astype(np.float32)
-    assert 1.0 == pytest.approx(numpy_model.plane(line)[1])
+    assert 1.0 == pytest.approx(numpy_model.project_to_plane(line)[1])
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_two_dimensions_are_shown_as_they_are() -> None:
 def test_pictures_are_well_formed(curve: list[list[float]]) -> None:
     """Every picture is XML, whatever the letters and however short the curve."""
     tensors = {"embedding": np.arange(12, dtype=np.float32).reshape(4, 3)}
-    model = numpy_model.PlainModel(".<&a", tensors)
+    model = numpy_model.NumpyModel(".<&a", tensors)
     for picture in (
         trial_figures.learning_curve("trial <1>", curve),
         trial_figures.embedding("t", model),

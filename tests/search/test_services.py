@@ -83,7 +83,7 @@ def test_a_worker_without_a_study_serves_while_it_lives(bed: Bed) -> None:
     job = Job(bed.url, str(bed.data_dir.root), None, 1, "cpu", None)
     assert not is_served(bed)
     with pytest.raises(Interrupted):
-        process.work(job, interrupted)
+        process.run_job_in(job, interrupted)
     assert [True, True] == seen
     assert not is_served(bed)
 

@@ -10,8 +10,8 @@ from servers import new_bucket
 
 from makemore_core.errors import CheckpointError
 from search.paths import DataDir
-from search.storage.artifact_stores import DirectoryStore, checked, open_store
-from search.storage.study_files import Shelf
+from search.storage.artifact_stores import DirectoryStore, open_store, validate_location
+from search.storage.study_files import StudyFiles
 from search.study import study
 from search.trials import results
 
@@ -30,8 +30,8 @@ except OSError as error:
 """Where no file may grow beyond a thousand bytes."""
 
 
-def shelf(tmp_path: Path, host: str, place: str | None) -> Shelf:
-    return Shelf(tmp_path / host / "uid", place)
+def shelf(tmp_path: Path, host: str, place: str | None) -> StudyFiles:
+    return StudyFiles(tmp_path / host / "uid", place)
 
 
 def write(tmp_path: Path, host: str, name: str = NAME, content: bytes = b"model") -> Path:
@@ -86,7 +86,7 @@ def test_whoever_drops_a_file_drops_it_everywhere(tmp_path: Path, place: str) ->
     b.drop("trial-1.safetensors")
     assert ["slot-1-step-9.safetensors", "trial-2.safetensors"] == stored(place)
     assert 3 == len(a.names())
-    other = Shelf(tmp_path / "a" / "another", place)
+    other = StudyFiles(tmp_path / "a" / "another", place)
     other.put(write(tmp_path, "a", "../another/trial-1.safetensors"))
     b.clear()
     assert [] == stored(place)
@@ -115,7 +115,7 @@ def test_a_directory_holds_whole_files_only(tmp_path: Path) -> None:
 
 def test_a_place_that_can_be_used_is_left_as_it_was(tmp_path: Path, place: str) -> None:
     """It is tried out, and told as every host can find it."""
-    assert place == checked(f"{place}/")
+    assert place == validate_location(f"{place}/")
     assert set() == tree(tmp_path / "shared")
     assert place.startswith("/") or [] == stored(place, "")
 
@@ -126,7 +126,7 @@ def test_a_relative_directory_is_told_in_full(
     """A worker may run elsewhere."""
     monkeypatch.chdir(tmp_path)
     Path("here").mkdir()
-    assert str(tmp_path / "here") == checked("here")
+    assert str(tmp_path / "here") == validate_location("here")
 
 
 @pytest.mark.parametrize(

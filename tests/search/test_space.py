@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from search.algorithms.samplers import ask, sampler_for
 from search.spec.search_space import (
     Choices,
-    Fixed,
-    Interval,
+    FixedValue,
+    RangeDimension,
     configuration,
     distributions,
     read_dimension,
@@ -26,13 +26,13 @@ def fresh_study() -> optuna.Study:
 
 def test_a_range_of_one_value_is_fixed() -> None:
     """low = high is one value, and a list of one choice is, too: neither is searched."""
-    assert (Fixed(3), []) == read_dimension("block_size", {"low": 3, "high": 3})
-    assert (Fixed("sgd"), []) == read_dimension("optimizer", ["sgd"])
+    assert (FixedValue(3), []) == read_dimension("block_size", {"low": 3, "high": 3})
+    assert (FixedValue("sgd"), []) == read_dimension("optimizer", ["sgd"])
 
 
 def test_both_ends_of_a_range_belong_to_it() -> None:
     """A configuration at the very edge of a range is in the space."""
-    interval = Interval(2, 8, log=False, whole=True)
+    interval = RangeDimension(2, 8, log=False, whole=True)
     assert interval.holds(2)
     assert interval.holds(8)
     assert not interval.holds(9)
@@ -40,7 +40,7 @@ def test_both_ends_of_a_range_belong_to_it() -> None:
 
 def test_a_range_that_goes_with_the_corpus_is_no_range_before() -> None:
     """Nothing is drawn from it until the size of the train split is known."""
-    interval = Interval(0.1, 0.2, log=True, whole=False, at_examples=900)
+    interval = RangeDimension(0.1, 0.2, log=True, whole=False, at_examples=900)
     with pytest.raises(LookupError, match="settled"):
         interval.distribution()
     assert interval.settled(100).holds(0.5)

@@ -14,10 +14,10 @@ from bed import Bed, ended, run_python, tree
 from sqlalchemy import inspect, select, update
 from sqlalchemy.sql.expression import TableClause
 
-from search.errors import StorageUnusable
+from search.errors import StorageUnavailable
 from search.storage import sqlite_files, tables
 from search.storage.database import create_storage, open_storage
-from search.storage.urls import parse_url, told_url
+from search.storage.urls import parse_url, redacted_url
 
 CREATORS = """
 import os, sys
@@ -119,7 +119,7 @@ def test_where_files_cannot_be_locked_that_is_said(
     before = tree(tmp_path / "there")
     monkeypatch.setattr(fcntl, "lockf", unsupported)
     for name in ("new", "there"):
-        with pytest.raises(StorageUnusable, match=r"cannot be locked \(No locks available\)"):
+        with pytest.raises(StorageUnavailable, match=r"cannot be locked \(No locks available\)"):
             create_storage(url_of(tmp_path / name / "studies.db"))
     assert before == tree(tmp_path / "there")
     assert not (tmp_path / "new").exists()
@@ -127,7 +127,7 @@ def test_where_files_cannot_be_locked_that_is_said(
 
 def test_opening_creates_nothing(tmp_path: Path) -> None:
     """A database that does not exist is not made by looking at it."""
-    with pytest.raises(StorageUnusable, match="no such database"):
+    with pytest.raises(StorageUnavailable, match="no such database"):
         open_storage(url_of(tmp_path / "none" / "studies.db"))
     assert set() == tree(tmp_path)
 
@@ -177,7 +177,7 @@ def test_a_database_that_cannot_be_used_is_refused_and_left_alone(
     spoil(path)
     before = path.read_bytes() if path.is_file() else b""
     for attempt in (open_storage, create_storage):
-        with pytest.raises(StorageUnusable) as caught:
+        with pytest.raises(StorageUnavailable) as caught:
             attempt(url_of(path))
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -209,7 +209,7 @@ def test_our_tables_join_an_optuna_database(tmp_path: Path) -> None:
 )
 def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str, expected: str) -> None:
     """One line says what is wrong; a password never stands in it."""
-    with pytest.raises(StorageUnusable) as caught:
+    with pytest.raises(StorageUnavailable) as caught:
         create_storage(url)
     assert expected in str(caught.value)
     assert "s3cret" not in str(caught.value)
@@ -221,7 +221,7 @@ def test_an_unreachable_server_is_told_without_the_password() -> None:
     pytest.importorskip("psycopg")
     url = "postgresql+psycopg://user:s3cret{}@127.0.0.1:9/none?connect_timeout=2"
     for attempt in (open_storage, create_storage):
-        with pytest.raises(StorageUnusable) as caught:
+        with pytest.raises(StorageUnavailable) as caught:
             attempt(url)
         assert "s3cret" not in str(caught.value)
         assert "127.0.0.1" in str(caught.value)
@@ -231,7 +231,7 @@ def test_an_unreachable_server_is_told_without_the_password() -> None:
 def test_the_url_is_told_without_its_password() -> None:
     """What is shown of a storage hides the password, also one that stands among the options."""
     for raw in ("user:s3cret@host/name", "host/name?password=s3cret&sslpassword=s3cret&port=5"):
-        told = told_url(parse_url(f"postgresql+psycopg://{raw}"))
+        told = redacted_url(parse_url(f"postgresql+psycopg://{raw}"))
         assert "s3cret" not in told
         assert "host/name" in told
 

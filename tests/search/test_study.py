@@ -10,11 +10,11 @@ from servers import new_database
 from sqlalchemy import delete, func, select, update
 
 from makemore_core.data.corpus import read_file
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.errors import CorpusError
 from search.errors import BadInput, Drift, NotFound, StudyClosed, StudyFileError
 from search.paths import DataDir
-from search.spec.search_space import Interval
+from search.spec.search_space import RangeDimension
 from search.storage import tables
 from search.storage.database import open_storage
 from search.study import corpora, study
@@ -85,8 +85,8 @@ def test_epochs_are_of_the_corpus(bed: Bed) -> None:
     """A trial as long as so many passes over the train split; the same in examples is no drift."""
     path = bed.file("epochs.toml", budget={"epochs": 2.5})
     created = bed.create(path)
-    corpus = study.kept_corpus(bed.storage, created, bed.data_dir)
-    seen = Data.of(corpus, 42).at_block_size(3).train.examples
+    corpus = study.corpus_of(bed.storage, created, bed.data_dir)
+    seen = Dataset.of(corpus, 42).at_block_size(3).train.examples
     assert round(2.5 * seen) == created.spec.budget.examples
     assert created.spec == bed.create(path).spec
     bed.create(budget={"examples": round(2.5 * seen)})
@@ -97,14 +97,14 @@ def test_epochs_are_of_the_corpus(bed: Bed) -> None:
 def test_a_weight_decay_may_go_with_the_corpus(bed: Bed) -> None:
     """A range at so many examples in the train split is twice as high for a quarter of them; the
     same as a plain range is no drift."""
-    here = Data.of(read_file(bed.corpus()), 42).at_block_size(3).train.examples
+    here = Dataset.of(read_file(bed.corpus()), 42).at_block_size(3).train.examples
 
     def decay(low: float, high: float, **more: int) -> dict[str, Any]:
         return {"weight_decay": {"low": low, "high": high, "log": True} | more}
 
     enqueued = [{"weight_decay": 0.9}]
     created = bed.create(search=decay(0.1, 0.6, at_examples=4 * here), enqueue=enqueued)
-    assert Interval(0.2, 1.2, log=True, whole=False) == created.spec.search["weight_decay"]
+    assert RangeDimension(0.2, 1.2, log=True, whole=False) == created.spec.search["weight_decay"]
     bed.create(search=decay(0.2, 1.2), enqueue=enqueued)
     with pytest.raises(Drift, match=r"search\.weight_decay"):
         bed.create(search=decay(0.1, 1.2), enqueue=enqueued)
@@ -176,7 +176,7 @@ def test_the_corpus_is_kept(bed: Bed) -> None:
     """What becomes of the user's file does not matter to a study that exists."""
     stored = bed.create()
     (bed.root / "words.txt").write_text("\n".join(some_words(seed=5)))
-    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, bed.data_dir).words
+    assert tuple(some_words()) == study.corpus_of(bed.storage, stored, bed.data_dir).words
 
 
 def test_the_corpus_travels_with_the_study(bed: Bed, tmp_path: Path) -> None:
@@ -185,19 +185,19 @@ def test_the_corpus_travels_with_the_study(bed: Bed, tmp_path: Path) -> None:
     stored = bed.create()
     (bed.root / "words.txt").unlink()
     fresh = DataDir(tmp_path / "fresh")
-    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, fresh).words
+    assert tuple(some_words()) == study.corpus_of(bed.storage, stored, fresh).words
     with bed.storage.write() as connection:
         connection.execute(update(tables.corpora).values(words="a\nb"))
-    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, fresh).words
+    assert tuple(some_words()) == study.corpus_of(bed.storage, stored, fresh).words
     with pytest.raises(CorpusError, match=r"words\.txt"):
-        study.kept_corpus(bed.storage, stored, DataDir(tmp_path / "another"))
+        study.corpus_of(bed.storage, stored, DataDir(tmp_path / "another"))
 
 
 def test_a_damaged_copy_is_replaced(bed: Bed) -> None:
     """By the storage's."""
     stored = bed.create()
     bed.data_dir.corpus(stored.fingerprint).write_bytes(b"\xff\n" * 20)
-    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, bed.data_dir).words
+    assert tuple(some_words()) == study.corpus_of(bed.storage, stored, bed.data_dir).words
     assert tuple(some_words()) == read_file(bed.data_dir.corpus(stored.fingerprint)).words
 
 
@@ -209,11 +209,11 @@ def test_an_old_study_gets_its_corpus_stored(bed: Bed, tmp_path: Path) -> None:
         connection.execute(delete(tables.corpora))
     (bed.root / "words.txt").write_text("\n".join(some_words(seed=5)))
     with pytest.raises(Drift, match="words"):
-        study.kept_corpus(bed.storage, stored, DataDir(tmp_path / "fresh"))
+        study.corpus_of(bed.storage, stored, DataDir(tmp_path / "fresh"))
     bed.corpus()
     bed.create()
     (bed.root / "words.txt").unlink()
-    found = study.kept_corpus(bed.storage, stored, DataDir(tmp_path / "fresh"))
+    found = study.corpus_of(bed.storage, stored, DataDir(tmp_path / "fresh"))
     assert tuple(some_words()) == found.words
 
 
@@ -221,11 +221,11 @@ def test_a_corpus_that_is_too_large_is_not_stored(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The study goes on with the file, and its user is told what that means."""
-    monkeypatch.setattr(corpora, "MOST_BYTES", 100)
+    monkeypatch.setattr(corpora, "MAX_BYTES", 100)
     stored = bed.create()
     assert "another host needs the file" in caplog.text
     assert set() == stored_fingerprints(bed)
-    assert tuple(some_words()) == study.kept_corpus(bed.storage, stored, bed.data_dir).words
+    assert tuple(some_words()) == study.corpus_of(bed.storage, stored, bed.data_dir).words
 
 
 def test_a_corpus_is_stored_once(bed: Bed) -> None:

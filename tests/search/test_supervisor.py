@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bed import Bed
 
-from search.errors import WorkersDying
+from search.errors import WorkerCrashLoop
 from search.launch import supervisor
 from search.launch.supervisor import Leases, Supervisor
 from search.trials import attempts
@@ -110,7 +110,7 @@ def supervise(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeLa
         job = Job(bed.url, str(bed.data_dir.root), None, 1, "cpu")
         try:
             Supervisor(storage, work, launcher, job, lambda: None).run()
-        except WorkersDying as error:
+        except WorkerCrashLoop as error:
             launcher.started.append(replace(job, name=str(error)))
         return launcher
 

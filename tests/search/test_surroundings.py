@@ -5,7 +5,7 @@ from pathlib import Path
 from bed import Bed
 from sqlalchemy import select, update
 
-from search.environment import code_fingerprint, differing, surroundings
+from search.environment import code_fingerprint, differences, run_environment
 from search.storage import tables
 
 
@@ -14,8 +14,8 @@ def test_every_attempt_is_recorded_with_them(finished: Bed) -> None:
     a = tables.attempts
     with finished.storage.read() as connection:
         recorded = connection.execute(select(a.c.versions)).scalars().all()
-    assert [dict(surroundings())] * len(recorded) == recorded
-    assert {"python", "torch", "numba", "optuna", "code", "machine"} == surroundings().keys()
+    assert [dict(run_environment())] * len(recorded) == recorded
+    assert {"python", "torch", "numba", "optuna", "code", "machine"} == run_environment().keys()
 
 
 def test_the_fingerprint_is_of_names_and_contents(tmp_path: Path) -> None:
@@ -38,19 +38,19 @@ def test_the_fingerprint_is_of_names_and_contents(tmp_path: Path) -> None:
 
 def test_nothing_differs_from_themselves() -> None:
     """Only what is not as recorded is named; what was not recorded is."""
-    assert {} == differing(surroundings())
-    assert {"code": (None, surroundings()["code"])} == differing(
-        {name: value for name, value in surroundings().items() if name != "code"}
+    assert {} == differences(run_environment())
+    assert {"code": (None, run_environment()["code"])} == differences(
+        {name: value for name, value in run_environment().items() if name != "code"}
     )
 
 
 def test_a_replay_names_what_has_changed(finished: Bed) -> None:
     """Another code or machine is named beside the answer; without a change nothing is."""
     assert {} == finished.json("replay", "tiny", 0)["differs"]
-    then = {**surroundings(), "code": "0" * 64}
+    then = {**run_environment(), "code": "0" * 64}
     with finished.storage.write() as connection:
         connection.execute(update(tables.attempts).values(versions=then))
-    assert {"code": ["0" * 64, surroundings()["code"]]} == finished.json("replay", "tiny", 0)[
+    assert {"code": ["0" * 64, run_environment()["code"]]} == finished.json("replay", "tiny", 0)[
         "differs"
     ]
     told = finished.cli("replay", "tiny", 0)

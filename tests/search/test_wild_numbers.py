@@ -22,7 +22,7 @@ from search.algorithms.samplers import sampler_for
 from search.dashboard import trial_pictures
 from search.evaluation.baselines import Baselines
 from search.figures import lecture_figures, trial_figures
-from search.figures.numpy_model import PlainModel
+from search.figures.numpy_model import NumpyModel
 from search.figures.svg import Chart, Scale
 from search.finite import finite
 from search.report import space_plots, study_plots
@@ -91,8 +91,8 @@ def test_every_figure_of_the_report_copes(
         study_plots.history(attempts, others),
         study_plots.learning_curves(attempts, 0 if attempts else None),
         study_plots.effort(attempts),
-        space_plots.isolation(attempts, SPEC.search),
-        space_plots.parallel(attempts, SPEC.search),
+        space_plots.slice_plot(attempts, SPEC.search),
+        space_plots.parallel_coordinates(attempts, SPEC.search),
         study_plots.importances({"a": 0.0, "b": 1.0}),
         *(study_plots.winner_curve(each) for each in attempts[:1]),
         study_plots.confirmation(
@@ -153,15 +153,15 @@ def test_an_embedding_is_drawn_wherever_its_vectors_lie(
     with np.errstate(all="ignore"):
         matrix = matrix.astype(np.float32)
     vocabulary = ".\x01\u202e\ufffe<&語 a"[: len(vectors)]
-    parsed(trial_figures.embedding("trial 0", PlainModel(vocabulary, {"embedding": matrix})))
-    json.loads(in_script(study_plots.embedding(PlainModel(vocabulary, {"embedding": matrix}))))
+    parsed(trial_figures.embedding("trial 0", NumpyModel(vocabulary, {"embedding": matrix})))
+    json.loads(in_script(study_plots.embedding(NumpyModel(vocabulary, {"embedding": matrix}))))
 
 
 def test_an_embedding_of_thousands_is_a_picture_of_some() -> None:
     """Of a large alphabet some characters are drawn, and how many is said."""
     rng = np.random.default_rng(0)
     vocabulary = "." + "".join(map(chr, range(0x4E00, 0x4E00 + 5_000)))
-    model = PlainModel(vocabulary, {"embedding": rng.normal(size=(5_001, 2))})
+    model = NumpyModel(vocabulary, {"embedding": rng.normal(size=(5_001, 2))})
     picture = trial_figures.embedding("trial 0", model)
     parsed(picture)
     assert "one in 11 of 5,001 characters" in picture
@@ -270,7 +270,7 @@ def test_a_whole_study_copes(bed: Bed, words: list[str], search: dict[str, Any])
         assert 0 == bed.cli(kind, *option, bed.root / "words.txt").status
         bed.json(kind, *option, bed.root / "words.txt")
     best = results.require_best(bed.storage, stored).trial
-    trial_pictures.illustrate(bed.storage, stored, bed.data_dir, best)
+    trial_pictures.publish_trial(bed.storage, stored, bed.data_dir, best)
     drawn = [path.read_text() for path in bed.data_dir.artifacts().iterdir()]
     pictures_drawn = [each for each in drawn if each.startswith("<svg")]
     assert len(pictures_drawn) >= 4

@@ -17,16 +17,15 @@ from rich.console import Console
 from sqlalchemy import select, update
 
 from search.dashboard.study_note import write_note
-from search.dashboard.trial_pictures import Illustrator
+from search.dashboard.trial_pictures import PicturePublisher
 from search.dashboard.winner_marks import write_marks
 from search.evaluation.baselines import Baselines
 from search.storage import tables
-from search.storage.optuna_reader import QuickStorage
+from search.storage.optuna_reader import BulkReadStorage
 from search.study import study
 from search.study.study import StoredStudy
-from search.terminal.display import display, farewell
-from search.trials import confirmations, results, status
-from search.trials import retention as retention_module
+from search.terminal.display import closing_summary, render
+from search.trials import confirmations, results, retention, status
 from search.trials.results import SearchedView
 
 NOTHING = Baselines(None, None, None)
@@ -75,7 +74,7 @@ def told(bed: Bed) -> dict[str, str]:
     stored = tiny(bed)
     view = status.status(bed.storage, stored)
     live = io.StringIO()
-    Console(file=live, width=300).print(display(view, [], stored, NOTHING, ""))
+    Console(file=live, width=300).print(render(view, [], stored, NOTHING, ""))
     write_note(bed.storage, stored, bed.data_dir)
     bed.json("report", "tiny", "-o", bed.root / "page.html")
     return {
@@ -83,7 +82,7 @@ def told(bed: Bed) -> dict[str, str]:
         "status": bed.cli("status", "tiny").out,
         "list": bed.cli("status").out,
         "live": live.getvalue(),
-        "end": farewell(view, stored, NOTHING, (), ""),
+        "end": closing_summary(view, stored, NOTHING, (), ""),
         "note": get_note(bed.storage.optuna_study("tiny", RandomSampler())),
         "report": (bed.root / "page.html").read_text(),
     }
@@ -149,10 +148,8 @@ def test_what_was_confirmed_is_kept(finished: Bed) -> None:
     configuration stay."""
     last, stored = searched(finished)[-1], tiny(finished)
     confirm(finished, {last.trial: [2.5]})
-    assert {last.trial} <= retention_module.trials_to_keep(finished.storage, stored, 0)
-    retention_module.drop_the_rest(
-        finished.storage, stored, study.shelf_of(stored, finished.data_dir)
-    )
+    assert {last.trial} <= retention.trials_to_keep(finished.storage, stored, 0)
+    retention.delete_unneeded(finished.storage, stored, study.files_of(stored, finished.data_dir))
     assert finished.data_dir.checkpoint(stored.uid, last.trial).is_file()
     assert finished.json("sample", "tiny", "--seed", 1)
 
@@ -209,10 +206,10 @@ def test_the_mark_moves_with_the_winner(finished: Bed) -> None:
     """One trial is marked as the winner, confirmed or not; a dashboard that has read the trials
     before sees what Optuna reads. A test score is never among what it shows."""
     first, second, *_ = (each.trial for each in searched(finished))
-    stored, quick = tiny(finished), QuickStorage(finished.storage, marks=True)
+    stored, quick = tiny(finished), BulkReadStorage(finished.storage, marks=True)
 
     def shown() -> dict[int, tuple[str | None, float | None, int | None]]:
-        Illustrator(finished.storage, stored, finished.data_dir).finish()
+        PicturePublisher(finished.storage, stored, finished.data_dir).finish()
         trials = quick.get_all_trials(stored.optuna_id)
         assert stored_trials(finished) == trials
         return marks(trials)

@@ -11,19 +11,19 @@ from makemore_core.data.splits import split
 from search.errors import Interrupted
 from search.study import study
 from search.trials import results, status
-from search.trials.leases import Standing
+from search.trials.leases import NoClaim
 from search.worker import snapshots
 
 
 def test_a_study_ends_with_exactly_its_budget(bed: Bed) -> None:
     """Complete and pruned trials together are `trials`; nothing is left running or waiting."""
     stored = bed.create()
-    assert Standing.DONE is bed.work(stored)
+    assert NoClaim.DONE is bed.work(stored)
     view = status.status(bed.storage, stored)
     assert "done" == view.state
     assert 12 == view.trials["complete"] + view.trials["pruned"] == view.budget["finished"]
     assert 0 == view.trials["running"] + view.trials["waiting"] + view.trials["failed"]
-    assert Standing.DONE is bed.work(stored)
+    assert NoClaim.DONE is bed.work(stored)
     assert 12 == len(bed.trials(stored))
 
 
@@ -218,7 +218,7 @@ def test_a_timeout_ends_the_study_and_leaves_it_open_to_more(bed: Bed) -> None:
         pruner={"kind": "none"},
         budget={"trials": 500, "timeout": 0.6, "examples": 20_000},
     )
-    assert Standing.DONE is bed.work(stored)
+    assert NoClaim.DONE is bed.work(stored)
     view = status.status(bed.storage, stored)
     assert "done" == view.state
     assert view.budget["finished"] < 500
@@ -246,8 +246,8 @@ def test_a_stopped_study_is_left(bed: Bed) -> None:
     with pytest.raises(Interrupted):
         bed.work(stored, InterruptedAfter(5))
     study.request_stop(bed.storage, stored)
-    assert Standing.STOPPED is bed.work(stored)
-    assert Standing.DONE is bed.work(bed.create())
+    assert NoClaim.STOPPED is bed.work(stored)
+    assert NoClaim.DONE is bed.work(bed.create())
 
 
 def test_the_ten_best_checkpoints_are_kept(bed: Bed) -> None:
@@ -263,7 +263,7 @@ def test_the_dev_loss_is_the_best_of_the_curve(finished: Bed) -> None:
     """A trial's dev loss is the lowest of its evaluations; its recorded state is from there."""
     stored = study.resolve(finished.storage, "tiny")
     for trial in finished.trials(stored):
-        row = results.recorded_attempt(finished.storage, stored, trial.number)
+        row = results.attempt_of_trial(finished.storage, stored, trial.number)
         assert min(loss for _, loss, *_ in row.curve) == trial.dev_loss
 
 
@@ -282,7 +282,7 @@ def test_no_word_of_the_test_split_reaches_a_trial(bed: Bed) -> None:
     words = some_words()
     plain = bed.create(study={"name": "plain"})
     bed.work(plain)
-    seen = study.kept_corpus(bed.storage, plain, bed.data_dir)
+    seen = study.corpus_of(bed.storage, plain, bed.data_dir)
     parts = split(seen, 42)
     order = list(range(len(words)))
     random.Random(42).shuffle(order)

@@ -15,7 +15,7 @@ from search.study import study
 from search.study.study import StoredStudy
 from search.trials import claims, history, leases, recovery, status, working_time
 from search.trials.claims import Claim
-from search.trials.leases import Standing
+from search.trials.leases import NoClaim
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 EIGHT_HOURS = 8 * 3600.0
@@ -57,7 +57,7 @@ def test_a_clock_that_jumps_adds_nothing(bed: Bed, clocks: Clocks, jump: float) 
             clocks.ahead += jump
             assert 27.0 <= elapsed(bed, stored) <= 30.0 + tables.LEASE_SECONDS
         if second % 2 == 0:
-            leases.beat(bed.storage, stored, worker)
+            leases.heartbeat(bed.storage, stored, worker)
             assert float(second) == pytest.approx(elapsed(bed, stored))
     assert isinstance(claims.claim(bed.storage, stored, worker, COLUMNS), Claim)
     leases.end_worker(bed.storage, worker)
@@ -100,7 +100,7 @@ def test_time_during_which_several_work_counts_once(
                 elif index in workers and second == start + length:
                     leases.end_worker(finished.storage, workers.pop(index))
                 elif index in workers and (second - start) % 2 == 0:
-                    leases.beat(finished.storage, stored, workers[index])
+                    leases.heartbeat(finished.storage, stored, workers[index])
             clocks.own += 1.0
         counted = elapsed(finished, stored)
     covered = {second for start, length in spans for second in range(start, start + length)}
@@ -117,11 +117,11 @@ def test_a_study_goes_on_over_a_jump(
     monkeypatch.setattr(
         Storage, "now", lambda self: real(self) + (jump if next(looks) > 120 else 0.0)
     )
-    assert Standing.DONE is bed.work(stored)
+    assert NoClaim.DONE is bed.work(stored)
     view = status.status(bed.storage, stored)
     assert (6, "done") == (view.budget["finished"], view.state)
     assert 0.0 < view.elapsed_seconds < 300.0
-    told = [each.worked_seconds for each in history.records(bed.storage, stored)]
+    told = [each.worked_seconds for each in history.incumbents(bed.storage, stored)]
     assert sorted(told) == told and told[-1] <= view.elapsed_seconds
 
 
@@ -137,7 +137,7 @@ def test_leases_over_a_jump(bed: Bed, clocks: Clocks, jump: float) -> None:
     assert 0 == recovery.recover(bed.storage, stored)
     clocks.ahead += jump
     assert 0 == recovery.recover(bed.storage, stored)
-    leases.beat(bed.storage, stored, worker)
+    leases.heartbeat(bed.storage, stored, worker)
     assert study.has_workers(bed.storage, stored)
     clocks.ahead += jump
     bed.close()  # another process, which has watched for long enough

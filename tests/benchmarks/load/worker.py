@@ -18,7 +18,7 @@ from search.algorithms import samplers
 from search.errors import Interrupted
 from search.spec import search_space
 from search.storage.database import open_storage
-from search.storage.optuna_reader import QuickStorage
+from search.storage.optuna_reader import BulkReadStorage
 from search.study import study
 from search.trials import attempts, claims
 from search.worker import trial_runner
@@ -91,10 +91,10 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
     """The real worker, with a trainer that does nothing, and no model to keep."""
     watch, account = Stopwatch(), Account()
     watch.watch(claims, "claim", "ask")
-    watch.watch(attempts, "make_trial", "ask")
+    watch.watch(attempts, "record_trial", "ask")
     watch.watch(samplers, "ask", "sampling")
-    watch.watch(QuickStorage, "get_all_trials", "reading")
-    watch.watch(attempts, "finish", "tell")
+    watch.watch(BulkReadStorage, "get_all_trials", "reading")
+    watch.watch(attempts, "finish_attempt", "tell")
     watch.watch(trial_runner.retention, "drop_the_rest", "tell")
     watch.watch(trial_runner.retention, "is_worth_keeping", "tell")
 

@@ -23,15 +23,15 @@ from optuna.distributions import (
 )
 
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.errors import Diverged
-from makemore_core.model.network import initialise
+from makemore_core.model.network import initialize
 from makemore_core.training.evaluate import split_loss
 from makemore_core.training.schedule import learning_rate_at
-from makemore_core.training.trainer import arithmetic, evaluation_steps, train
+from makemore_core.training.trainer import evaluation_steps, torch_threads, train
 from search.seeds import derive_seed
 from search.spec import study_file
-from search.spec.search_space import Fixed, Interval, Space, Value, distributions
+from search.spec.search_space import FixedValue, RangeDimension, Space, Value, distributions
 from search.spec.study_file import StudySpec
 from tests.benchmarks.search.events import Recorder
 from tests.benchmarks.search.workload import config_of, data_of
@@ -41,25 +41,25 @@ STUDY = "peer"
 
 Report = Callable[[int, float], None]
 """Called with an evaluation's number, from 1, and its dev loss; may raise, to prune."""
-Train = Callable[[TrialConfig, Data, int, Report], float]
+Train = Callable[[TrialConfig, Dataset, int, Report], float]
 """Trains a configuration from a seed; returns the best dev loss."""
 
 
-def train_ours(config: TrialConfig, data: Data, seed: int, report: Report) -> float:
+def train_ours(config: TrialConfig, data: Dataset, seed: int, report: Report) -> float:
     """Our trainer."""
     look = train(config, data, seed, on_evaluation=lambda each: report(each.index, each.dev_loss))
     return look.dev_loss
 
 
-def train_as_the_lecture(config: TrialConfig, data: Data, seed: int, report: Report) -> float:
+def train_as_the_lecture(config: TrialConfig, data: Dataset, seed: int, report: Report) -> float:
     """The lecture's loop; its evaluations are ours, which is quicker than its own."""
     torch.manual_seed(seed)
     block = data.at_block_size(config.block_size)
     x, y = examples_of(block.train)
-    model = initialise(config, data.vocabulary, torch.Generator().manual_seed(seed))
+    model = initialize(config, data.vocabulary, torch.Generator().manual_seed(seed))
     step = lecture_loop(model, x, y, config.batch_size)
     done, best = 0, math.inf
-    with arithmetic(threads=1):
+    with torch_threads(threads=1):
         for index, until in enumerate(evaluation_steps(config), start=1):
             for number in range(done, until):
                 step(learning_rate_at(config, number / config.steps))
@@ -81,8 +81,8 @@ def lecture_space(spec: StudySpec) -> Space:
         "schedule": "step", "step_at": 0.5, "step_factor": 0.1, "warmup": 0.0,
         "weight_decay": 0.0, "dropout": 0.0, "optimizer": "sgd",
     }  # fmt: skip
-    rate = Interval(low=0.01, high=1.0, log=True, whole=False)
-    known = {name: Fixed(value) for name, value in fixed.items()}
+    rate = RangeDimension(low=0.01, high=1.0, log=True, whole=False)
+    known = {name: FixedValue(value) for name, value in fixed.items()}
     return {**spec.search, **known, "learning_rate": rate}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 
 from makemore_core.training.warm_up import warm_up
-from search.environment import surroundings
+from search.environment import run_environment
 from search.spec import study_file
 from tests.bed import toml
 from tests.benchmarks.search import events, summary
@@ -97,7 +97,7 @@ def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
 def conditions() -> dict[str, Any]:
     """Where and when this was measured."""
     return {
-        "surroundings": dict(surroundings()),
+        "surroundings": dict(run_environment()),
         "cpus": os.cpu_count(),
         "commit": commit(),
         "started": time.strftime("%Y-%m-%d %H:%M"),

@@ -9,7 +9,7 @@ from typing import Any
 from makemore_core.config import TrialConfig
 from makemore_core.data import corpus as corpora
 from makemore_core.data.corpus import Corpus
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from search.spec import search_space
 from search.spec.search_space import Space, Value
 from search.spec.study_file import StudySpec
@@ -32,15 +32,15 @@ class Race:
     """Wall time, from the command on."""
 
 
-def data_of(spec: StudySpec) -> Data:
+def data_of(spec: StudySpec) -> Dataset:
     """The training and dev split of a study; read once in each process."""
     study = spec.study
     return _data(study.corpus, study.split_seed, study.dedupe)
 
 
 @functools.cache
-def _data(corpus: str, split_seed: int, dedupe: bool) -> Data:
-    return Data.of(corpora.load(corpus, RUNS, dedupe=dedupe), split_seed)
+def _data(corpus: str, split_seed: int, dedupe: bool) -> Dataset:
+    return Dataset.of(corpora.load(corpus, RUNS, dedupe=dedupe), split_seed)
 
 
 def words_of(spec: StudySpec) -> Corpus:

@@ -2,7 +2,7 @@
 
 `FAULTS` names a directory with a `plan.json`:
 
-    constants   {"search.storage.tables.LEASE_SECONDS": 3.0, ...}: set right after the module is loaded
+    constants   {"search.storage.tables.LEASE_SECONDS": 3.0, ...}: set after the module is loaded
     watch       phases to count; those of the faults are counted anyway
     refused     {"link": 1, ...}: functions of `os` that fail, and by which error
     limits_pages  whether a file `full` beside the plan lets no SQLite database grow
@@ -32,28 +32,28 @@ ROLE = "worker" if "search.launch.fork_server" in sys.orig_argv else "launcher"
 BEFORE = {
     "claiming": "search.trials.claims:claim",
     "asking": "search.algorithms.samplers:ask",
-    "creating": "search.trials.attempts:make_trial",
+    "creating": "search.trials.attempts:record_trial",
     "training": "makemore_core.training.kernel_step:KernelStep.run",
-    "reporting": "search.trials.attempts:report",
-    "telling": "search.trials.attempts:finish",
+    "reporting": "search.trials.attempts:record_reports",
+    "telling": "search.trials.attempts:finish_attempt",
     "recovering": "search.trials.recovery:recover",
     "statement": "sqlalchemy.engine.default:DefaultDialect.do_execute",
     "commit": "sqlalchemy.engine.default:DefaultDialect.do_commit",
-    "opening": "search.evaluation.final_test:_claim_first",
+    "opening": "search.evaluation.final_test:_record_opening",
     "recording the test": "search.evaluation.final_test:_record",
 }
 AFTER = {
     "claimed": "search.trials.claims:claim",
-    "trial added": "search.storage.optuna_writer:make",
-    "created": "search.trials.attempts:make_trial",
-    "reported": "search.trials.attempts:report",
+    "trial added": "search.storage.optuna_writer:insert_trial",
+    "created": "search.trials.attempts:record_trial",
+    "reported": "search.trials.attempts:record_reports",
     "checkpointed": "makemore_core.model.checkpoint:_write",
     "snapshot recorded": "search.trials.attempts:record_snapshots",
-    "told": "search.storage.optuna_writer:end",
-    "slot settled": "search.trials.attempts:_settle_slot",
-    "settled": "search.trials.attempts:finish",
+    "told": "search.storage.optuna_writer:finish_trial",
+    "slot settled": "search.trials.attempts:_release_slot",
+    "settled": "search.trials.attempts:finish_attempt",
     "committed": "sqlalchemy.engine.default:DefaultDialect.do_commit",
-    "opened": "search.evaluation.final_test:_claim_first",
+    "opened": "search.evaluation.final_test:_record_opening",
     "test recorded": "search.evaluation.final_test:_record",
 }
 
