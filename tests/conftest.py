@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed
 from hypothesis import HealthCheck, settings
 from servers import environment_of_s3, new_bucket, new_database, start_s3, start_server
 from sqlalchemy.engine import make_url
+from workspace import Workspace
 
 from search.storage.database import create_storage
 
@@ -84,9 +84,9 @@ def zone(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def bed(tmp_path: Path, _new_database: Callable[[str | None], str | None]) -> Iterator[Bed]:
+def bed(tmp_path: Path, _new_database: Callable[[str | None], str | None]) -> Iterator[Workspace]:
     """An empty place to run studies in."""
-    made = Bed(tmp_path, _new_database(None))
+    made = Workspace(tmp_path, _new_database(None))
     yield made
     made.close()
 
@@ -94,9 +94,9 @@ def bed(tmp_path: Path, _new_database: Callable[[str | None], str | None]) -> It
 @pytest.fixture(scope="session")
 def _finished(
     tmp_path_factory: pytest.TempPathFactory, _new_database: Callable[[str | None], str | None]
-) -> Bed:
+) -> Workspace:
     """The study `tiny`, done; made once, never changed."""
-    made = Bed(tmp_path_factory.mktemp("finished"), _new_database(None))
+    made = Workspace(tmp_path_factory.mktemp("finished"), _new_database(None))
     made.work(made.create())
     made.close()
     return made
@@ -104,13 +104,13 @@ def _finished(
 
 @pytest.fixture
 def finished(
-    _finished: Bed,
+    _finished: Workspace,
     tmp_path: Path,
     _new_database: Callable[[str | None], str | None],
-) -> Iterator[Bed]:
+) -> Iterator[Workspace]:
     """A place of its own that holds the study `tiny`, done."""
     shutil.copytree(_finished.root, tmp_path, dirs_exist_ok=True)
-    made = Bed(tmp_path, _new_database(_finished.url))
+    made = Workspace(tmp_path, _new_database(_finished.url))
     yield made
     made.close()
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import typer
-from bed import Bed
 from rich.console import Console
 from transcripts import blocks, report_labels, shape, shortened, unknown
+from workspace import Workspace
 
 from search.cli import app
 from search.evaluation.baselines import baselines
@@ -47,14 +47,14 @@ def test_every_verb_says_what_it_does(verb: str) -> None:
     assert COMMANDS[verb].help
 
 
-def spoken(bed: Bed, *arguments: Any) -> list[str]:
+def spoken(bed: Workspace, *arguments: Any) -> list[str]:
     """The lines that a command says, on both streams."""
     answer = bed.cli(*arguments)
     assert 0 == answer.status, answer.err
     return [*answer.out.splitlines(), *answer.err.splitlines()]
 
 
-def test_the_transcript_of_a_search_is_what_run_says(finished: Bed) -> None:
+def test_the_transcript_of_a_search_is_what_run_says(finished: Workspace) -> None:
     """Each line has a shape that `run` prints today; else tests/browser/readme.py is to be run."""
     said = spoken(finished, "run", finished.root / "tiny.toml", "--workers", 1)
     shown, _, samples = blocks(README)["search"].partition("$ makemore-search sample")
@@ -62,7 +62,7 @@ def test_the_transcript_of_a_search_is_what_run_says(finished: Bed) -> None:
     assert 2 == len(samples.splitlines())
 
 
-def test_the_transcript_of_belief_is_what_confirm_and_test_say(finished: Bed) -> None:
+def test_the_transcript_of_belief_is_what_confirm_and_test_say(finished: Workspace) -> None:
     """As the one above it; the numbers, and who wins, are that run's."""
     options = ("--top", 2, "--seeds", 2, "--ensemble", 2, "--workers", 1)
     said = spoken(finished, "confirm", "tiny", *options)
@@ -78,7 +78,7 @@ def test_the_pictures_are_those_of_that_run() -> None:
     assert PICTURES["sha256"] == found
 
 
-def test_the_picture_of_the_terminal_shows_what_the_live_view_says(finished: Bed) -> None:
+def test_the_picture_of_the_terminal_shows_what_the_live_view_says(finished: Workspace) -> None:
     """Bar, best, workers and counts look as the display draws them today."""
     stored = study.resolve(finished.storage, "tiny")
     view = status.status(finished.storage, stored)
@@ -110,7 +110,7 @@ def without_bars(line: str) -> str:
     return "".join(character for character in line if character not in "━╸╺")
 
 
-def test_the_picture_of_the_report_shows_todays_tiles_and_sections(finished: Bed) -> None:
+def test_the_picture_of_the_report_shows_todays_tiles_and_sections(finished: Workspace) -> None:
     """What the report calls them has not changed since."""
     page = finished.root / "report.html"
     assert 0 == finished.cli("report", "tiny", "-o", page).status

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bed import Bed, ended
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from workspace import Workspace, ended
 
 FLAGS = (
     "--no-sandbox",
@@ -61,9 +61,9 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def study_of_a_run(tmp_path_factory: pytest.TempPathFactory) -> Bed:
+def study_of_a_run(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The study `tiny`, made by `makemore-search run`."""
-    bed = Bed(tmp_path_factory.mktemp("browser"))
+    bed = Workspace(tmp_path_factory.mktemp("browser"))
     answer = ended(bed.start("run", bed.file(), "--workers", 1), timeout=180)
     assert 0 == answer.status, answer.err
     return bed
@@ -77,7 +77,7 @@ def serve() -> Iterator[Serve]:
     """Starts `makemore-search dashboard` over a data directory; gives its address."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(bed: Bed, *options: str) -> str:
+    def start(bed: Workspace, *options: str) -> str:
         place = ("--port", "0", "--data-dir", str(bed.data_dir.root))
         process = subprocess.Popen(
             [sys.executable, "-m", "search", "dashboard", *place, *options],

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import large
 import pytest
-from bed import Bed, ended, wait_until
 from conftest import Serve, keep
 from playwright.sync_api import Page, expect
+from workspace import Workspace, ended, wait_until
 
 from search.paths import DataDir
 from search.study import study
@@ -26,7 +26,7 @@ def drawn(page: Page) -> None:
 
 
 def test_list_history_and_trial_with_its_pictures(
-    page: Page, study_of_a_run: Bed, serve: Serve
+    page: Page, study_of_a_run: Workspace, serve: Serve
 ) -> None:
     """From the list of studies to the history to the best trial's page with four pictures."""
     address = serve(study_of_a_run)
@@ -51,7 +51,7 @@ def test_list_history_and_trial_with_its_pictures(
     keep(page, "note")
 
 
-def test_the_page_lives_while_a_study_runs(page: Page, bed: Bed, serve: Serve) -> None:
+def test_the_page_lives_while_a_study_runs(page: Page, bed: Workspace, serve: Serve) -> None:
     """A page that is open shows trials that came after it was opened, without a reload."""
     bed.create(budget={"trials": 10_000, "examples": 20_000})
     running = bed.start("run", bed.root / "tiny.toml", "--workers", 1, "--trials", 10_000)
@@ -68,7 +68,7 @@ def test_the_page_lives_while_a_study_runs(page: Page, bed: Bed, serve: Serve) -
         ended(running)
 
 
-def test_login(page: Page, study_of_a_run: Bed, serve: Serve, tmp_path: Path) -> None:
+def test_login(page: Page, study_of_a_run: Workspace, serve: Serve, tmp_path: Path) -> None:
     """Without the token a form; with it the dashboard, and no token left in the address."""
     token_file = tmp_path / "token"
     token_file.write_text("a-token-of-some-length\n")
@@ -88,7 +88,7 @@ def test_login(page: Page, study_of_a_run: Bed, serve: Serve, tmp_path: Path) ->
 
 
 def test_a_link_on_another_site_leads_in(
-    page: Page, study_of_a_run: Bed, serve: Serve, tmp_path: Path
+    page: Page, study_of_a_run: Workspace, serve: Serve, tmp_path: Path
 ) -> None:
     """The link with the token works from a mail, although strict cookies stay behind there."""
     token_file = tmp_path / "token"
@@ -104,7 +104,7 @@ def test_a_link_on_another_site_leads_in(
     expect(page.get_by_text("tiny")).to_be_visible()
 
 
-def test_a_refused_delete(page: Page, study_of_a_run: Bed, serve: Serve) -> None:
+def test_a_refused_delete(page: Page, study_of_a_run: Workspace, serve: Serve) -> None:
     """Deleting a study from the page is refused; the database keeps every byte."""
     address = serve(study_of_a_run)
     database = study_of_a_run.data_dir.database
@@ -125,7 +125,7 @@ def test_a_refused_delete(page: Page, study_of_a_run: Bed, serve: Serve) -> None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_from_disk(page: Page, study_of_a_run: Bed, scheme: str) -> None:
+def test_the_report_from_disk(page: Page, study_of_a_run: Workspace, scheme: str) -> None:
     """Every figure is drawn, in either theme and for print, and nothing is asked of a network."""
     path = study_of_a_run.root / "report.html"
     study_of_a_run.json("report", "tiny", "-o", path)
@@ -149,7 +149,7 @@ def test_the_report_from_disk(page: Page, study_of_a_run: Bed, scheme: str) -> N
 
 
 @pytest.mark.long
-def test_a_large_study_opens(page: Page, serve: Serve, tmp_path: Path, bed: Bed) -> None:
+def test_a_large_study_opens(page: Page, serve: Serve, tmp_path: Path, bed: Workspace) -> None:
     """Ten thousand trials of ten reports: a report and an open dashboard, in 20 s each.
 
     On a machine that is busy with other things, the time is told but not judged.

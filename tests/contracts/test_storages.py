@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from bed import Bed
 from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from servers import new_database
 from sqlalchemy.engine import make_url
+from workspace import Workspace
 
 from search.storage.database import create_storage
 
@@ -26,7 +26,7 @@ def postgresql(postgresql_server: Any) -> Empty:
 
 
 @pytest.fixture
-def sqlite(bed: Bed) -> Empty:
+def sqlite(bed: Workspace) -> Empty:
     """A SQLite file in a directory of its own."""
 
     def database() -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bed import wait_until
+from workspace import wait_until
 
 from .harness import HERE, Place, kill
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from bed import some_words, toml, wait_until
+from workspace import some_words, toml, wait_until
 
 HERE = Path(__file__).parent
 CALM = {

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO
 
 import sqlalchemy as sa
-from bed import wait_until
 from servers import start_again
+from workspace import wait_until
 
 from .harness import (
     HERE,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from bed import wait_until
 from servers import new_database
+from workspace import wait_until
 
 from .cluster import QUIET, Cluster, cluster
 from .harness import SHORT_LEASE, Place, attempts, check, ended, fault

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import invoke
+from workspace import invoke
 
 from .harness import Place, check, ended, fault
 

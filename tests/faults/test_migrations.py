@@ -10,7 +10,6 @@ from typing import Any
 
 import optuna
 import pytest
-from bed import ended, run_python
 from servers import new_database
 from sqlalchemy import (
     Connection,
@@ -23,6 +22,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from workspace import ended, run_python
 
 from search.errors import StorageUnavailable
 from search.storage import migrations, tables

@@ -2,7 +2,7 @@
 
 import random
 
-from bed import wait_until
+from workspace import wait_until
 
 from .harness import SHORT_LEASE, Place, attempts, check, check_stored_losses, ended, fault
 from .namespaces import Network, listening, network_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Bed, invoke, some_words, tree
+from workspace import Workspace, invoke, some_words, tree
 
 from makemore_core.data import corpus
 from makemore_core.model import checkpoint
@@ -58,7 +58,7 @@ def test_what_may_pass_is_waited_for(number: int) -> None:
 
 
 def test_a_trial_whose_model_cannot_be_written_is_no_failure_of_it(
-    bed: Bed, monkeypatch: pytest.MonkeyPatch
+    bed: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its worker ends and says so, in a way of its own; the trial is tried again."""
     stored = bed.create(budget={"trials": 2})
@@ -103,7 +103,7 @@ class Launcher:
         return []
 
 
-def test_the_first_worker_that_cannot_write_ends_the_run(bed: Bed) -> None:
+def test_the_first_worker_that_cannot_write_ends_the_run(bed: Workspace) -> None:
     """The next one could not either: one line with the cause, and no second try."""
     work, launcher = StudyWorkload(bed.storage, bed.create()), Launcher()
     job = Job(bed.url, str(bed.data_dir.root), None, 1, "cpu")
@@ -115,7 +115,7 @@ def test_the_first_worker_that_cannot_write_ends_the_run(bed: Bed) -> None:
 
 @pytest.mark.parametrize("verb", ["run", "worker", "serve", "confirm"])
 def test_a_directory_that_cannot_be_written_is_told_before_the_work(
-    finished: Bed, verb: str
+    finished: Workspace, verb: str
 ) -> None:
     """Exit 2, with the place and a way out, and nothing is made."""
     models = finished.data_dir.all_checkpoints
@@ -132,7 +132,7 @@ def test_a_directory_that_cannot_be_written_is_told_before_the_work(
     assert before == tree(finished.root)
 
 
-def test_the_directory_of_one_study_may_be_somebody_s(finished: Bed) -> None:
+def test_the_directory_of_one_study_may_be_somebody_s(finished: Workspace) -> None:
     """What others own there does not hinder another study."""
     stored = study.resolve(finished.storage, "tiny")
     place = finished.data_dir.checkpoints(stored.uid)
@@ -143,7 +143,7 @@ def test_the_directory_of_one_study_may_be_somebody_s(finished: Bed) -> None:
     assert str(place) in answer.complaint
 
 
-def test_a_log_that_cannot_be_written_is_done_without(bed: Bed) -> None:
+def test_a_log_that_cannot_be_written_is_done_without(bed: Workspace) -> None:
     """The study is done; what a worker has to say, its launcher has."""
     bed.data_dir.root.mkdir()
     (bed.data_dir.root / "logs").write_text("a file in its place")
@@ -151,7 +151,7 @@ def test_a_log_that_cannot_be_written_is_done_without(bed: Bed) -> None:
     assert 2 == view["budget"]["finished"]
 
 
-def test_a_copy_of_the_words_that_cannot_be_kept_is_done_without(bed: Bed) -> None:
+def test_a_copy_of_the_words_that_cannot_be_kept_is_done_without(bed: Workspace) -> None:
     """The database has them."""
     bed.data_dir.root.mkdir()
     (bed.data_dir.root / "corpora").write_text("a file in its place")
@@ -183,7 +183,7 @@ def test_no_temporary_directory_is_needed(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_a_file_system_that_syncs_nothing_is_good_enough(
-    bed: Bed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+    bed: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
 ) -> None:
     """Some network and desktop mounts know no fsync, or none of directories."""
 
@@ -198,7 +198,7 @@ def test_a_file_system_that_syncs_nothing_is_good_enough(
 
 
 def test_a_tilde_is_a_home_directory(
-    bed: Bed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    bed: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Also where no shell has seen it; without a home it is refused, and no directory gets the
     name `~`."""
@@ -216,7 +216,7 @@ def test_a_tilde_is_a_home_directory(
 
 @pytest.mark.parametrize("is_reachable", [True, False])
 def test_a_damaged_download_is_downloaded_again(
-    bed: Bed, monkeypatch: pytest.MonkeyPatch, is_reachable: bool
+    bed: Workspace, monkeypatch: pytest.MonkeyPatch, is_reachable: bool
 ) -> None:
     """Where that cannot be, the file is named; it is not kept for ever."""
     kept = bed.data_dir.root / "corpora" / "names.txt"

@@ -1,0 +1,100 @@
+"""The search space: what may be asked for, and what was."""
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from workspace import tiny
+
+from search.algorithms.samplers import ask, sampler_for
+from search.spec.search_space import (
+    Choices,
+    FixedValue,
+    RangeDimension,
+    configuration,
+    distributions,
+    read_dimension,
+)
+from search.spec.study_file import from_document
+
+UNBORN = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+
+
+def fresh_study() -> optuna.Study:
+    return optuna.create_study(storage=optuna.storages.InMemoryStorage())
+
+
+def test_a_range_of_one_value_is_fixed() -> None:
+    """low = high is one value, and a list of one choice is, too: neither is searched."""
+    assert (FixedValue(3), []) == read_dimension("block_size", {"low": 3, "high": 3})
+    assert (FixedValue("sgd"), []) == read_dimension("optimizer", ["sgd"])
+
+
+def test_both_ends_of_a_range_belong_to_it() -> None:
+    """A configuration at the very edge of a range is in the space."""
+    interval = RangeDimension(2, 8, log=False, whole=True)
+    assert interval.holds(2)
+    assert interval.holds(8)
+    assert not interval.holds(9)
+
+
+def test_a_range_that_goes_with_the_corpus_is_no_range_before() -> None:
+    """Nothing is drawn from it until the size of the train split is known."""
+    interval = RangeDimension(0.1, 0.2, log=True, whole=False, at_examples=900)
+    with pytest.raises(LookupError, match="settled"):
+        interval.distribution()
+    assert interval.settled(100).holds(0.5)
+    assert not interval.settled(100).holds(0.2)
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.booleans(), st.integers(0, 2**31), st.data())
+def test_whatever_is_asked_for_lies_in_the_space(
+    one: float, other: float, log: bool, seed: int, data: st.DataObject
+) -> None:
+    """Every kind of sampler stays within the ranges, for whole numbers and others, log or not."""
+    low, high = sorted((one, other))
+    whole = sorted((data.draw(st.integers(1, 4096)), data.draw(st.integers(1, 4096))))
+    spec = from_document(
+        {
+            "study": {"name": "x"},
+            "search": {
+                "learning_rate": {"low": low, "high": high, "log": log},
+                "embedding_size": {"low": whole[0], "high": whole[1], "log": log},
+            },
+        },
+        "x",
+    )
+    for kind in ("random", "qmc", "tpe"):
+        values = ask(sampler_for(kind, seed, seed % 1000), fresh_study(), UNBORN, spec.search)
+        assert distributions(spec.search).keys() == values.keys()
+        assert all(spec.search[name].holds(value) for name, value in values.items())
+        config = configuration(spec.search, values, {})
+        assert low <= config.learning_rate <= high
+
+
+def test_fixed_values_reach_the_configuration() -> None:
+    """What a study file fixes is so in every configuration; an enqueued value outranks it."""
+    spec = from_document(tiny(search={"dropout": 0.25, "direct": True}), "x")
+    values = ask(sampler_for("random", 1, 0), fresh_study(), UNBORN, spec.search)
+    assert 0.25 == configuration(spec.search, values, {}).dropout
+    assert configuration(spec.search, values, {}).direct is True
+    assert 0.5 == configuration(spec.search, values, {"dropout": 0.5}).dropout
+
+
+def test_an_enqueued_configuration_may_set_a_field_that_is_not_searched() -> None:
+    """A searched field must lie within its range; one with a fixed value may be anything legal."""
+    spec = from_document(
+        tiny(enqueue=[{"initialisation": "lecture", "dropout": 0.1, "hidden_width": 32}]), "x"
+    )
+    assert dict(spec.enqueue[0]) == {
+        "initialisation": "lecture",
+        "dropout": 0.1,
+        "hidden_width": 32,
+    }
+
+
+def test_choices_keep_their_order_and_their_kinds() -> None:
+    """Choices are given back as they were written: 1 is not 1.0 and not true."""
+    found, wrong = read_dimension("batch_size", [512, 32])
+    assert (Choices((512, 32)), []) == (found, wrong)
+    assert [512, 32] == found.described()

@@ -1,0 +1,78 @@
+"""What a study would cost, and which part of its budget is likely to end it."""
+
+from typing import Any
+
+import pytest
+from workspace import Workspace
+
+from search.spec.study_file import StudySpec, from_document
+from search.study import cost_estimate
+from search.study.cost_estimate import expected_fraction
+from search.terminal import answers
+
+SECONDS = 2.0
+
+
+@pytest.fixture(autouse=True)
+def full_trials_of_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here depends on how fast the machine is."""
+    monkeypatch.setattr(cost_estimate, "warm_up", lambda: None)
+    monkeypatch.setattr(cost_estimate, "_seconds_of_full_trial", lambda *_: SECONDS)
+
+
+def spec(pruner: str = "none", audit: float = 0.0, **budget: Any) -> StudySpec:
+    document = {
+        "study": {"name": "s"},
+        "budget": {"trials": 40, **budget},
+        "pruner": {"kind": pruner, "audit": audit},
+    }
+    return from_document(document, "s.toml")
+
+
+def told(of: StudySpec, workers: int = 2) -> tuple[cost_estimate.Preview, str]:
+    view = cost_estimate.preview(of, None, workers, 1)  # type: ignore[arg-type]
+    return view, answers.preview(view).splitlines()[1]
+
+
+def test_all_trials_come_before_a_long_timeout() -> None:
+    """40 trials of two seconds on two workers take 40 seconds."""
+    view, line = told(spec(timeout="1h30m"))
+    assert ("trials", 40.0, 40) == (view.ends_by, view.estimated_seconds, view.expected_trials)
+    assert "all 40 trials would take about 40s, sooner than its timeout of 1h30m" in line
+
+
+def test_a_short_timeout_comes_first() -> None:
+    """How many trials there are likely to be then is told as well."""
+    view, line = told(spec(timeout="10s"))
+    assert ("timeout", 10.0, 40.0) == (
+        view.ends_by,
+        view.estimated_seconds,
+        view.seconds_of_all_trials,
+    )
+    assert 10 == view.expected_trials
+    assert "its timeout of 10s is likely to come first, after about 10 trials" in line
+
+
+def test_a_target_may_end_it_before_either() -> None:
+    """Nobody knows when, and it is not guessed."""
+    assert "ends it before that" in told(spec(timeout="10s", target=2.1))[1]
+    assert "target of 2.1" in told(spec(target=2.1))[1]
+    assert "target" not in told(spec())[1] and "there is no timeout" in told(spec())[1]
+
+
+def test_more_workers_than_trials_make_nothing_faster() -> None:
+    """Three trials on 64 workers take as long as one."""
+    assert SECONDS == told(spec(trials=3), workers=64)[0].estimated_seconds
+
+
+def test_audited_trials_cost_what_they_cost() -> None:
+    """Where all that would be pruned are audited, every trial is a full one."""
+    assert 1.0 == expected_fraction(spec("asha", audit=1.0))
+    assert expected_fraction(spec("asha")) < expected_fraction(spec("asha", audit=0.5)) < 1.0
+
+
+def test_the_command_says_it_too(bed: Workspace) -> None:
+    """In words and as JSON."""
+    file = bed.file(budget={"timeout": 0.001})
+    assert "is likely to come first" in bed.cli("preview", file).out
+    assert "timeout" == bed.json("preview", file)["ends_by"]
