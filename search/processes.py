@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 INITIAL_PID_NAMESPACE = "pid:[4026531836]"
@@ -21,6 +22,21 @@ def _host() -> str:
 
 HOST = _host()
 """Where a process id means the same process."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start of a worker process: whoever made it sees the process end, and says how."""
+
+    id: str
+    host: str
+    """Of the launcher."""
+    pid: int
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """What a worker's environment needs before torch is loaded."""
+    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 def is_dead(host: str, pid: int) -> bool:

@@ -14,15 +14,32 @@ of a trial whatever its batch size.
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from search.spec.sections import BudgetSection, PrunerSection
+from typing import Protocol
 
 LossesAt = Callable[[int], Sequence[float]]
 """The lowest dev loss up to a resource, of each other trial of the study that reported there; lost
 attempts left out."""
 
 
-def resource_at(budget: BudgetSection, evaluation: int) -> int:
+class PruningRule(Protocol):
+    """Which rule stops trials, as a study file names it."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def reduction_factor(self) -> int: ...
+
+
+class TrialLength(Protocol):
+    """How long a full trial is, and how often it is evaluated."""
+
+    @property
+    def examples(self) -> int: ...
+    @property
+    def evaluations(self) -> int: ...
+
+
+def resource_at(budget: TrialLength, evaluation: int) -> int:
     """Examples seen at the k-th evaluation, by plan: what a report is filed under."""
     return budget.examples * evaluation // budget.evaluations
 
@@ -44,8 +61,8 @@ def lowest_so_far(reports: Mapping[int, float]) -> dict[int, float]:
 class Pruner:
     """Decides at each evaluation whether a trial goes on."""
 
-    section: PrunerSection
-    budget: BudgetSection
+    section: PruningRule
+    budget: TrialLength
 
     def stops(self, ordinal: int, evaluation: int, losses: Sequence[float], at: LossesAt) -> bool:
         """Whether the trial that has reported `losses` (one for each evaluation) should end now."""

@@ -23,7 +23,6 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from search.seeds import derive_seed
-from search.spec.search_space import Space, Value, distributions
 
 N_STARTUP = 8
 """Configurations before a model of the losses is asked; a power of two, for an even spread."""
@@ -177,10 +176,14 @@ def _interpolate(low: float, high: float, log: bool, share: float) -> float:
     return low + share * (high - low)
 
 
-def ask(sampler: BaseSampler, study: Study, trial: FrozenTrial, space: Space) -> dict[str, Value]:
+def ask(
+    sampler: BaseSampler,
+    study: Study,
+    trial: FrozenTrial,
+    searched: Mapping[str, BaseDistribution],
+) -> dict[str, Any]:
     """Samples every searched hyperparameter for a trial that need not exist yet."""
-    searched = distributions(space)
-    values = dict(sampler.sample_relative(study, trial, searched)) if searched else {}
+    values = dict(sampler.sample_relative(study, trial, dict(searched))) if searched else {}
     for name, distribution in searched.items():
         if name not in values:
             values[name] = sampler.sample_independent(study, trial, name, distribution)

@@ -52,12 +52,16 @@ def move_storage(
     from rich.progress import Progress
 
     from search.study import move
+    from search.trials import recovery
 
     hidden = session.quiet or not session.console.is_terminal
     with Progress(console=session.console, disable=hidden, transient=True) as shown:
         bar = shown.add_task("copying and comparing rows", total=None)
         moved = move.move(
-            source, target, lambda done, of: shown.update(bar, completed=done, total=of)
+            source,
+            target,
+            lambda done, of: shown.update(bar, completed=done, total=of),
+            recovery.recover_all,
         )
     document = {
         "from": moved.source,

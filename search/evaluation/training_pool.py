@@ -21,8 +21,8 @@ from typing import Any, Self
 
 from makemore_core.data.corpus import Corpus
 from search.errors import SearchError
+from search.processes import thread_limits
 from search.trials.confirmations import ConfirmedModel
-from search.worker.job import thread_limits
 
 CALIBRATION_SECONDS = 1.0
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from search.errors import Interrupted
 from search.paths import DataDir
-from search.processes import HOST, is_dead
-from search.worker.job import Job, thread_limits
+from search.processes import HOST, is_dead, thread_limits
+from search.worker.job import Job
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 """How a nursery starts a worker; see there."""

@@ -17,12 +17,12 @@ from typing import Any, Protocol
 
 from search.errors import FilesUnusable, Interrupted, StorageLost, WorkerCrashLoop
 from search.launch.workloads import Workload
-from search.processes import HOST
+from search.processes import HOST, Launch
 from search.retry import RetryState
 from search.storage import tables
 from search.storage.database import Storage
 from search.trials import attempts, leases
-from search.worker.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job, Launch
+from search.worker.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,9 @@ from search.report.facts import ReportData
 from search.report.html import paragraph, plot, section, table, text, tiles, word_list
 from search.report.space_plots import MAX_LINES
 from search.report.study_plots import MAX_CURVES
-from search.terminal.display import format_counts
 from search.trials.ending import describe_end
 from search.trials.results import BestView
-from search.trials.status import StatusView, describe_audit
+from search.trials.status import StatusView, describe_audit, format_counts
 
 TOP = 10
 

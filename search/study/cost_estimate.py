@@ -100,7 +100,7 @@ def _probes(spec: StudySpec) -> list[TrialConfig]:
     for ordinal in range(PROBES):
         sampler = sampler_for("random", random.Random(ordinal).randrange(2**31), ordinal)
         template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-        values = samplers.ask(sampler, study, template, spec.search)
+        values = samplers.ask(sampler, study, template, search_space.distributions(spec.search))
         configs.append(
             search_space.configuration(spec.search, values, {}, examples=spec.budget.examples)
         )

@@ -18,7 +18,6 @@ from search.storage import table_copy
 from search.storage.database import Storage, create_storage, open_storage
 from search.storage.table_copy import Tables
 from search.study import study
-from search.trials import recovery
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,18 @@ class MoveResult:
     rows: int
 
 
-def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) -> MoveResult:
+def move(
+    source_url: str,
+    target_url: str,
+    on_rows: Callable[[int, int], None],
+    recover: Callable[[Storage], None],
+) -> MoveResult:
     """Copies every study and compares the copies; then shuts the studies at the source.
 
     Args:
         on_rows: told how many rows are done, and of how many; each row counts twice, once
             copied and once compared.
+        recover: ends the attempts of lost workers at the source.
 
     Raises:
         BadInput: the source holds no studies, or the target holds some already.
@@ -44,7 +49,7 @@ def move(source_url: str, target_url: str, on_rows: Callable[[int, int], None]) 
         StorageLost: a database failed on the way; the target holds no studies.
     """
     with closing(open_storage(source_url, writing=True)) as source:
-        recovery.recover_all(source)
+        recover(source)
         ensure_movable(source)
         with closing(create_storage(target_url)) as target:
             return _move(source, target, on_rows)

@@ -15,7 +15,7 @@ from search.processes import HOST
 from search.study.study import StoredStudy
 from search.trials.ending import describe_end
 from search.trials.history import WorkerView
-from search.trials.status import StatusView
+from search.trials.status import StatusView, format_counts
 
 
 def render(
@@ -99,19 +99,6 @@ def _counts(view: StatusView) -> str:
         for state, count in format_counts(view).items()
         if count or state in always
     )
-
-
-def format_counts(view: StatusView) -> dict[str, int]:
-    """Trials by state, for people: an attempt that was interrupted has not failed."""
-    trials = view.trials
-    return {
-        "complete": trials["complete"],
-        "pruned": trials["pruned"],
-        "failed": trials["failed"] - view.interrupted,
-        "interrupted": view.interrupted,
-        "running": trials["running"],
-        "waiting": trials["waiting"],
-    }
 
 
 def format_baselines(others: Baselines) -> str:

@@ -11,14 +11,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from search.errors import TrialLost
-from search.processes import HOST
+from search.processes import HOST, Launch
 from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
 from search.trials import working_time
 from search.trials.attempts import EXPIRED, INTERRUPTED, KILLED
-from search.worker.job import Launch
 
 
 class NoClaim(Enum):

@@ -243,3 +243,16 @@ def describe_audit(view: StatusView) -> str | None:
         f"pruning: {audit.would_have_won} of {audit.audited} audited trials would have beaten the "
         f"best that was let through: {audit.rate:.0%} (95% interval {low:.0%} to {high:.0%})"
     )
+
+
+def format_counts(view: StatusView) -> dict[str, int]:
+    """Trials by state, for people: an attempt that was interrupted has not failed."""
+    trials = view.trials
+    return {
+        "complete": trials["complete"],
+        "pruned": trials["pruned"],
+        "failed": trials["failed"] - view.interrupted,
+        "interrupted": view.interrupted,
+        "running": trials["running"],
+        "waiting": trials["waiting"],
+    }

@@ -3,6 +3,8 @@
 import json
 from dataclasses import asdict, dataclass, field
 
+from search.processes import Launch
+
 STORAGE_LOST = 75
 """The exit status of a worker process whose storage was away for too long: no fault of its own."""
 
@@ -10,16 +12,6 @@ GAVE_UP = "gave up: "
 """Begins the line of a log that says why a worker left; the reason follows."""
 FILES_UNUSABLE = 73
 """The same where model files cannot be written, which will not pass by itself."""
-
-
-@dataclass(frozen=True)
-class Launch:
-    """One start of a worker process: whoever made it sees the process end, and says how."""
-
-    id: str
-    host: str
-    """Of the launcher."""
-    pid: int
 
 
 @dataclass(frozen=True)
@@ -50,8 +42,3 @@ class Job:
         values = json.loads(line)
         launch = values.pop("launch")
         return cls(**values, launch=None if launch is None else Launch(**launch))
-
-
-def thread_limits(threads: int) -> dict[str, str]:
-    """What a worker's environment needs before torch is loaded."""
-    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}

@@ -225,7 +225,7 @@ def _configuration(bench: WorkerContext, claim: Claim) -> tuple[dict[str, Any], 
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
         name = optuna_studies.name(bench.storage, bench.study.optuna_id)
         study = bench.storage.optuna_study(name, sampler, bench.trials)
-        searched = samplers.ask(sampler, study, _placeholder_trial(), spec.search) | searched
+        searched = samplers.ask(sampler, study, _placeholder_trial(), names) | searched
     config = search_space.configuration(
         spec.search,
         searched,

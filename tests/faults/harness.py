@@ -494,7 +494,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         from search.worker.trial_runner import _placeholder_trial
 
         sampler = sampler_for("random", spec.study.seed, ordinal)
-        drawn = samplers.ask(sampler, optuna.create_study(), _placeholder_trial(), spec.search)
+        drawn = samplers.ask(sampler, optuna.create_study(), _placeholder_trial(), names)
         searched = drawn | searched
     config = search_space.configuration(
         spec.search,

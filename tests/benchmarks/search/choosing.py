@@ -92,7 +92,7 @@ class Nearest:
         sampler = sampler_for(self._kind, self._seed, ordinal)
         study = optuna.Study(NAME, self._storage, sampler=sampler)
         trial = self._storage.get_trial(self._trials[ordinal])
-        return self._placed(samplers.ask(sampler, study, trial, self._table.spec.search))
+        return self._placed(samplers.ask(sampler, study, trial, self._distributions))
 
     def _placed(self, searched: Mapping[str, search_space.Value]) -> list[float]:
         """A configuration as a point: each dimension from 0 to 1, each choice its own axis."""

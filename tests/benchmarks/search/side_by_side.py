@@ -18,11 +18,11 @@ import optuna
 from makemore_core.training.warm_up import warm_up
 from search.environment import run_environment
 from search.spec import study_file
-from tests.bed import toml
 from tests.benchmarks.search import events, summary
 from tests.benchmarks.search.contenders import CONTENDERS, Contender
 from tests.benchmarks.search.workload import Race, words_of
 from tests.benchmarks.trainer import commit
+from tests.workspace import toml
 
 SHOWN = ("budget", "search", "sampler", "pruner")
 """What the result tells of the study file."""

@@ -29,7 +29,7 @@ def asked(bed: Workspace, kind: str, seed: int, ordinals: range) -> list[dict[st
     answers = []
     for ordinal in ordinals:
         study = bed.storage.optuna_study(name, sampler_for(kind, seed, ordinal))
-        values = ask(study.sampler, study, UNBORN, SPACE)
+        values = ask(study.sampler, study, UNBORN, distributions(SPACE))
         answers.append(values)
         study.add_trial(
             create_trial(
@@ -70,7 +70,8 @@ def test_quasi_random_points_cover_the_space_evenly() -> None:
         {"study": {"name": "x"}, "search": {"dropout": {"low": 0.0, "high": 0.8}}}, "x"
     ).search
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
-    drawn = [ask(sampler_for("qmc", 7, k), study, UNBORN, space)["dropout"] for k in range(64)]
+    searched = distributions(space)
+    drawn = [ask(sampler_for("qmc", 7, k), study, UNBORN, searched)["dropout"] for k in range(64)]
     assert [sum(k / 10 <= value < (k + 1) / 10 for value in drawn) for k in range(8)] == [8] * 8
 
 
@@ -83,7 +84,9 @@ def test_a_search_opens_in_the_middle_with_the_small_ones_first(seed: int) -> No
     document = {"study": {"name": "x"}, "search": {"learning_rate": rate, "dropout": dropout}}
     space = from_document(document, "x").search
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
-    first = [ask(sampler_for("tpe", seed, k), study, UNBORN, space) for k in range(8)]
+    first = [
+        ask(sampler_for("tpe", seed, k), study, UNBORN, distributions(space)) for k in range(8)
+    ]
     for less, more in pairwise(first[:6]):
         assert less["hidden_width"] < more["hidden_width"]
     assert {"cosine"} == {values["schedule"] for values in first[:6]}
@@ -105,5 +108,5 @@ def test_quasi_random_whole_numbers_stay_in_range(
             "a": IntDistribution(low, low + span, log=log),
             "b": FloatDistribution(low, low + span, log=log),
         }
-        values = sampler.sample_relative(study, UNBORN, space)
+        values = sampler.sample_relative(study, UNBORN, distributions(space))
         assert all(low <= value <= low + span for value in values.values())

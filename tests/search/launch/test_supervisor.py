@@ -13,9 +13,10 @@ from workspace import Workspace
 from search.errors import WorkerCrashLoop
 from search.launch import supervisor
 from search.launch.supervisor import Leases, Supervisor
+from search.processes import Launch
 from search.trials import attempts
 from search.trials import leases as leases_module
-from search.worker.job import STORAGE_LOST, Job, Launch
+from search.worker.job import STORAGE_LOST, Job
 
 KILLED = -9
 CAUSE = "the host went away"

@@ -65,8 +65,9 @@ def test_whatever_is_asked_for_lies_in_the_space(
         "x",
     )
     for kind in ("random", "qmc", "tpe"):
-        values = ask(sampler_for(kind, seed, seed % 1000), fresh_study(), UNBORN, spec.search)
-        assert distributions(spec.search).keys() == values.keys()
+        searched = distributions(spec.search)
+        values = ask(sampler_for(kind, seed, seed % 1000), fresh_study(), UNBORN, searched)
+        assert searched.keys() == values.keys()
         assert all(spec.search[name].holds(value) for name, value in values.items())
         config = configuration(spec.search, values, {})
         assert low <= config.learning_rate <= high
@@ -75,7 +76,7 @@ def test_whatever_is_asked_for_lies_in_the_space(
 def test_fixed_values_reach_the_configuration() -> None:
     """What a study file fixes is so in every configuration; an enqueued value outranks it."""
     spec = from_document(tiny(search={"dropout": 0.25, "direct": True}), "x")
-    values = ask(sampler_for("random", 1, 0), fresh_study(), UNBORN, spec.search)
+    values = ask(sampler_for("random", 1, 0), fresh_study(), UNBORN, distributions(spec.search))
     assert 0.25 == configuration(spec.search, values, {}).dropout
     assert configuration(spec.search, values, {}).direct is True
     assert 0.5 == configuration(spec.search, values, {"dropout": 0.5}).dropout

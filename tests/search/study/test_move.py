@@ -20,8 +20,10 @@ pytestmark = pytest.mark.sqlite_file
 KILLED = """
 import os, signal, sys
 from search.study.move import move
+from search.trials.recovery import recover_all
 
-move(sys.argv[1], sys.argv[2], lambda done, of: done > of / 2 and os.kill(os.getpid(), 9))
+die = lambda done, of: done > of / 2 and os.kill(os.getpid(), 9)
+move(sys.argv[1], sys.argv[2], die, recover_all)
 """
 
 

@@ -16,14 +16,13 @@ from workspace import Workspace
 
 from makemore_core.config import TrialConfig
 from search.errors import TrialLost
-from search.processes import HOST
+from search.processes import HOST, Launch
 from search.spec import search_space
 from search.storage import tables
 from search.storage.database import open_storage
 from search.study.study import StoredStudy
 from search.trials import attempts, claims, leases, recovery, results
 from search.trials.claims import Claim
-from search.worker.job import Launch
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 CONFIG = asdict(
