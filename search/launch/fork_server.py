@@ -103,7 +103,7 @@ def _spawning(_events: int, notices: int) -> Start:
     spawned = []  # Python minds when one that may still run is forgotten
 
     def start(job: Job) -> int:
-        command = [sys.executable, "-P", "-m", "search.worker.loop", str(notices)]
+        command = [sys.executable, "-P", "-m", "search.worker", str(notices)]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, pass_fds=[notices], text=True, start_new_session=True
         )

@@ -29,7 +29,7 @@ from search.worker import trial_runner
 from search.worker.job import Job
 from search.worker.trial_runner import WorkerContext
 
-log = logging.getLogger("search.worker.loop")
+log = logging.getLogger("search.worker")
 
 WAIT_SECONDS = 0.2
 """Between two looks at a study whose last slots are others'."""

@@ -17,7 +17,7 @@ from search.trials.leases import NoClaim
 from search.worker.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
 from search.worker.loop import Worker
 
-log = logging.getLogger("search.worker.loop")
+log = logging.getLogger("search.worker")
 
 
 class StopSignal:
@@ -128,5 +128,5 @@ def _forward_storage_warnings(notices: int) -> None:
     os.set_inheritable(notices, False)
     lines = os.fdopen(notices, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     logging.raiseExceptions = False  # nor does a full disk, when the log cannot be written
-    for name in ("search.storage.database", "makemore_core.training.kernel_cache"):
+    for name in ("search.retry", "search.storage", "makemore_core.training.kernel_cache"):
         logging.getLogger(name).addHandler(logging.StreamHandler(lines))

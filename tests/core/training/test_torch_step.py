@@ -13,8 +13,8 @@ import pytest
 import makemore_core
 
 MODULES = [
-    importlib.import_module(f"makemore_core.{each.name}")
-    for each in pkgutil.iter_modules(makemore_core.__path__)
+    importlib.import_module(each.name)
+    for each in pkgutil.walk_packages(makemore_core.__path__, "makemore_core.")
 ]
 
 
