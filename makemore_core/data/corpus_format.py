@@ -18,10 +18,10 @@ from makemore_core.data.corpus_lines import (
     NEARLY_ALL,
     SEPARATORS,
     Line,
+    fraction,
     is_number,
     numbered,
     quoted,
-    share,
     split_fields,
     whole_number,
 )
@@ -230,7 +230,7 @@ def _has_header(table: Sequence[Sequence[str]], column: int, count: int | None) 
         return whole_number(first[count - 1]) is None and whole_number(second) is not None
     for place, field in enumerate(first):
         below = [row[place] for row in others if place < len(row)]
-        if below and not is_number(field) and share(is_number, below) >= NEARLY_ALL:
+        if below and not is_number(field) and fraction(is_number, below) >= NEARLY_ALL:
             return True
     return column <= len(first) and len(first) > 1 and first[column - 1].casefold() in HEADERS
 
@@ -239,7 +239,7 @@ def _separator_of(texts: Sequence[str]) -> str | None:
     """What stands between the columns of most lines, if anything does."""
     for separator in ("\t", ";", "|", ",", " "):
         rows = [split_fields(text, separator) for text in texts]
-        if share(lambda row: len(row) > 1, rows) >= MOST:
+        if fraction(lambda row: len(row) > 1, rows) >= MOST:
             return separator
     return None
 

@@ -22,7 +22,7 @@ MAX_LISTED = 100
 """Lines that a message lists by their numbers."""
 
 MOST, NEARLY_ALL = 0.8, 0.9
-"""The share of the lines that must look alike before a file is taken for something else."""
+"""The fraction of the lines that must look alike before a file is taken for something else."""
 
 HEADERS = {"name", "names", "word", "words", "first name", "first_name", "firstname", "given name",
            "given_name", "vorname", "term", "token", "text"}  # fmt: skip
@@ -40,6 +40,11 @@ class Line(NamedTuple):
 
 
 def quoted(line: Line) -> str:
+    """A line by its number and its first 60 characters.
+
+    >>> quoted(Line(7, " anna-lena\\n"))
+    "line 7 'anna-lena'"
+    """
     text = line.text.strip()
     return f"line {line.number} {text[:60] + '…' * (len(text) > 60)!r}"
 
@@ -75,14 +80,21 @@ def split_fields(line: str, separator: str) -> list[str]:
 
 
 def whole_number(field: str) -> int | None:
+    """The whole number that a field holds, with or without separators of thousands.
+
+    >>> whole_number("7,065"), whole_number("70,65")
+    (7065, None)
+    """
     if re.fullmatch(r"[0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5}", field):
         return int(field.replace(",", ""))
     return None
 
 
 def is_number(field: str) -> bool:
+    """Whether a field is a number of any notation: signed, decimal, a percentage, an ordinal."""
     return re.fullmatch(r"[-+]?\d[\d.,]*%?[.):]?", field) is not None
 
 
-def share(holds: Callable[[Any], object], values: Sequence[Any]) -> float:
+def fraction(holds: Callable[[Any], object], values: Sequence[Any]) -> float:
+    """The fraction of the values that meet a condition; 0 of none."""
     return sum(1 for value in values if holds(value)) / len(values) if values else 0.0

@@ -20,10 +20,10 @@ from makemore_core.data.corpus_lines import (
     MOST,
     NEARLY_ALL,
     Line,
+    fraction,
     is_number,
     numbered,
     quoted,
-    share,
     split_fields,
     whole_number,
 )
@@ -50,7 +50,7 @@ def check_layout(lines: Sequence[Line], text: str, where: str) -> None:
 
 def _json(lines: Sequence[Line], text: str, where: str) -> str | None:
     start = lines[0].text.strip()
-    if len(lines) > 1 and share(lambda line: _is_object(line.text), lines) >= NEARLY_ALL:
+    if len(lines) > 1 and fraction(lambda line: _is_object(line.text), lines) >= NEARLY_ALL:
         return f"lines of JSON, such as {quoted(lines[0])}; {_jq(json.loads(start), where)}"
     if start[0] not in "[{":
         return None
@@ -101,10 +101,10 @@ def _table(lines: Sequence[Line]) -> str | None:
     for separator in ("\t", ";", "|", ","):
         rows = [split_fields(text, separator) for text in texts]
         size, times = Counter(map(len, rows)).most_common(1)[0]
-        lettered = share(lambda text: any(map(str.isalpha, text)), texts) >= NEARLY_ALL
+        lettered = fraction(lambda text: any(map(str.isalpha, text)), texts) >= NEARLY_ALL
         if size > 1 and times >= MOST * len(rows) and lettered:
             return _describe_table([row for row in rows if len(row) == size], separator, lines[0])
-    if share(lambda text: len(text) > 2 and text.strip()[0] == text.strip()[-1] == '"', texts) \
+    if fraction(lambda text: len(text) > 2 and text.strip()[0] == text.strip()[-1] == '"', texts) \
             >= NEARLY_ALL:  # fmt: skip
         return f"words in quotes, such as {quoted(lines[0])}; give --column 1 --separator ,"
     return None
@@ -115,7 +115,7 @@ def _describe_table(rows: Sequence[Sequence[str]], separator: str, first: Line) 
     body = rows[1:] or rows
     columns = list(zip(*body, strict=True))
     numeric = [place for place, cells in enumerate(columns)
-               if share(is_number, cells) >= NEARLY_ALL]  # fmt: skip
+               if fraction(is_number, cells) >= NEARLY_ALL]  # fmt: skip
     words = max(
         (place for place in range(len(columns)) if place not in numeric),
         key=lambda place: (len(set(columns[place])), -place),
@@ -172,7 +172,7 @@ def _numbers_beside(lines: Sequence[Line], where: str) -> str | None:
         if len(named) >= NEARLY_ALL * len(pairs) and not all(is_number(row[0]) for row in named):
             return _describe_table(named, separator, lines[0])
     for pattern, command in NUMBERS_BESIDE:
-        if share(re.compile(pattern).fullmatch, texts) < NEARLY_ALL:
+        if fraction(re.compile(pattern).fullmatch, texts) < NEARLY_ALL:
             continue
         if size > 1 and times == len(rows) and r"\s" in pattern and _has_word(same_size):
             return _describe_table(same_size, " ", lines[0])
@@ -187,18 +187,18 @@ def _numbers_beside(lines: Sequence[Line], where: str) -> str | None:
 def _has_word(rows: Sequence[Sequence[str]]) -> bool:
     """Whether a single column of the rows has the words, the others being numbers or marks."""
     columns = list(zip(*rows, strict=True))
-    wordy = [cells for cells in columns if share(is_number, cells) < NEARLY_ALL]
+    wordy = [cells for cells in columns if fraction(is_number, cells) < NEARLY_ALL]
     return sum(len(set(cells)) > 2 or len(columns) == 2 for cells in wordy) == 1
 
 
 def _decorated(lines: Sequence[Line], where: str) -> str | None:
     """Markup, or the sign of a list before each word."""
     texts = [line.text.strip() for line in lines]
-    if share(lambda text: text[0] == "<" and text[-1] == ">", texts) >= NEARLY_ALL:
+    if fraction(lambda text: text[0] == "<" and text[-1] == ">", texts) >= NEARLY_ALL:
         command = f"sed -E 's/<[^>]*>//g' {shlex.quote(where)} > {ELSEWHERE}"
         return f"markup, such as {quoted(lines[0])}; `{command}` removes it"
     for sign in "-*•+":
-        if share(re.compile(rf"[{sign}]\s.*").fullmatch, texts) >= NEARLY_ALL:
+        if fraction(re.compile(rf"[{sign}]\s.*").fullmatch, texts) >= NEARLY_ALL:
             command = f"sed -E 's/^[[:space:]]*[{sign}][[:space:]]+//' {shlex.quote(where)}"
             return (
                 f"a list with {sign!r} before each word, such as {quoted(lines[0])}; "

@@ -60,6 +60,8 @@ def test_the_pages_can_be_made(tmp_path: Path) -> None:
     """One for each module, without a warning."""
     pdoc.render.configure(docformat="google")
     pdoc.pdoc("makemore_core", output_directory=tmp_path)
-    pages = {path.stem for path in (tmp_path / "makemore_core").glob("*.html")}
-    assert pages == {module.__name__.removeprefix("makemore_core.") for module in MODULES}
-    assert "suggested" in (tmp_path / "makemore_core" / "lr_range.html").read_text("utf-8")
+    root = tmp_path / "makemore_core"
+    pages = {path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.html")}
+    names = [module.__name__.removeprefix("makemore_core.") for module in MODULES]
+    assert {name.replace(".", "/") for name in names} == pages
+    assert "suggested" in (root / "lecture" / "lr_range.html").read_text("utf-8")
