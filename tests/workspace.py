@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from search import cli
 from search.paths import DataDir
 from search.spec import study_file
@@ -62,24 +64,6 @@ def tiny(**sections: Any) -> dict[str, Any]:
         if name == "budget" and "epochs" in values and "examples" not in values:
             del document["budget"]["examples"]
     return document
-
-
-def toml(document: Mapping[str, Any]) -> str:
-    """A study document as TOML."""
-    parts = []
-    for name, section in document.items():
-        for table in section if isinstance(section, list) else [section]:
-            head = f"[[{name}]]" if isinstance(section, list) else f"[{name}]"
-            parts += [head, *(f"{key} = {_toml_value(value)}" for key, value in table.items())]
-    return "\n".join(parts) + "\n"
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{k} = {_toml_value(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -171,7 +155,7 @@ class Workspace:
             corpus = self.root / "words.txt"
             document["study"]["corpus"] = str(corpus if corpus.exists() else self.corpus())
         path = self.root / name
-        path.write_text(toml(document), encoding="utf-8")
+        path.write_text(tomli_w.dumps(document), encoding="utf-8")
         return path
 
     # The program, in this process and in others

@@ -125,24 +125,12 @@ def in_script(document: Any) -> str:
 def definition(spec: StudySpec) -> str:
     """The study file again, with every default filled in."""
     document = spec.as_document()
-    search = document.pop("search")
-    enqueue = document.pop("enqueue")
-    tables = [toml_writer.table(name, values) for name, values in document.items()]
-    lines = [f"{name} = {_inline(value)}" for name, value in search.items()]
-    tables.append("\n".join(["[search]", *lines]))
-    tables += [toml_writer.table("[enqueue]", values) for values in enqueue]
-    return "\n\n".join(table for table in tables if "\n" in table) + "\n"
+    return toml_writer.document({name: values for name, values in document.items() if values})
 
 
 def plotly_js() -> str:
     """The drawing library itself, so that the page needs no network."""
     return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _piece(name: str) -> str:

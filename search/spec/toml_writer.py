@@ -1,23 +1,25 @@
-"""Writes the few kinds of TOML that this program writes; the standard library only reads it."""
+"""TOML for the files that this program writes and shows."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+import tomli_w
 
-def table(name: str, values: Mapping[str, Any]) -> str:
-    """One table of numbers, strings and booleans; None is left out.
 
-    >>> print(table("config", {"corpus": "names", "direct": False, "patience": None}))
+def document(tables: Mapping[str, Any]) -> str:
+    """Tables as TOML; values that are None are left out, for which TOML has no word.
+
+    >>> print(document({"config": {"corpus": "names", "direct": False, "patience": None}}), end="")
     [config]
     corpus = "names"
     direct = false
     """
-    lines = [f"{key} = {_value(value)}" for key, value in values.items() if value is not None]
-    return "\n".join([f"[{name}]", *lines])
+    return tomli_w.dumps(_without_none(tables))
 
 
-def _value(value: bool | int | float | str) -> str:
-    # JSON's strings, numbers and booleans are TOML's; a float always keeps its point or exponent.
-    # Of what TOML does not take as it is, JSON escapes all but one character.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(each) for key, each in value.items() if each is not None}
+    if isinstance(value, (list, tuple)):
+        return [_without_none(each) for each in value]
+    return value

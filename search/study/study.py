@@ -293,19 +293,16 @@ def load_model(study: StoredStudy, path: Path, sha256: str | None) -> "Model":
 def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
     """A configuration as the file that `train` takes."""
     section = study.spec.study
-    return toml_writer.table(
-        "config",
-        {
-            "corpus": section.corpus,
-            "split_seed": section.split_seed,
-            "dedupe": section.dedupe,
-            "column": section.column,
-            "separator": section.separator,
-            "count": section.count,
-            "drop_unusable": section.drop_unusable or None,
-            **config,
-        },
-    )
+    corpus = {
+        "corpus": section.corpus,
+        "split_seed": section.split_seed,
+        "dedupe": section.dedupe,
+        "column": section.column,
+        "separator": section.separator,
+        "count": section.count,
+        "drop_unusable": section.drop_unusable or None,
+    }
+    return toml_writer.document({"config": {**corpus, **config}}).rstrip("\n")
 
 
 @retry_storage

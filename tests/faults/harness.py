@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from workspace import some_words, toml, wait_until
+import tomli_w
+from workspace import some_words, wait_until
 
 HERE = Path(__file__).parent
 CALM = {
@@ -137,7 +138,7 @@ class Place:
     def write_study(self, **more: Any) -> None:
         self.more |= more
         content = document(_corpus(), self.trials, self.examples, **self.more)
-        self.study_file.write_text(toml(content))
+        self.study_file.write_text(tomli_w.dumps(content))
 
     def plan(self, *faults: Fault, watch: Sequence[str] = (), **more: Any) -> None:
         """What happens in the processes that are started from now on."""

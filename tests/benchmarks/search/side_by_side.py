@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import tomli_w
 
 from makemore_core.training.warm_up import warm_up
 from search.environment import run_environment
@@ -22,7 +23,6 @@ from tests.benchmarks.search import events, summary
 from tests.benchmarks.search.contenders import CONTENDERS, Contender
 from tests.benchmarks.search.workload import Race, words_of
 from tests.benchmarks.trainer import commit
-from tests.workspace import toml
 
 SHOWN = ("budget", "search", "sampler", "pruner")
 """What the result tells of the study file."""
@@ -90,7 +90,7 @@ def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
     document["search"] = settled.as_document()["search"]
     budget["trials"] = 1_000_000
     path = into / "bench.toml"
-    path.write_text(toml(document), encoding="utf-8")
+    path.write_text(tomli_w.dumps(document), encoding="utf-8")
     return path
 
 

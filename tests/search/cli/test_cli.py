@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workspace import Workspace, ended, invoke, some_words, toml, tree
+import tomli_w
+from workspace import Workspace, ended, invoke, some_words, tree
 
 from makemore_core.config import TrialConfig
 from search.study import study
@@ -580,11 +581,11 @@ def test_a_reader_that_leaves_is_no_error(finished: Workspace) -> None:
 def test_a_config_file_with_mistakes(bed: Workspace) -> None:
     """`train` tells them all at once and writes nothing."""
     file = bed.root / "config.toml"
-    file.write_text(toml({"config": {"corpus": "first-names", "hiden": 3, "dropout": 7}}))
+    file.write_text(tomli_w.dumps({"config": {"corpus": "first-names", "hiden": 3, "dropout": 7}}))
     complaint = refused(bed, 2, "train", file, "--save", bed.root / "model.safetensors")
     assert "config.hiden" in complaint
     assert "config.dropout" in complaint
-    file.write_text(toml({"config": {"corpus": str(bed.corpus())}}))
+    file.write_text(tomli_w.dumps({"config": {"corpus": str(bed.corpus())}}))
     refused(bed, 2, "train", file, "--save", bed.root / "none" / "model.safetensors")
     refused(bed, 2, "train", file, "--save", bed.root)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workspace import Workspace, some_words, toml
+import tomli_w
+from workspace import Workspace, some_words
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.corpus import Corpus
@@ -30,7 +31,7 @@ def config_file(bed: Workspace) -> Path:
     """A small configuration, as `train` takes it."""
     path = bed.root / "config.toml"
     values = {"corpus": str(bed.corpus()), "hidden_width": 12, "batch_size": 16, "examples": 960}
-    path.write_text(toml({"config": values}))
+    path.write_text(tomli_w.dumps({"config": values}))
     return path
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
-from workspace import Workspace, tiny, toml
+from workspace import Workspace, tiny
 
 from search.errors import BadInput, StudyFileError
 from search.spec.sections import parse_duration, parse_memory
@@ -241,7 +242,7 @@ def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
 def test_a_byte_order_mark_and_crlf_are_accepted(tmp_path: Path) -> None:
     """A study file that an editor on Windows wrote is read like any other."""
     path = tmp_path / "study.toml"
-    path.write_bytes(b"\xef\xbb\xbf" + toml(tiny()).replace("\n", "\r\n").encode())
+    path.write_bytes(b"\xef\xbb\xbf" + tomli_w.dumps(tiny()).replace("\n", "\r\n").encode())
     assert "tiny" == read(path).study.name
 
 
@@ -308,6 +309,6 @@ def test_every_mistake_of_a_config_file_is_told_at_once(tmp_path: Path) -> None:
 def test_a_config_file_without_its_table_says_so(tmp_path: Path) -> None:
     """A study file given to `train` is met with what would be right."""
     path = tmp_path / "config.toml"
-    path.write_text(toml(tiny()))
+    path.write_text(tomli_w.dumps(tiny()))
     with pytest.raises(StudyFileError, match="config"):
         read_config(path)
