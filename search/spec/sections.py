@@ -66,15 +66,26 @@ READING = ("study.column", "study.separator", "study.count", "study.drop_unusabl
 
 
 class StudySection(_Section):
+    """What is searched on: a name, words, and seeds."""
+
     name: Name
+    """The study's name in the storage."""
     corpus: str = "first-names"
+    """A built-in corpus, or the path of a text file with one word per line."""
     seed: Seed = 1
+    """The seed of the search; every other seed but that of the split follows from it."""
     split_seed: Seed = 42
+    """The seed of the split of the words into 80% train, 10% dev and 10% test."""
     dedupe: bool = False
+    """Whether repeated words are dropped before the split."""
     column: Column | None = None
+    """In a table: the column of the words, counted from 1."""
     separator: Separator | None = None
+    """In a table: what stands between columns, or `tab`, `blanks` or `none`; by default found."""
     count: Column | None = None
+    """In a table: the column that says how often each word occurs."""
     drop_unusable: bool = False
+    """Whether lines that cannot be words are left out and counted, instead of refused."""
 
     @property
     def layout(self) -> CorpusFormat:
@@ -83,36 +94,61 @@ class StudySection(_Section):
 
 
 class BudgetSection(_Section):
+    """How long the study and each of its trials are."""
+
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 40
+    """Finished trials (complete or pruned): exactly this many."""
     timeout: Duration | None = None
+    """Working time of the study over all resumes, such as "90s", "2m" or "1h30m"."""
     target: float | None = None
+    """The study ends once a dev loss is at or below it."""
     examples: Annotated[int, Field(ge=1, le=int(RANGES["examples"].high))] = 1_500_000
+    """Training examples that a full trial sees."""
     epochs: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
-    """In place of `examples`: how often a full trial sees the train split; see `of_corpus`."""
+    """In place of `examples`: how often a full trial sees the train split."""
     evaluations: Annotated[int, Field(ge=1, le=int(RANGES["evaluations"].high))] = 20
+    """Evenly spaced dev evaluations of a full trial: its curve, and the pruner's rungs."""
 
 
 class SamplerSection(_Section):
+    """How configurations are chosen."""
+
     kind: Literal["tpe", "random", "qmc", "gp"] = "tpe"
+    """Optuna's TPE, random search, a scrambled Sobol sequence, or Optuna's Gaussian process."""
 
 
 class PrunerSection(_Section):
+    """Which trials are stopped early."""
+
     kind: Literal["asha", "hyperband", "median", "none"] = "asha"
+    """Successive halving, Hyperband, the median rule or none; the lowest loss so far counts."""
     reduction_factor: Annotated[int, Field(ge=2, le=100)] = 3
+    """`asha`, `hyperband`: at each rung one of so many trials goes on."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Fraction of the trials to be pruned that run to their end, to measure what pruning costs."""
 
 
 class EarlyStoppingSection(_Section):
+    """When a trial ends by itself."""
+
     patience: Annotated[int, Field(ge=1, le=int(RANGES["patience"].high))] | None = None
+    """Evaluations without improvement; never before a `step` schedule has fallen."""
 
 
 class LimitsSection(_Section):
+    """What one trial may use; a trial over a limit is pruned."""
+
     seconds: Duration | None = None
+    """Training time of a trial."""
     memory: Bytes | None = None
+    """Memory of a trial, such as "500MB" or "2GB"."""
 
 
 class ConfirmSection(_Section):
+    """What `confirm` names as the winner."""
+
     ensemble: Annotated[int, Field(ge=0, le=100)] = 0
+    """Above 0: an ensemble of at most so many models is the winner."""
 
 
 class FileSections(_Section):
