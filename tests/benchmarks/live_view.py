@@ -16,8 +16,9 @@ import time
 
 COUNTED = """
 import json, os, sys, time
-from search.illustration import artifacts
-from search import cli, progress
+from search import cli
+from search.dashboard import trial_pictures
+from search.terminal import live_view
 spent = {"view": 0.0, "pictures": 0.0}
 def counted(kind, method):
     def call(*args, **kwargs):
@@ -28,11 +29,12 @@ def counted(kind, method):
             spent[kind] += time.thread_time() - started
     return call
 for name in ("update", "__enter__", "__exit__"):
-    setattr(progress.Progress, name, counted("view", getattr(progress.Progress, name)))
-fit = progress.Progress._fit_baselines
-progress.Progress._fit_baselines = counted("view", fit)
+    setattr(live_view.LiveView, name, counted("view", getattr(live_view.LiveView, name)))
+fit = live_view.LiveView._fit_baselines
+live_view.LiveView._fit_baselines = counted("view", fit)
+pictures = trial_pictures.PicturePublisher
 for name in ("update", "finish"):
-    setattr(artifacts.Illustrator, name, counted("pictures", getattr(artifacts.Illustrator, name)))
+    setattr(pictures, name, counted("pictures", getattr(pictures, name)))
 report = sys.argv.pop(1)
 started = time.monotonic()
 cli.main()

@@ -11,7 +11,7 @@ PHASES = {"statement": "statement", "commit": "commit", "answer": "committed"}
 KINDS = tuple(PHASES)
 """A statement is lost; a commit is; or a commit is carried out, and its answer is lost."""
 
-IMPATIENT = {"search.storage.database.PATIENCE_SECONDS": 0.5}
+IMPATIENT = {"search.retry.RETRY_SECONDS": 0.5}
 
 
 def strike(place: Place, kind: str, k: int, *, lasting: bool) -> bool:

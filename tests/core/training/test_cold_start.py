@@ -9,11 +9,11 @@ import pytest
 
 TRAIN = """
 from makemore_core.config import TrialConfig
-from makemore_core.data.dataset import Data
+from makemore_core.data.dataset import Dataset
 from makemore_core.training.trainer import train
 
 words = ("emma", "olivia", "ava", "isabella", "sophia", "mia", "amelia") * 20
-data = Data("." + "".join(sorted(set("".join(words)))), words[:120], words[120:])
+data = Dataset("." + "".join(sorted(set("".join(words)))), words[:120], words[120:])
 for targets, optimizer, dropout in (("sampled", "sgd", 0.0), ("expected", "adamw", 0.2)):
     config = TrialConfig(
         embedding_size=8, hidden_width=40, block_size=3, batch_size=64, targets=targets,

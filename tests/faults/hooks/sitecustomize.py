@@ -210,79 +210,103 @@ def wrapped(plan, function, before, after):
 
 
 def wrap(plan, module):
-    """Wraps this module's functions that begin or end a phase."""
+    """Wraps this module's functions that begin or end a phase, and those that are watched.
+
+    A name that the module does not have ends the process: the program was renamed, and this was
+    not.
+    """
     targets = {}
     for table, side in ((BEFORE, 0), (AFTER, 1)):
         for phase, target in table.items():
-            name, _, path = target.partition(":")
-            if name == module.__name__:
-                targets.setdefault(path, ([], []))[side].append(phase)
-    for path, (before, after) in targets.items():
-        *owners, name = path.split(".")
+            targets.setdefault(target, ([], []))[side].append(phase)
+    for target, (before, after) in targets.items():
+        change(module, target, lambda call, b=before, a=after: wrapped(plan, call, b, a))
+    for target, watch in WATCHES.items():
+        change(module, target, functools.partial(watch, plan))
+
+
+def change(module, target, to):
+    """Replaces what a target, `module:path`, names, if it is of this module."""
+    name, _, path = target.partition(":")
+    if name == module.__name__:
+        *owners, attribute = path.split(".")
         owner = functools.reduce(getattr, owners, module)
-        if name in vars(owner):
-            setattr(owner, name, wrapped(plan, vars(owner)[name], before, after))
-    SPECIAL.get(module.__name__, lambda plan, module: None)(plan, module)
+        setattr(owner, attribute, to(vars(owner)[attribute]))
 
 
-def watch_ledger(plan, module):
-    """Notes each dev loss that the trainer was told is stored, and each recorded snapshot."""
-    report, finish, record = module.report, module.finish, module.record_snapshots
+def watch_report(plan, record_reports):
+    """Notes each dev loss that the trainer was told is stored."""
 
-    def note(trial_id, losses):
-        for resource, dev_loss in losses.items():
-            plan.note("stored", trial_id=trial_id, resource=resource, dev_loss=dev_loss.hex())
+    @functools.wraps(record_reports)
+    def watched(storage, trial_id, losses):
+        record_reports(storage, trial_id, losses)
+        note_losses(plan, trial_id, losses)
 
-    def reported(storage, trial_id, losses):
-        report(storage, trial_id, losses)
-        note(trial_id, losses)
+    return watched
 
-    def finished(storage, study, attempt_id, trial_id, losses, **values):
-        finish(storage, study, attempt_id, trial_id, losses, **values)
+
+def watch_finish(plan, finish_attempt):
+    """As `watch_report`, for those that are stored with the outcome."""
+
+    @functools.wraps(finish_attempt)
+    def watched(storage, study, attempt_id, trial_id, losses, **values):
+        finish_attempt(storage, study, attempt_id, trial_id, losses, **values)
         if values["outcome"] != "failed":  # a worker that was given up on ends nothing any more
-            note(trial_id, losses)
+            note_losses(plan, trial_id, losses)
 
-    def recorded(storage, attempt_id, entries):
-        record(storage, attempt_id, entries)
+    return watched
+
+
+def note_losses(plan, trial_id, losses):
+    for resource, dev_loss in losses.items():
+        plan.note("stored", trial_id=trial_id, resource=resource, dev_loss=dev_loss.hex())
+
+
+def watch_recorded_snapshots(plan, record_snapshots):
+    """Notes each snapshot that stands in the database."""
+
+    @functools.wraps(record_snapshots)
+    def watched(storage, attempt_id, entries):
+        record_snapshots(storage, attempt_id, entries)
         plan.note("snapshot", attempt=attempt_id, step=entries[0]["step"])
 
-    module.report, module.finish, module.record_snapshots = reported, finished, recorded
+    return watched
 
 
-def watch_objective(plan, module):
+def watch_attempt(plan, run_attempt):
     """Remembers which slot is being tried."""
-    attempt = module.attempt
 
-    def attempted(bench, claim):
+    @functools.wraps(run_attempt)
+    def watched(context, claim):
         plan.ordinal = claim.ordinal
-        return attempt(bench, claim)
+        return run_attempt(context, claim)
 
-    module.attempt = attempted
+    return watched
 
 
-def watch_snapshots(plan, module):
-    """Notes where each attempt goes on from."""
-    newest = module.Snapshots.newest
+def watch_resume(plan, newest):
+    """Notes from which snapshot each attempt continues."""
 
-    def found(self):
-        snapshot = newest(self)
+    @functools.wraps(newest)
+    def watched(snapshots):
+        snapshot = newest(snapshots)
         step = snapshot.state["step"] if snapshot else 0
-        plan.note("resume", attempt=self._claim.attempt_id, step=step)
+        plan.note("resume", attempt=snapshots._claim.attempt_id, step=step)
         return snapshot
 
-    module.Snapshots.newest = found
+    return watched
 
 
-def watch_evaluation(plan, module):
+def watch_evaluation(plan, evaluate):
     """Notes each evaluation on the test split."""
-    evaluate = module._evaluate
 
-    def evaluated(*args):
+    @functools.wraps(evaluate)
+    def watched(*args):
         result = evaluate(*args)
         plan.note("test evaluated", test_loss=result["test_loss"].hex())
         return result
 
-    module._evaluate = evaluated
+    return watched
 
 
 class WatchedOs:
@@ -300,17 +324,17 @@ class WatchedOs:
         os.fsync(file)
 
 
-def cut_writes(plan, module):
-    module.os = WatchedOs(plan)
+def watch_syncs(plan, _os):
+    return WatchedOs(plan)
 
 
-def limit_pages(plan, module):
+def limit_pages(plan, connect):
     """`PRAGMA max_page_count` on every connection while the file `full` is there."""
     if not plan.limits_pages:
-        return
-    connect = module.connect
+        return connect
+    import sqlite3
 
-    class Connection(module.Connection):
+    class Connection(sqlite3.Connection):
         def cursor(self, *args):
             limit(self, plan.place)
             return super().cursor(*args)
@@ -319,21 +343,24 @@ def limit_pages(plan, module):
         full = (place / "full").exists()
         if full != getattr(connection, "is_full", False):
             connection.is_full = full
-            raw = module.Connection.cursor(connection)
+            raw = sqlite3.Connection.cursor(connection)
             pages = raw.execute("PRAGMA page_count").fetchone()[0]
             raw.execute(f"PRAGMA max_page_count = {pages if full else 10**9}")
             raw.close()
 
-    module.connect = module.dbapi2.connect = functools.partial(connect, factory=Connection)
+    sqlite3.dbapi2.connect = functools.partial(connect, factory=Connection)
+    return sqlite3.dbapi2.connect
 
 
-SPECIAL = {
-    "search.trials.attempts": watch_ledger,
-    "search.worker.trial_runner": watch_objective,
-    "search.worker.snapshots": watch_snapshots,
-    "search.evaluation.final_test": watch_evaluation,
-    "makemore_core.model.checkpoint": cut_writes,
-    "sqlite3": limit_pages,
+WATCHES = {
+    "search.trials.attempts:record_reports": watch_report,
+    "search.trials.attempts:finish_attempt": watch_finish,
+    "search.trials.attempts:record_snapshots": watch_recorded_snapshots,
+    "search.worker.trial_runner:run_attempt": watch_attempt,
+    "search.worker.snapshots:Snapshots.newest": watch_resume,
+    "search.evaluation.final_test:_evaluate": watch_evaluation,
+    "makemore_core.model.checkpoint:os": watch_syncs,
+    "sqlite3:connect": limit_pages,
 }
 
 
@@ -342,8 +369,9 @@ class Finder(importlib.abc.MetaPathFinder):
 
     def __init__(self, plan):
         self.plan = plan
-        names = {target.partition(":")[0] for target in (*BEFORE.values(), *AFTER.values())}
-        self.names = names | set(SPECIAL) | {name.rpartition(".")[0] for name in plan.constants}
+        targets = (*BEFORE.values(), *AFTER.values(), *WATCHES)
+        self.names = {target.partition(":")[0] for target in targets}
+        self.names |= {constant.rpartition(".")[0] for constant in plan.constants}
 
     def find_spec(self, name, path, target=None):
         if name not in self.names:

@@ -142,7 +142,7 @@ def test_a_study_whose_words_would_be_refused_today_goes_on(
     path = bed.corpus([f"{word},F,{n}" for n, word in enumerate(some_words())])
     file = bed.file(study={"corpus": str(path)}, budget={"trials": 2})
     with monkeypatch.context() as patch:
-        patch.setattr(corpus_format, "refuse_other_layouts", lambda *_: None)
+        patch.setattr(corpus_format, "check_layout", lambda *_: None)
         assert 0 == bed.cli("submit", file).status
     assert 2 == bed.cli("corpus", path).status
     assert 0 == bed.cli("submit", file).status

@@ -243,10 +243,11 @@ def test_a_corpus_is_stored_once(bed: Workspace) -> None:
 CREATORS = """
 import os, sys
 from pathlib import Path
-from search import creation, study, study_file
 from search.paths import DataDir
+from search.spec import study_file
 from search.storage.database import open_storage
 from search.storage.database import create_storage
+from search.study import create, study
 
 create_storage(sys.argv[1]).close()
 for number in range(6):
@@ -255,7 +256,7 @@ for number in range(6):
         spec = study_file.read(Path(sys.argv[2])).with_values("study", name=f"study {number}")
         corpus = study.load_corpus(spec, data_dir)
         storage = create_storage(sys.argv[1])
-        stored = creation.create_or_resume(storage, spec, corpus, data_dir)
+        stored = create.create_or_resume(storage, spec, corpus, data_dir)
         os._exit(0 if stored.name == f"study {number}" else 1)
 print([os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(6)])
 """

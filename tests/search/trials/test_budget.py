@@ -18,8 +18,10 @@ COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 
 CLAIMERS = """
 import os, random, sys
-from search import budget, ledger, study
 from search.storage.database import open_storage
+from search.study import study
+from search.trials import attempts, claims, leases
+from search.trials.leases import NoClaim
 
 url, uid = sys.argv[1:]
 children = []
@@ -31,18 +33,18 @@ else:
     sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 storage = open_storage(url)
 stored = study.by_uid(storage, uid)
-worker = ledger.register_worker(storage, stored)
+worker = leases.register_worker(storage, stored)
 rng = random.Random(seed)
 columns = {"threads": 1, "device": "cpu", "versions": {}}
-while not isinstance(claim := budget.claim(storage, stored, worker, columns), budget.Standing) or (
-    claim is budget.Standing.WAIT
+while not isinstance(claim := claims.claim(storage, stored, worker, columns), NoClaim) or (
+    claim is NoClaim.WAIT
 ):
-    if claim is budget.Standing.WAIT:
+    if claim is NoClaim.WAIT:
         continue
     lost = rng.random() < 0.3
     outcome, reason = ("failed", "error") if lost else ("complete", None)
     values = {"outcome": outcome, "reason": reason, "dev_loss": 2.0}
-    ledger.finish(storage, stored, claim.attempt_id, None, {}, **values)
+    attempts.finish_attempt(storage, stored, claim.attempt_id, None, {}, **values)
     line = f"{claim.ordinal} {claim.training_seed} {'lost' if lost else 'finished'}\\n"
     os.write(1, line.encode())
 """

@@ -17,10 +17,9 @@ from search.storage import tables
 from search.study import study
 from search.study.study import StoredStudy
 from search.terminal.display import format_counts, one_line
-from search.trials import leases, results, services, status
+from search.trials import claims, leases, services, status
 from search.trials.ending import describe_end, describe_way_on, enough_time, toml_duration
 from search.trials.status import StatusView, describe_audit
-from search.worker import trial_runner
 
 
 def view_of(bed: Workspace, **changes: Any) -> StatusView:
@@ -99,9 +98,9 @@ def test_what_dead_workers_still_hold_is_a_crash(
     stored = bed.create()
     worker_id = leases.register_worker(bed.storage, stored)
     claimed = {"threads": 1, "device": "cpu", "versions": {}}
-    trial_runner.budget.claim(bed.storage, stored, worker_id, claimed)  # type: ignore[attr-defined]
+    claims.claim(bed.storage, stored, worker_id, claimed)
     assert (None, 1) == (view_of(bed).ended_by, view_of(bed).workers)
-    monkeypatch.setattr(results, "is_dead", lambda host, pid: True)
+    monkeypatch.setattr(status, "is_dead", lambda host, pid: True)
     assert ("crash", 0, None) == (
         view_of(bed).ended_by,
         view_of(bed).workers,

@@ -88,7 +88,7 @@ def test_a_snapshot_of_other_code_is_not_gone_on_from(
     bed.work(undisturbed)
     stored = bed.create(budget={"trials": 1})
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(snapshots, "surroundings", lambda: {"code": "another"})
+        patch.setattr(snapshots, "run_environment", lambda: {"code": "another"})
         bed.work(stored, InterruptedAfter(4))
     bed.work(stored)
     assert "is of other code; falling back" in caplog.text
