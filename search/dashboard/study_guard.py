@@ -8,7 +8,6 @@ from typing import Any
 from bottle import HTTPError
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
-from sqlalchemy import select
 
 from search.dashboard import trial_pictures
 from search.dashboard.middleware import (
@@ -22,7 +21,7 @@ from search.dashboard.middleware import (
 )
 from search.errors import SearchError
 from search.paths import DataDir
-from search.storage import optuna_studies, optuna_tables, tables
+from search.storage import optuna_queries, optuna_studies
 from search.storage.database import Storage
 from search.study import study
 
@@ -177,17 +176,11 @@ def _our_study(storage: Storage, path: str) -> str | None:
     about = re.match(r"/api/(studies|trials)/([0-9]+)", path)
     if about is None:
         return None
-    s, t = tables.studies, optuna_tables.optuna_trials
-    query = select(s.c.uid).where(optuna_studies.optuna_id() == int(about[2]))
-    if about[1] == "trials":
-        query = (
-            select(s.c.uid)
-            .select_from(s)
-            .join(t, t.c.study_id == optuna_studies.optuna_id())
-            .where(t.c.trial_id == int(about[2]))
-        )
     with storage.read() as connection:
-        return connection.execute(query).scalar()
+        study_id: int | None = int(about[2])
+        if about[1] == "trials":
+            study_id = optuna_queries.study_of_trial(connection, int(about[2]))
+        return None if study_id is None else optuna_studies.uid_of(connection, study_id)
 
 
 def _delete(

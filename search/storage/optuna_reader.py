@@ -23,7 +23,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.sql import ColumnElement
 
 from search.retry import retry_storage
-from search.storage import optuna_tables, tables
+from search.storage import optuna_queries, optuna_studies, optuna_tables
 from search.storage.database import Storage
 
 TRIALS = optuna_tables.optuna_trials
@@ -45,7 +45,8 @@ def read_trials(
     """A study's trials from an id on, by number, as Optuna's own storage gives them."""
     wanted = (TRIALS.c.study_id == study_id) & (TRIALS.c.trial_id >= first_id)
     if only_ours:
-        wanted &= _has_an_attempt()
+        uid = optuna_studies.uid_of(connection, study_id)
+        wanted &= optuna_queries.is_of_study(uid or "")
     trials = connection.execute(select(TRIALS).where(wanted).order_by(TRIALS.c.number)).all()
     values, reports = optuna_tables.optuna_values, optuna_tables.optuna_intermediate_values
     attributes = optuna_tables.optuna_system_attributes
@@ -83,17 +84,6 @@ def read_trials(
         )
         found.append((row.trial_id, trial))
     return found
-
-
-def _has_an_attempt() -> ColumnElement[bool]:
-    """Whether a trial is one that our workers made."""
-    studies, attempts = tables.studies, tables.attempts
-    return (
-        select(attempts.c.id)
-        .join(studies, studies.c.uid == attempts.c.study_uid)
-        .where(studies.c.optuna_id == TRIALS.c.study_id, attempts.c.trial == TRIALS.c.number)
-        .exists()
-    )
 
 
 def _local_time(stored: datetime | None) -> datetime | None:

@@ -8,11 +8,10 @@ dashboard renames it (it copies the study, and deletes the first).
 import json
 from typing import Any
 
-from sqlalchemy import Connection, String, case, cast, column, delete, func, insert, literal, select
+from sqlalchemy import Connection, String, case, cast, delete, func, insert, literal, select
 from sqlalchemy.sql import ColumnElement
-from sqlalchemy.sql.expression import TableClause, table
 
-from search.storage import tables
+from search.storage import optuna_tables, tables
 from search.storage.database import Storage
 
 MARK = "makemore-search:study"
@@ -20,12 +19,10 @@ MARK = "makemore-search:study"
 MISSING = -1
 """Stands for the number of an Optuna study that is gone."""
 
-_marks: TableClause = table(
-    "study_user_attributes", column("study_id"), column("key", String), column("value_json", String)
-)
+_marks = optuna_tables.optuna_study_attributes
 
 
-def optuna_id() -> ColumnElement[int]:
+def bound_id() -> ColumnElement[int]:
     """Of a row of our studies: the number of its study in Optuna's tables, or MISSING."""
     studies = tables.studies
     of_it = (_marks.c.key == MARK) & (
@@ -36,6 +33,12 @@ def optuna_id() -> ColumnElement[int]:
     return case(
         (is_in_place.exists(), studies.c.optuna_id), else_=func.coalesce(elsewhere, MISSING)
     )
+
+
+def uid_of(connection: Connection, optuna_id: int) -> str | None:
+    """The uid of the study of ours that one of Optuna's is; None if it is another program's."""
+    query = select(tables.studies.c.uid).where(bound_id() == optuna_id)
+    return connection.execute(query).scalar()
 
 
 def mark(connection: Connection, optuna_id: int, uid: str) -> None:

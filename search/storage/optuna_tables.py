@@ -1,4 +1,7 @@
-"""Optuna's tables, as far as they are read or written here; a test breaks when they change."""
+"""Optuna's tables, as far as they are read or written here; a test breaks when they change.
+
+Only the modules `search.storage.optuna_*` import this one.
+"""
 
 from optuna.trial import TrialState
 from sqlalchemy import (
@@ -12,10 +15,14 @@ from sqlalchemy import (
     table,
 )
 
-# Optuna's tables, as far as they are used here: everybody reads them, `trial_rows` writes four of
-# them, and a test breaks when they change.
 optuna_studies = table("studies", column("study_id", Integer), column("study_name", String))
 
+optuna_study_attributes = table(
+    "study_user_attributes",
+    column("study_id", Integer),
+    column("key", String),
+    column("value_json", String),
+)
 
 optuna_trials = table(
     "trials",
@@ -27,7 +34,6 @@ optuna_trials = table(
     column("datetime_complete", DateTime),
 )
 
-
 optuna_params = table(
     "trial_params",
     column("param_id", Integer),
@@ -37,7 +43,6 @@ optuna_params = table(
     column("distribution_json", Text),
 )
 
-
 optuna_values = table(
     "trial_values",
     column("trial_id", Integer),
@@ -45,7 +50,6 @@ optuna_values = table(
     column("value", Float),
     column("value_type", Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype")),
 )
-
 
 optuna_intermediate_values = table(
     "trial_intermediate_values",
@@ -58,14 +62,12 @@ optuna_intermediate_values = table(
     ),
 )
 
-
 optuna_user_attributes = table(
     "trial_user_attributes",
     column("trial_id", Integer),
     column("key", String),
     column("value_json", Text),
 )
-
 
 optuna_system_attributes = table(
     "trial_system_attributes",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, select, update
 
 from makemore_core.data import corpus
 from makemore_core.data.corpus import Corpus
@@ -22,7 +22,7 @@ from search.processes import is_dead
 from search.retry import retry_storage
 from search.spec import toml_writer
 from search.spec.study_file import StudySpec, from_document, read
-from search.storage import artifact_stores, optuna_studies, optuna_tables, tables
+from search.storage import artifact_stores, optuna_queries, optuna_studies, tables
 from search.storage.database import Storage
 from search.storage.study_files import StudyFiles
 from search.study import corpora
@@ -223,13 +223,8 @@ def tell_of_other_hands(storage: Storage, study: StoredStudy) -> None:
             study.name,
         )
         return
-    trials, attempts = optuna_tables.optuna_trials, tables.attempts
-    ours = select(attempts.c.id).where(
-        attempts.c.study_uid == study.uid, attempts.c.trial == trials.c.number
-    )
-    foreign = select(func.count()).where(trials.c.study_id == study.optuna_id, ~ours.exists())
     with storage.read() as connection:
-        count = connection.execute(foreign).scalar_one()
+        count = optuna_queries.count_foreign_trials(connection, study.optuna_id, study.uid)
     if count:
         log.warning(
             "study %s: another program added %d of the trials in Optuna's tables; they are left "
@@ -364,7 +359,7 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
 
 def _studies() -> Select[Any]:
     """Our studies, each with the number that Optuna's has now."""
-    return select(tables.studies, optuna_studies.optuna_id().label("bound_id"))
+    return select(tables.studies, optuna_studies.bound_id().label("bound_id"))
 
 
 def _stored(row: Any) -> StoredStudy:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, case, func, or_, select, update
 
 from search.errors import TrialLost
 from search.retry import retry_storage
-from search.storage import optuna_studies, optuna_tables, optuna_writer, tables
+from search.storage import optuna_queries, optuna_studies, optuna_writer, tables
 from search.storage.database import Storage
 from search.storage.optuna_writer import TrialKey
 from search.study.study import StoredStudy, ensure_not_lost
@@ -68,7 +68,7 @@ def record_trial(
         if attempt is None or attempt.outcome is not None:
             raise TrialLost(KILLED)
         if attempt.trial is not None:  # made by a try whose answer was lost
-            trial_id = _trial_id(connection, study, attempt.trial)
+            trial_id = optuna_queries.trial_id_of(connection, study.optuna_id, attempt.trial)
             if trial_id is None:
                 raise TrialLost(KILLED)
             return TrialKey(trial_id, attempt.trial)
@@ -169,7 +169,9 @@ def finish_attempt(
             outcome, reason = "pruned", reason_aside
             values |= {"outcome": outcome, "reason": reason}
         if attempt.trial is not None:
-            trial_id = trial_id or _trial_id(connection, study, attempt.trial)
+            trial_id = trial_id or optuna_queries.trial_id_of(
+                connection, study.optuna_id, attempt.trial
+            )
         if trial_id is not None:  # None also where another program deleted it
             optuna_writer.upsert_reports(storage, connection, trial_id, losses)
             value = values.get("dev_loss") if outcome != "failed" else None
@@ -262,12 +264,3 @@ def _release_slot(
             state=lost if is_lost else "finished",
         )
     )
-
-
-def _trial_id(connection: Connection, study: StoredStudy, number: int) -> int | None:
-    """Optuna's id of a trial; None if another program deleted it."""
-    trials = optuna_tables.optuna_trials
-    query = select(trials.c.trial_id).where(
-        trials.c.study_id == study.optuna_id, trials.c.number == number
-    )
-    return connection.execute(query).scalar()

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import TrialState
 from sqlalchemy import and_, select
 
 from search.retry import retry_storage
-from search.storage import optuna_tables, tables
+from search.storage import optuna_queries, tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
 
@@ -134,23 +133,13 @@ def workers(storage: Storage, study: StoredStudy) -> list[WorkerView]:
     )
     with storage.read() as connection:
         rows = connection.execute(query).all()
-        reported = _last_reports(connection, study) if rows else {}
+        reported = (
+            optuna_queries.last_reports_of_running(connection, study.optuna_id) if rows else {}
+        )
     return [
         WorkerView(row.host, row.pid, row.trial, *reported.get(row.trial, (None, None)))
         for row in rows
     ]
-
-
-def _last_reports(connection: Any, study: StoredStudy) -> dict[int, tuple[int, float]]:
-    """What each running trial reported last, by its number: (resource, dev loss)."""
-    t, i = optuna_tables.optuna_trials, optuna_tables.optuna_intermediate_values
-    query = (
-        select(t.c.number, i.c.step, i.c.intermediate_value)
-        .join_from(t, i, i.c.trial_id == t.c.trial_id)
-        .where(t.c.study_id == study.optuna_id, t.c.state == TrialState.RUNNING)
-        .order_by(i.c.step)
-    )
-    return {number: (step, loss) for number, step, loss in connection.execute(query)}
 
 
 @retry_storage
@@ -180,11 +169,8 @@ def openings(storage: Storage, study: StoredStudy) -> tuple[OpeningView | None, 
 @retry_storage
 def optuna_trial_id(storage: Storage, study: StoredStudy, number: int) -> int | None:
     """Optuna's id of a trial."""
-    t = optuna_tables.optuna_trials
     with storage.read() as connection:
-        return connection.execute(
-            select(t.c.trial_id).where(t.c.study_id == study.optuna_id, t.c.number == number)
-        ).scalar()
+        return optuna_queries.trial_id_of(connection, study.optuna_id, number)
 
 
 @retry_storage

@@ -9,10 +9,10 @@ from sqlalchemy import not_, or_, select, update
 from search.errors import NotFound, TrialLost
 from search.processes import is_dead
 from search.retry import retry_storage
-from search.storage import optuna_tables, tables
+from search.storage import optuna_queries, tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, by_uid
-from search.trials.attempts import EXPIRED, KILLED, SHARED, _trial_id, finish_attempt
+from search.trials.attempts import EXPIRED, KILLED, SHARED, finish_attempt
 from search.trials.leases import end_worker
 
 
@@ -119,10 +119,6 @@ def _stored_trial(
     """Optuna's id of an attempt's trial, if it has one yet, and what that reported."""
     if attempt.trial is None:
         return None, []
-    reports = optuna_tables.optuna_intermediate_values
     with storage.read() as connection:
-        trial_id = _trial_id(connection, study, attempt.trial)
-        losses = connection.execute(
-            select(reports.c.intermediate_value).where(reports.c.trial_id == trial_id)
-        )
-        return trial_id, losses.scalars().all()
+        trial_id = optuna_queries.trial_id_of(connection, study.optuna_id, attempt.trial)
+        return trial_id, optuna_queries.losses_of(connection, trial_id)

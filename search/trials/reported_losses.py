@@ -8,11 +8,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from optuna.trial import TrialState
-from sqlalchemy import and_, select
 
 from search.algorithms.pruners import lowest_so_far
 from search.retry import retry_storage
-from search.storage import optuna_tables
+from search.storage import optuna_queries
 from search.storage.database import Storage
 from search.study.study import StoredStudy
 
@@ -56,20 +55,12 @@ class ReportedLosses:
     @retry_storage
     def _after(self, study: StoredStudy, trial_id: int) -> dict[int, "_TrialReports"]:
         """What each later trial reported, the oldest trial first."""
-        t, i = optuna_tables.optuna_trials, optuna_tables.optuna_intermediate_values
-        query = (
-            select(t.c.trial_id, t.c.state, i.c.step, i.c.intermediate_value)
-            .select_from(t)
-            .join(i, i.c.trial_id == t.c.trial_id, isouter=True)
-            .where(and_(t.c.study_id == study.optuna_id, t.c.trial_id > trial_id))
-            .order_by(t.c.trial_id)
-        )
         found: dict[int, _TrialReports] = {}
         with self._storage.read() as connection:
-            for each, state, step, loss in connection.execute(query):
-                reports = found.setdefault(each, _TrialReports(state))
-                if step is not None:
-                    reports.losses[step] = loss
+            for row in optuna_queries.reports_after(connection, study.optuna_id, trial_id):
+                reports = found.setdefault(row.trial_id, _TrialReports(row.state))
+                if row.resource is not None and row.loss is not None:
+                    reports.losses[row.resource] = row.loss
         return found
 
 

@@ -8,26 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import TrialState
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 
 from search.errors import NotFound
 from search.formatting import verb_and_arguments
 from search.retry import retry_storage
-from search.storage import optuna_tables, tables
+from search.storage import optuna_queries, tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
 from search.trials import confirmations
 from search.trials.attempts import KILLED_WORKERS, LEASE_RAN_OUT
 from search.trials.confirmations import Candidate
-
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
 
 
 @dataclass(frozen=True)
@@ -278,23 +269,14 @@ def finished_on(storage: Storage, study_uid: str, host: str | None) -> int:
 def reports_on(storage: Storage, study_uid: str, host: str | None) -> int:
     """Dev losses that workers of a host, or of any, reported; those that a retry took over from
     the attempt before it do not count."""
-    a, w, s = tables.attempts, tables.workers, tables.studies
-    t, r = optuna_tables.optuna_trials, optuna_tables.optuna_intermediate_values
-    ours = [a.c.study_uid == study_uid, *([] if host is None else [w.c.host == host])]
-    reported = (
-        select(func.count())
-        .select_from(r)
-        .join(t, t.c.trial_id == r.c.trial_id)
-        .join(s, s.c.optuna_id == t.c.study_id)
-        .join(a, and_(a.c.study_uid == s.c.uid, a.c.trial == t.c.number))
-        .join(w, w.c.id == a.c.worker_id)
-        .where(*ours)
-    )
+    a, w = tables.attempts, tables.workers
     inherited = (
         select(func.coalesce(func.sum(a.c.inherited), 0))
         .join(w, w.c.id == a.c.worker_id)
-        .where(*ours)
+        .where(a.c.study_uid == study_uid)
     )
+    if host is not None:
+        inherited = inherited.where(w.c.host == host)
     with storage.read() as connection:
-        counted: int = connection.execute(reported).scalar_one()
+        counted = optuna_queries.count_reports(connection, study_uid, host)
         return counted - int(connection.execute(inherited).scalar_one())

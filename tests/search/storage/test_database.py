@@ -15,7 +15,7 @@ from sqlalchemy.sql.expression import TableClause
 from workspace import Workspace, ended, run_python, tree
 
 from search.errors import StorageUnavailable
-from search.storage import sqlite_files, tables
+from search.storage import optuna_tables, sqlite_files, tables
 from search.storage.database import create_storage, open_storage
 from search.storage.urls import parse_url, redacted_url
 
@@ -245,12 +245,11 @@ def test_the_clock_is_the_databases(bed: Workspace) -> None:
 
 
 def test_optunas_schema_is_as_we_read_it(bed: Workspace) -> None:
-    """`results` reads these columns by SQL: this breaks when Optuna changes them."""
+    """`optuna_tables` describes these columns: this breaks when Optuna changes them."""
     found = inspect(bed.storage.engine)
-    known = [value for value in vars(tables).values() if isinstance(value, TableClause)]
-    read = [table for table in known if not table.name.startswith("makemore")]
-    assert len(read) >= 4
-    for table in read:
+    known = [value for value in vars(optuna_tables).values() if isinstance(value, TableClause)]
+    assert 8 == len(known)
+    for table in known:
         columns = {column["name"] for column in found.get_columns(table.name)}
         assert {column.name for column in table.c} <= columns, table.name
 
