@@ -168,7 +168,7 @@ def preview(
     words = show_notes(session, study.load_corpus(spec, session.data_dir))
     count = worker_count(workers, threads)
     need = memory.ensure_corpus_fits(spec, words, count)
-    spec = auto_learning_rate.resolve_auto(spec.of_corpus(words), words)
+    spec = auto_learning_rate.resolve_auto(spec.resolved_for(words), words)
     data = Dataset.of(words, spec.study.split_seed)
     view = cost_estimate.preview(spec, data, count, threads, need)
     session.answer(asdict(view) | {"memory": need.as_document()}, answers.preview(view))

@@ -95,7 +95,7 @@ def importances(facts: ReportData) -> dict[str, float]:
 
     PED-ANOVA (Watanabe et al. 2023), by Optuna: fast, and it looks at the good end of the space.
     """
-    distributions = search_space.distributions(facts.study.spec.search)
+    distributions = search_space.distributions(facts.study.spec.space)
     complete = [a for a in facts.attempts if a.outcome == "complete" and a.dev_loss is not None]
     if len(complete) < MIN_FOR_IMPORTANCE or len(distributions) < 2:
         return {}

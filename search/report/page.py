@@ -90,7 +90,7 @@ def page(facts: ReportData) -> str:
 
 def figures(facts: ReportData, shares: dict[str, float], text: str) -> dict[str, Figure]:
     """Every figure that the text has a place for."""
-    attempts, search, won = facts.attempts, facts.study.spec.search, facts.winner
+    attempts, search, won = facts.attempts, facts.study.spec.space, facts.winner
     drawn: dict[str, Callable[[], Figure | None]] = {
         "history": lambda: study_plots.history(attempts, facts.others),
         "curves": lambda: study_plots.learning_curves(attempts, won.trial if won else None),

@@ -167,7 +167,7 @@ def _top(facts: ReportData) -> str:
         (a for a in facts.attempts if a.outcome == "complete" and a.dev_loss is not None),
         key=lambda a: math.inf if a.dev_loss is None else a.dev_loss,
     )[:TOP]
-    names = [n for n, kind in facts.study.spec.search.items() if kind.distribution() is not None]
+    names = [n for n, kind in facts.study.spec.space.items() if kind.distribution() is not None]
     header = ["trial", "dev loss", "unseen words", *(n.replace("_", " ") for n in names), "time"]
     rows = [
         [

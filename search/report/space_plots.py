@@ -159,7 +159,7 @@ def envelope(
         if loss is None:
             continue
         few = isinstance(kind, Choices) or (
-            isinstance(kind, RangeDimension) and kind.whole and kind.high - kind.low < 2 * BINS
+            isinstance(kind, RangeDimension) and kind.integer and kind.high - kind.low < 2 * BINS
         )
         key = value if few else min(BINS - 1, int(BINS * place(kind, value)))
         if key not in best or loss < best[key][1]:

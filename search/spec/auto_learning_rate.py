@@ -1,10 +1,10 @@
 """`learning_rate = "auto"`: a decade about what the range test suggests for the study's own space.
 
-The test (`makemore_core/lr_range.py`) runs once, when the study is created, on the study's training
-split, with its seed, in the middle of its space: the middle of each range (in its exponent where it
-is searched so), the median of numbers to choose from, the first of other choices. Half a decade to
-each side of its suggestion is the range, in two digits; an enqueued learning rate widens it. The
-study keeps it like any other range: going on with the study asks for nothing that could differ.
+The test (`makemore_core/lecture/lr_range.py`) runs once, when the study is created, on the study's
+training split, with its seed, in the middle of its space: the middle of each range (of its exponent
+where the range is logarithmic), the median of numeric choices, the first of other choices. The
+range is half a decade to each side of the suggestion, in two digits; an enqueued learning rate
+widens it. It is stored with the study like any other range, so that a resumed study runs no test.
 """
 
 import math
@@ -30,12 +30,12 @@ KEY = "learning_rate"
 
 
 def resolve_auto(spec: StudySpec, corpus: Corpus) -> StudySpec:
-    """The same study with a plain range where its file says "auto".
+    """Returns the study with a plain range where its file says "auto".
 
     Raises:
         Diverged: the middle of the space cannot be trained at any learning rate.
     """
-    if not isinstance(spec.search[KEY], AutoRange):
+    if not isinstance(spec.space[KEY], AutoRange):
         return spec
     from makemore_core.data.dataset import Dataset  # torch, which a launcher does without
     from makemore_core.lecture.lr_range import lr_range
@@ -45,21 +45,25 @@ def resolve_auto(spec: StudySpec, corpus: Corpus) -> StudySpec:
     rates = [float(values[KEY]) for values in spec.enqueue if KEY in values]
     low = min([_rounded(suggested / HALF_DECADE), *rates])
     high = max([_rounded(suggested * HALF_DECADE), *rates])
-    return _with_range(spec, RangeDimension(low, high, log=True, whole=False, auto=True))
+    return _with_range(spec, RangeDimension(low, high, log=True, integer=False, auto=True))
 
 
 def adopt_stored_range(spec: StudySpec, stored: StudySpec) -> StudySpec:
-    """The same study with the range that the stored one got when it was created, if by "auto"."""
-    kept = stored.search[KEY]
-    if isinstance(spec.search[KEY], AutoRange) and isinstance(kept, RangeDimension) and kept.auto:
-        return _with_range(spec, kept)
+    """Returns the study with the range that "auto" gave the stored one when it was created."""
+    adopted = stored.space[KEY]
+    if (
+        isinstance(spec.space[KEY], AutoRange)
+        and isinstance(adopted, RangeDimension)
+        and adopted.auto
+    ):
+        return _with_range(spec, adopted)
     return spec
 
 
 def middle(spec: StudySpec) -> TrialConfig:
-    """The configuration in the middle of a study's space; its learning rate plays no part."""
+    """Returns the configuration in the middle of a study's space."""
     values: dict[str, Any] = {
-        name: _middle(kind) for name, kind in spec.search.items() if not isinstance(kind, AutoRange)
+        name: _middle(kind) for name, kind in spec.space.items() if not isinstance(kind, AutoRange)
     }
     return TrialConfig(**values)
 
@@ -72,13 +76,13 @@ def _middle(kind: Dimension) -> Value:
         return sorted(kind.values)[len(kind.values) // 2] if numbers else kind.values[0]
     assert isinstance(kind, RangeDimension)
     mean = math.sqrt(kind.low * kind.high) if kind.log else (kind.low + kind.high) / 2
-    return round(mean) if kind.whole else mean
+    return round(mean) if kind.integer else mean
 
 
-def _with_range(spec: StudySpec, interval: RangeDimension) -> StudySpec:
-    return replace(spec, search={**spec.search, KEY: interval})
+def _with_range(spec: StudySpec, dimension: RangeDimension) -> StudySpec:
+    return replace(spec, space={**spec.space, KEY: dimension})
 
 
 def _rounded(rate: float) -> float:
-    """Two significant digits."""
+    """Rounds to two significant digits."""
     return float(f"{rate:.2g}")

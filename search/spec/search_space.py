@@ -1,7 +1,7 @@
-"""The search space: what each hyperparameter may be, and how a configuration is asked for.
+"""The search space: the values that each hyperparameter may take.
 
-A configuration is sampled before its trial exists, then stored with it in one transaction. That is
-why nothing here calls `trial.suggest_*`, which costs a transaction for each hyperparameter.
+A configuration is sampled before its trial exists, then stored with it in one transaction; so
+nothing here calls `trial.suggest_*`, which costs a transaction for each hyperparameter.
 """
 
 import math
@@ -23,17 +23,17 @@ Value = int | float | bool | str
 
 @dataclass(frozen=True)
 class FixedValue:
-    """One value: not searched."""
+    """One value, which is not searched."""
 
     value: Value
 
-    def holds(self, value: Value) -> bool:
+    def contains(self, value: Value) -> bool:
         return True  # an enqueued configuration may set any field that is not searched
 
     def distribution(self) -> BaseDistribution | None:
         return None
 
-    def described(self) -> Any:
+    def to_document(self) -> Any:
         return self.value
 
 
@@ -43,40 +43,40 @@ class Choices:
 
     values: tuple[Value, ...]
 
-    def holds(self, value: Value) -> bool:
+    def contains(self, value: Value) -> bool:
         return value in self.values
 
     def distribution(self) -> BaseDistribution:
         return CategoricalDistribution(self.values)
 
-    def described(self) -> Any:
+    def to_document(self) -> Any:
         return list(self.values)
 
 
 @dataclass(frozen=True)
 class RangeDimension:
-    """All numbers from `low` to `high`, both included; whole ones where the field is whole."""
+    """All numbers from `low` to `high`, both included; integers only where `integer` is set."""
 
     low: float
     high: float
     log: bool
-    whole: bool
+    integer: bool
     auto: bool = False
-    """Whether the range test found it; see `auto_range.py`."""
+    """Whether the range test suggested it; see `auto_learning_rate.py`."""
     at_examples: int | None = None
-    """The train split's examples that it is meant for, until it is settled; see `settled`."""
+    """Examples of the train split that the bounds are given for; None once `scaled_to` a corpus."""
 
-    def holds(self, value: Value) -> bool:
+    def contains(self, value: Value) -> bool:
         if self.at_examples is not None:
-            return True  # where the range lies is not known before the corpus is
+            return True  # the bounds depend on the corpus, which is not known yet
         return isinstance(value, (int, float)) and self.low <= value <= self.high
 
-    def settled(self, examples: int) -> "RangeDimension":
-        """The range for a train split of so many examples, in three digits.
+    def scaled_to(self, examples: int) -> "RangeDimension":
+        """Scales the bounds to a train split of `examples`, in three digits.
 
-        The larger a corpus, the less of it can be held by heart and the less decay it wants: one
-        range, by the inverse square root of the split, does for corpora of 94,000 to 183,000
-        examples (tests/benchmarks/LOG.md, 2026-11-26).
+        A model overfits a larger corpus less and needs less decay: bounds that scale by the inverse
+        square root of the split's size serve corpora of 94,000 to 183,000 examples
+        (tests/benchmarks/LOG.md, 2026-11-26).
         """
         if self.at_examples is None:
             return self
@@ -86,27 +86,28 @@ class RangeDimension:
 
     def distribution(self) -> BaseDistribution:
         if self.at_examples is not None:
-            raise LookupError("a range with at_examples is settled when its study is created")
-        if self.whole:
+            raise LookupError("a range with at_examples has no bounds before its study is created")
+        if self.integer:
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
 
-    def described(self) -> Any:
-        more = {"log": self.log, "auto": self.auto, "at_examples": self.at_examples}
-        return {"low": self.low, "high": self.high} | {key: more[key] for key in more if more[key]}
+    def to_document(self) -> Any:
+        optional = {"log": self.log, "auto": self.auto, "at_examples": self.at_examples}
+        given = {key: value for key, value in optional.items() if value}
+        return {"low": self.low, "high": self.high} | given
 
 
 @dataclass(frozen=True)
 class AutoRange:
-    """A learning-rate range that is not known yet; `auto_range.py` puts an Interval in place."""
+    """A learning-rate range that is not known yet; `auto_learning_rate.py` replaces it."""
 
-    def holds(self, value: Value) -> bool:
+    def contains(self, value: Value) -> bool:
         return True  # an enqueued value widens the range
 
     def distribution(self) -> BaseDistribution:
         raise LookupError('learning_rate = "auto" has no range before its study is created')
 
-    def described(self) -> str:
+    def to_document(self) -> str:
         return AUTO
 
 
@@ -133,13 +134,13 @@ DEFAULTS: dict[str, Any] = {
     "initialisation": "scaled",
     "direct": False,
 }
-"""What a study file leaves out."""
+"""The entries of `[search]` that a study file leaves out."""
 
 
 def read_dimension(name: str, raw: Any) -> tuple[Dimension | None, list[str]]:
-    """One entry of `[search]` as a dimension, or all that is wrong with it."""
+    """Reads one entry of `[search]` as a dimension; returns all its mistakes instead, if any."""
     if isinstance(raw, dict):
-        return _read_interval(name, raw)
+        return _read_range(name, raw)
     if isinstance(raw, list):
         return _read_choices(name, raw)
     if name == "learning_rate" and raw == AUTO:
@@ -150,18 +151,18 @@ def read_dimension(name: str, raw: Any) -> tuple[Dimension | None, list[str]]:
 
 def _read_choices(name: str, raw: list[Any]) -> tuple[Dimension | None, list[str]]:
     if not raw:
-        return None, ["an empty list; give at least one choice"]
+        return None, ["the list is empty; give at least one choice"]
     wrong = [what for value in raw if (what := value_error(name, value))]
     if wrong:
         return None, wrong
     if len(set(raw)) < len(raw):
-        return None, ["a choice stands twice"]
+        return None, ["a choice is listed twice"]
     return (FixedValue(raw[0]) if len(raw) == 1 else Choices(tuple(raw))), []
 
 
-def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, list[str]]:
+def _read_range(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, list[str]]:
     if name in CHOICES or name == "direct":
-        return None, ["a range makes no sense here; give a list of choices or one value"]
+        return None, ["not a number, so it has no range; give a list of choices or one value"]
     wrong = [f"unknown key {key!r}; a range has low, high, log" for key in raw.keys() - _KEYS]
     wrong += [f"{key!r} is missing" for key in ("low", "high") if key not in raw]
     wrong += [
@@ -177,7 +178,7 @@ def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, li
     ]
     at_examples = raw.get("at_examples")
     if at_examples is not None and name != SCALES_WITH_CORPUS:
-        wrong.append(f"at_examples: only {SCALES_WITH_CORPUS} goes with the size of the corpus")
+        wrong.append(f"at_examples: only {SCALES_WITH_CORPUS} scales with the corpus")
     elif at_examples is not None and (what := value_error("examples", at_examples)):
         wrong.append(f"at_examples: {what}")
     if wrong:
@@ -186,10 +187,10 @@ def _read_interval(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, li
     if low > high:
         return None, [f"low {low} is above high {high}"]
     if log and low <= 0:
-        return None, [f"log needs low above 0, not {low}"]
-    whole = name in INTEGERS
-    interval = RangeDimension(low, high, log, whole, auto, at_examples)
-    return (FixedValue(low) if low == high and at_examples is None else interval), []
+        return None, [f"a logarithmic range needs low above 0, not {low}"]
+    if low == high and at_examples is None:
+        return FixedValue(low), []
+    return RangeDimension(low, high, log, name in INTEGERS, auto, at_examples), []
 
 
 _KEYS = {"low", "high", "log", "auto", "at_examples"}
@@ -197,26 +198,28 @@ SCALES_WITH_CORPUS = "weight_decay"
 
 
 def _is_log_zero(raw: dict[str, Any], key: str) -> bool:
-    """A zero that is only wrong because of `log` is told so, once."""
+    """Whether a bound is wrong only because of `log`, which is reported once, below."""
     number = isinstance(raw[key], (int, float)) and not isinstance(raw[key], bool)
     return raw.get("log") is True and key == "low" and number and raw[key] <= 0
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The searched hyperparameters, in a fixed order, for Optuna."""
+    """Returns Optuna's distribution of each searched hyperparameter, in a fixed order."""
     return {
-        name: found for name in HYPERPARAMETERS if (found := space[name].distribution()) is not None
+        name: distribution
+        for name in HYPERPARAMETERS
+        if (distribution := space[name].distribution()) is not None
     }
 
 
 def fixed_values(space: Space) -> dict[str, Value]:
-    """The hyperparameters that are not searched."""
+    """Returns the hyperparameters that are not searched."""
     return {name: kind.value for name, kind in space.items() if isinstance(kind, FixedValue)}
 
 
 def configuration(
     space: Space, searched: Mapping[str, Value], overrides: Mapping[str, Value], **budget: Any
 ) -> TrialConfig:
-    """Puts fixed, searched and enqueued values together, the later ones first in rank."""
+    """Combines fixed, searched and enqueued values; a later source overrides an earlier one."""
     values: dict[str, Any] = {**fixed_values(space), **searched, **overrides, **budget}
     return TrialConfig(**values)

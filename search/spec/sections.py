@@ -10,7 +10,7 @@ from makemore_core.data.corpus_format import CorpusFormat
 
 
 def parse_duration(raw: Any) -> Any:
-    """Seconds out of "90s", "2m", "1h30m" or a number.
+    """Parses "90s", "2m", "1h30m" or a number as seconds.
 
     >>> parse_duration("1h30m")
     5400.0
@@ -25,7 +25,7 @@ def parse_duration(raw: Any) -> Any:
 
 
 def parse_memory(raw: Any) -> Any:
-    """Bytes out of "2GB", "500MB" or a number.
+    """Parses "2GB", "500MB" or a number as bytes.
 
     >>> parse_memory("2GB")
     2000000000
@@ -61,8 +61,8 @@ Column = Annotated[int, Field(ge=1, le=10_000)]
 Separator = Annotated[str, Field(min_length=1, max_length=20)]
 
 
-READING = ("study.column", "study.separator", "study.count", "study.drop_unusable")
-"""How the words are found in the corpus file: the study keeps the words, which count."""
+LAYOUT_FIELDS = ("study.column", "study.separator", "study.count", "study.drop_unusable")
+"""Where the words are in the corpus file; the stored words define a study, not their place."""
 
 
 class StudySection(_Section):
@@ -89,7 +89,7 @@ class StudySection(_Section):
 
     @property
     def layout(self) -> CorpusFormat:
-        """Where the words of the corpus file are."""
+        """The layout of the corpus file."""
         return CorpusFormat(self.column, self.separator, self.count, self.drop_unusable)
 
 
@@ -152,7 +152,7 @@ class ConfirmSection(_Section):
 
 
 class FileSections(_Section):
-    """All sections of a file; `search` and `enqueue` are checked by the search space."""
+    """All sections of a study file; `search_space` checks `search` and `enqueue`."""
 
     study: StudySection
     budget: BudgetSection = BudgetSection()

@@ -1,4 +1,4 @@
-"""TOML to StudySpec. A file is checked as a whole: every mistake at once, each with its key."""
+"""Reads study files: TOML to StudySpec, with all mistakes of a file at once, each with its key."""
 
 import difflib
 import tomllib
@@ -31,7 +31,7 @@ from search.spec.search_space import (
     read_dimension,
 )
 from search.spec.sections import (
-    READING,
+    LAYOUT_FIELDS,
     BudgetSection,
     ConfirmSection,
     EarlyStoppingSection,
@@ -57,26 +57,28 @@ class StudySpec:
     early_stopping: EarlyStoppingSection
     limits: LimitsSection
     confirm: ConfirmSection
-    search: Mapping[str, Dimension]
+    space: Mapping[str, Dimension]
     enqueue: tuple[Mapping[str, Value], ...]
 
     def as_document(self) -> dict[str, Any]:
-        """The file again, with every default filled in; `from_document` reads it."""
+        """Returns the file as a document with every default filled in; `from_document` reads it."""
         document: dict[str, Any] = {
             f.name: getattr(self, f.name).model_dump()
             for f in fields(self)
-            if f.name not in ("search", "enqueue")
+            if f.name not in ("space", "enqueue")
         }
         if self.budget.epochs is not None:
             del document["budget"]["examples"]
-        document["search"] = {name: kind.described() for name, kind in self.search.items()}
+        document["search"] = {name: kind.to_document() for name, kind in self.space.items()}
         document["enqueue"] = [dict(values) for values in self.enqueue]
         return document
 
     def definition(self) -> dict[str, Any]:
-        """What makes the study what it is, flat. Trials, timeout and target may change, and until
-        the test split is opened what it is opened for; and the corpus counts by its fingerprint,
-        which the study keeps, not by its name or layout."""
+        """Returns what must not change between runs of the study, as flat keys.
+
+        Left out are MUTABLE_FIELDS and the name and layout of the corpus, whose words the study
+        stores and compares by their fingerprint.
+        """
         flat = {
             f"{section}.{key}": value
             for section, values in self.as_document().items()
@@ -84,67 +86,66 @@ class StudySpec:
             for key, value in values.items()
         }
         flat["enqueue"] = [dict(values) for values in self.enqueue]
-        for key in ("study.name", "study.corpus", *READING, *MUTABLE_FIELDS):
+        for key in ("study.name", "study.corpus", *LAYOUT_FIELDS, *MUTABLE_FIELDS):
             del flat[key]
         return flat
 
-    def of_corpus(self, corpus: Corpus) -> "StudySpec":
-        """The same study with what its file leaves to the corpus settled: its budget in examples,
-        and ranges that go with the size of the train split."""
-        if self.budget.epochs is None and not any(
-            map(_check_scales_with_corpus, self.search.values())
-        ):
+    def resolved_for(self, corpus: Corpus) -> "StudySpec":
+        """Resolves what depends on the corpus: a budget in epochs becomes examples, and ranges that
+        scale with the train split get their bounds."""
+        if self.budget.epochs is None and not any(map(_scales_with_corpus, self.space.values())):
             return self
         train = split(corpus, self.study.split_seed).train
         examples = sum(len(word) + 1 for word in train)
-        search = {
-            name: kind.settled(examples) if isinstance(kind, RangeDimension) else kind
-            for name, kind in self.search.items()
+        space = {
+            name: kind.scaled_to(examples) if isinstance(kind, RangeDimension) else kind
+            for name, kind in self.space.items()
         }
-        settled = replace(self, search=search)
+        resolved = replace(self, space=space)
         if self.budget.epochs is None:
-            return from_document(settled.as_document(), "search")
-        return settled.with_examples(max(1, round(self.budget.epochs * examples)))
+            return from_document(resolved.as_document(), "search")
+        return resolved.with_examples(max(1, round(self.budget.epochs * examples)))
 
     def with_examples(self, examples: int) -> "StudySpec":
-        """The same study with so many training examples in a full trial, checked again."""
+        """Returns the study with `examples` training examples in a full trial, checked again."""
         document = self.as_document()
         document["budget"] |= {"epochs": None, "examples": examples}
         return from_document(document, "budget")
 
     def with_values(self, section: str, **values: Any) -> "StudySpec":
-        """The same study with some values of a section replaced, checked again."""
+        """Returns the study with some values of a section replaced, checked again."""
         document = self.as_document()
         document[section] |= {key: value for key, value in values.items() if value is not None}
         return from_document(document, "command line")
 
 
 MUTABLE_FIELDS = ("budget.trials", "budget.timeout", "budget.target", "confirm.ensemble")
+"""What may change between runs of a study until its test split is opened."""
 
 
 def read(path: Path, corpus: str | None = None) -> StudySpec:
-    """Reads a study file; a relative corpus path is taken from the file's directory.
+    """Reads a study file; a relative corpus path is relative to the file's directory.
 
     Args:
-        corpus: what the command line gives in place of the file's.
+        corpus: the command line's `--corpus`, which overrides the file's.
 
     Raises:
-        StudyFileError: with every mistake; a corpus that is not there is told beside others, and
-            alone by whoever loads it, since a study that exists has its words.
+        StudyFileError: with every mistake. A missing corpus alone is no mistake here, since a study
+            that exists stores its words.
     """
     text, document = _toml(path)
     try:
         spec = from_document(document, path)
     except StudyFileError as error:
-        named = corpus or _value(document, "study", "corpus")
-        missing = _missing_corpus("study.corpus" if corpus is None else "--corpus", named, path)
+        key = "study.corpus" if corpus is None else "--corpus"
+        missing = _missing_corpus(key, corpus or _value(document, "study", "corpus"), path)
         raise _with_lines(StudyFileError(path, [*error.mistakes, *missing]), text) from None
     beside = path.parent.absolute() / spec.study.corpus
     return spec.with_values("study", corpus=str(beside)) if beside.is_file() else spec
 
 
 def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:
-    """Checks a whole document.
+    """Checks a whole document and returns its study.
 
     Raises:
         StudyFileError: with every mistake.
@@ -159,22 +160,30 @@ def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:
     space, known, wrong = _read_search(raw_search if isinstance(raw_search, dict) else {})
     mistakes += wrong
     if _value(document, "budget", "epochs") and _value(document, "budget", "examples") is not None:
-        mistakes.append(("budget.epochs", "budget.examples says how long a trial is; give one"))
+        mistakes.append(
+            (
+                "budget.epochs",
+                "budget.examples sets the length of a trial as well; give one of the two",
+            )
+        )
     raw_enqueue = document.get("enqueue", [])
     mistakes += _check_enqueue(raw_enqueue if isinstance(raw_enqueue, list) else [], known)
     if mistakes or parsed is None:
         raise StudyFileError(where, mistakes)
-    sections = {f.name: getattr(parsed, f.name) for f in fields(StudySpec)}
-    sections |= {"search": space, "enqueue": tuple(parsed.enqueue)}
-    return StudySpec(**sections)
+    sections = {
+        name: getattr(parsed, name) for name in FileSections.model_fields if name != "search"
+    }
+    return StudySpec(**{**sections, "space": space, "enqueue": tuple(parsed.enqueue)})
 
 
 def read_config(path: Path) -> tuple[StudySection, TrialConfig]:
-    """Reads a file for `train`: one table `[config]`; returns its corpus and its configuration."""
+    """Reads a config file for `train`; returns its corpus section and its configuration."""
     text, document = _toml(path)
     table = document.get("config")
     if not isinstance(table, dict):
-        raise StudyFileError(path, [("config", "this table is missing; see `best --toml`")])
+        raise StudyFileError(
+            path, [("config", "this table is missing; `best STUDY --toml` prints one")]
+        )
     corpus_keys = set(StudySection.model_fields) - {"name", "seed"}
     mistakes = [
         (key, "unknown key; the file has one table, [config]")
@@ -199,20 +208,21 @@ def read_config(path: Path) -> tuple[StudySection, TrialConfig]:
 
 
 def _with_lines(error: StudyFileError, text: str) -> StudyFileError:
-    """The same mistakes, each with the line of its key."""
+    """Returns the same mistakes, each with the line of its key."""
     lines = Lines(text)
-    found = [mistake._replace(line=lines.of(mistake.key)) for mistake in error.mistakes]
-    found.sort(key=lambda each: each.line or 0)
-    return StudyFileError(error.where, found)
+    mistakes = [mistake._replace(line=lines.of(mistake.key)) for mistake in error.mistakes]
+    mistakes.sort(key=lambda mistake: mistake.line or 0)
+    return StudyFileError(error.where, mistakes)
 
 
-def _missing_corpus(key: str, named: Any, path: Path) -> list[Mistake]:
-    """A corpus that is neither built in nor a file, seen from a study file or from here."""
-    if not isinstance(named, str) or named in BUILT_IN:
+def _missing_corpus(key: str, corpus: Any, path: Path) -> list[Mistake]:
+    """Returns a mistake if a corpus is neither built in nor a file beside the study file or in the
+    working directory."""
+    if not isinstance(corpus, str) or corpus in BUILT_IN:
         return []
-    if any((place / named).exists() for place in (path.parent.absolute(), Path.cwd())):
+    if any((folder / corpus).exists() for folder in (path.parent.absolute(), Path.cwd())):
         return []
-    return [(key, f"no such file {named!r}, and not a built-in corpus ({', '.join(BUILT_IN)})")]
+    return [(key, f"no such file {corpus!r}, and not a built-in corpus ({', '.join(BUILT_IN)})")]
 
 
 def _value(document: Mapping[str, Any], section: str, key: str) -> Any:
@@ -221,7 +231,7 @@ def _value(document: Mapping[str, Any], section: str, key: str) -> Any:
 
 
 def _toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """The text of a file, and what it says."""
+    """Returns the text of a TOML file and its document."""
     if path.is_dir():
         raise BadInput(f"{path}: is a directory; give a TOML file")
     try:
@@ -238,7 +248,7 @@ def _toml(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _as_mistake(detail: Any) -> Mistake:
-    """One pydantic error as (key, what is wrong)."""
+    """Returns one of pydantic's errors as (key, problem)."""
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         section = {f"{detail['loc'][0]}"} if len(detail["loc"]) > 1 else set()
@@ -269,7 +279,7 @@ def _unknown(section: str, table: Mapping[str, Any], known: set[str]) -> list[Mi
 def _read_search(
     raw: Mapping[str, Any],
 ) -> tuple[dict[str, Dimension], dict[str, Dimension], list[Mistake]]:
-    """The space; as much of it as can be told, whatever else is wrong; and all that is wrong."""
+    """Returns the space, the dimensions to check enqueued values against, and all mistakes."""
     mistakes = _unknown("search", raw, set(HYPERPARAMETERS))
     space: dict[str, Dimension] = {}
     known: dict[str, Dimension] = {}
@@ -285,31 +295,33 @@ def _read_search(
 
 
 def _check_together(space: Mapping[str, Dimension]) -> list[Mistake]:
-    """Values that are good alone, but not with others that may come with them."""
+    """Returns the mistakes of values that are valid alone, but not in combination."""
     mistakes: list[Mistake] = []
     if _admits(space, "schedule", "inverse") and _admits(space, "step_factor", 0):
         mistakes.append(
-            ("search.step_factor", "an inverse schedule never reaches 0; give a share above it")
+            ("search.step_factor", "an inverse schedule never reaches 0; give a fraction above 0")
         )
     if _admits(space, "hidden_width", 0) and _admits(space, "direct", False):
         mistakes.append(("search.hidden_width", NEEDS_DIRECT))
     rate, optimizer = space.get("learning_rate"), space.get("optimizer")
     if isinstance(rate, AutoRange) and isinstance(optimizer, Choices):
         mistakes.append(
-            ("search.learning_rate", '"auto" needs one optimizer, since each wants its own range')
+            ("search.learning_rate", '"auto" needs one optimizer, since each has its own range')
         )
     return mistakes
 
 
-def _check_scales_with_corpus(dimension: Dimension) -> bool:
+def _scales_with_corpus(dimension: Dimension) -> bool:
     return isinstance(dimension, RangeDimension) and dimension.at_examples is not None
 
 
 def _admits(space: Mapping[str, Dimension], name: str, value: Value) -> bool:
     dimension = space.get(name)
     if dimension is None:
-        return False  # it is wrong, which is told
-    return dimension.value == value if isinstance(dimension, FixedValue) else dimension.holds(value)
+        return False  # it is wrong, which is reported already
+    if isinstance(dimension, FixedValue):
+        return dimension.value == value
+    return dimension.contains(value)
 
 
 def _check_enqueue(raw: list[Any], space: Mapping[str, Dimension]) -> list[Mistake]:
@@ -324,9 +336,9 @@ def _check_enqueue(raw: list[Any], space: Mapping[str, Dimension]) -> list[Mista
                 continue
             if wrong := value_error(name, value):
                 mistakes.append((f"{where}.{name}", wrong))
-            elif not space[name].holds(value):
+            elif not space[name].contains(value):
                 mistakes.append(
-                    (f"{where}.{name}", f"{value!r} is outside {space[name].described()}")
+                    (f"{where}.{name}", f"{value!r} is outside {space[name].to_document()}")
                 )
         if not any(key.startswith(f"{where}.") for key, _ in mistakes):
             fixed = {

@@ -62,7 +62,7 @@ def preview(
     seconds = whole if timeout is None else min(whole, timeout)
     return Preview(
         study=spec.study.name,
-        space={name: kind.described() for name, kind in spec.search.items()},
+        space={name: kind.to_document() for name, kind in spec.space.items()},
         trials=trials,
         estimated_seconds=seconds,
         seconds_of_full_trial=full,
@@ -100,9 +100,9 @@ def _probes(spec: StudySpec) -> list[TrialConfig]:
     for ordinal in range(PROBES):
         sampler = sampler_for("random", random.Random(ordinal).randrange(2**31), ordinal)
         template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-        values = samplers.ask(sampler, study, template, search_space.distributions(spec.search))
+        values = samplers.ask(sampler, study, template, search_space.distributions(spec.space))
         configs.append(
-            search_space.configuration(spec.search, values, {}, examples=spec.budget.examples)
+            search_space.configuration(spec.space, values, {}, examples=spec.budget.examples)
         )
     return configs
 

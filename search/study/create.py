@@ -50,7 +50,7 @@ def create_or_resume(
         StudyClosed: its test split has been opened.
         BadInput: its model files lie where this host cannot reach them.
     """
-    spec = spec.of_corpus(corpus)
+    spec = spec.resolved_for(corpus)
     study = find(storage, spec.study.name)
     if study is None:
         study = _create(storage, auto_learning_rate.resolve_auto(spec, corpus), corpus, artifacts)

@@ -128,7 +128,7 @@ def format_bytes(number: int) -> str:
 def _extreme(spec: StudySpec, name: str, extreme: Any) -> Any:
     """The smallest or largest value of a hyperparameter, the enqueued ones included."""
     enqueued = [values[name] for values in spec.enqueue if name in values]
-    return extreme([*_bounds(spec.search[name]), *enqueued])
+    return extreme([*_bounds(spec.space[name]), *enqueued])
 
 
 def _bounds(dimension: Dimension) -> tuple[Value, ...]:

@@ -196,7 +196,7 @@ def _start_attempt(bench: WorkerContext, claim: Claim) -> RunningAttempt:
         claim.attempt_id,
         asdict(config),
         searched,
-        search_space.distributions(spec.search),
+        search_space.distributions(spec.space),
         {resource_at(spec.budget, _planned_evaluation(spec, config, e)): e.dev_loss for e in curve},
     )
     step = resume.state["step"] if resume else 0
@@ -216,7 +216,7 @@ def _planned_evaluation(spec: StudySpec, config: TrialConfig, evaluation: Evalua
 def _configuration(bench: WorkerContext, claim: Claim) -> tuple[dict[str, Any], TrialConfig]:
     """The searched values, and the whole configuration."""
     spec, lost = bench.study.spec, claim.lost_attempt
-    names = search_space.distributions(spec.search)
+    names = search_space.distributions(spec.space)
     if lost is not None and lost.config is not None:
         return {name: lost.config[name] for name in names}, TrialConfig(**lost.config)
     known = dict(spec.enqueue[claim.ordinal]) if claim.ordinal < len(spec.enqueue) else {}
@@ -227,7 +227,7 @@ def _configuration(bench: WorkerContext, claim: Claim) -> tuple[dict[str, Any], 
         study = bench.storage.optuna_study(name, sampler, bench.trials)
         searched = samplers.ask(sampler, study, _placeholder_trial(), names) | searched
     config = search_space.configuration(
-        spec.search,
+        spec.space,
         searched,
         known,
         examples=spec.budget.examples,

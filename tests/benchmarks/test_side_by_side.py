@@ -60,7 +60,7 @@ def test_a_fair_study_hands_nothing_over(bed: Workspace) -> None:
     assert ("first-names", (), None, None) == (
         spec.study.corpus, spec.enqueue, spec.budget.timeout, spec.budget.target,
     )  # fmt: skip
-    assert study_file.read(source).search == spec.search
+    assert study_file.read(source).space == spec.space
 
 
 def test_a_fair_study_gives_everybody_our_trials(bed: Workspace) -> None:
@@ -69,14 +69,14 @@ def test_a_fair_study_gives_everybody_our_trials(bed: Workspace) -> None:
     source = bed.file(budget={"epochs": 2}, search={"weight_decay": decay})
     made, ours = study_file.read(fair_study(source, None, bed.root)), bed.create(source).spec
     assert (ours.budget.examples, None) == (made.budget.examples, made.budget.epochs)
-    assert ours.search == made.search
+    assert ours.space == made.space
 
 
 def test_a_peer_is_heard_and_pruned(bed: Workspace, tmp_path: Path) -> None:
     """A peer's objective suggests the study's space, notes every evaluation, and may be pruned."""
     spec = study_file.read(bed.file())
     for space, train in (
-        (spec.search, peers.train_ours),
+        (spec.space, peers.train_ours),
         (peers.lecture_space(spec), peers.train_as_the_lecture),
     ):
         place = tmp_path / train.__name__

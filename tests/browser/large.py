@@ -59,7 +59,7 @@ class Rows:
         self._stored, self._reports = stored, reports
         self._reflected = MetaData()
         self._reflected.reflect(storage.engine)
-        self._distributions = search_space.distributions(stored.spec.search)
+        self._distributions = search_space.distributions(stored.spec.space)
         self._rows: dict[str, list[dict[str, Any]]] = {}
 
     def add(self, number: int) -> None:
@@ -72,7 +72,7 @@ class Rows:
         }
         budget = self._stored.spec.budget
         config = search_space.configuration(
-            self._stored.spec.search,
+            self._stored.spec.space,
             values,
             {},
             examples=budget.examples,

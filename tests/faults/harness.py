@@ -486,7 +486,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         spec = files.read(path)
         words = study.load_corpus(spec, DataDir(Path(root)))
     known = dict(spec.enqueue[ordinal]) if ordinal < len(spec.enqueue) else {}
-    names = search_space.distributions(spec.search)
+    names = search_space.distributions(spec.space)
     searched = {name: known.pop(name) for name in names if name in known}
     if len(searched) < len(names):
         import optuna
@@ -498,7 +498,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         drawn = samplers.ask(sampler, optuna.create_study(), _placeholder_trial(), names)
         searched = drawn | searched
     config = search_space.configuration(
-        spec.search,
+        spec.space,
         searched,
         known,
         examples=spec.budget.examples,

@@ -137,7 +137,7 @@ def optunas(url: str, sampler: str, seconds: float) -> Account:
     ours = open_storage(url)
     stored = study.find(ours, "load")
     assert stored is not None
-    searched = search_space.distributions(stored.spec.search)
+    searched = search_space.distributions(stored.spec.space)
     ours.close()
     kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
     loaded = optuna.load_study(

@@ -61,7 +61,7 @@ class Nearest:
 
     def __init__(self, table: Table, seed: int, kind: str) -> None:
         self._table, self._seed, self._kind = table, seed, kind
-        self._distributions = search_space.distributions(table.spec.search)
+        self._distributions = search_space.distributions(table.spec.space)
         self._points = np.array([self._placed(curve.searched) for curve in table.curves])
         self._left = list(range(len(table.curves)))
         self._storage = InMemoryStorage()

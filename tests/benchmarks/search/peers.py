@@ -81,9 +81,9 @@ def lecture_space(spec: StudySpec) -> Space:
         "schedule": "step", "step_at": 0.5, "step_factor": 0.1, "warmup": 0.0,
         "weight_decay": 0.0, "dropout": 0.0, "optimizer": "sgd",
     }  # fmt: skip
-    rate = RangeDimension(low=0.01, high=1.0, log=True, whole=False)
+    rate = RangeDimension(low=0.01, high=1.0, log=True, integer=False)
     known = {name: FixedValue(value) for name, value in fixed.items()}
-    return {**spec.search, **known, "learning_rate": rate}
+    return {**spec.space, **known, "learning_rate": rate}
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def main() -> None:
     lecture = given.kind == "lecture"
     peer = Peer(
         spec,
-        lecture_space(spec) if lecture else spec.search,
+        lecture_space(spec) if lecture else spec.space,
         train_as_the_lecture if lecture else train_ours,
         Recorder(given.place, spec.budget.evaluations),
         given.seed,

@@ -60,7 +60,7 @@ def trial(searched: dict[str, Any], race: Race) -> None:
     torch.set_num_threads(1)
     try:
         train_ours(
-            config_of(spec, spec.search, searched),
+            config_of(spec, spec.space, searched),
             data_of(spec),
             derive_seed(race.seed, 0, name),
             report,
@@ -91,7 +91,7 @@ def search(race: Race, spec: StudySpec) -> None:
     )
     tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, race=race), {"cpu": 1}),
-        param_space={name: domain(each) for name, each in distributions(spec.search).items()},
+        param_space={name: domain(each) for name, each in distributions(spec.space).items()},
         tune_config=settings,
         run_config=tune.RunConfig(storage_path=str(race.place), verbose=0),
     ).fit()

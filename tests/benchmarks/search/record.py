@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(given: argparse.Namespace) -> None:
     warm_up()
     spec = study_file.read(given.study)
-    spec = spec.of_corpus(words_of(spec)).with_examples(given.examples)
+    spec = spec.resolved_for(words_of(spec)).with_examples(given.examples)
     spec = spec.with_values("budget", evaluations=given.evaluations)
     started = time.monotonic()
     curves = record(spec, given.trials, given.seed, given.workers)
@@ -64,7 +64,7 @@ def drawn(spec: StudySpec, trials: int, seed: int) -> list[dict[str, Value]]:
     """Configurations at random."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    searched = distributions(spec.search)
+    searched = distributions(spec.space)
     return [
         {name: shortened(value) for name, value in study.ask(searched).params.items()}
         for _ in range(trials)
@@ -78,7 +78,7 @@ def shortened(value: Value) -> Value:
 
 def trained(spec: StudySpec, searched: dict[str, Value], seed: int) -> Curve:
     """One curve. Its seconds are processor time, which other work on the machine changes little."""
-    config, data = config_of(spec, spec.search, searched), data_of(spec)
+    config, data = config_of(spec, spec.space, searched), data_of(spec)
     data.at_block_size(config.block_size)  # made once for many trials, so it is no trial's time
     seconds: list[float] = []
     losses: list[float] = []

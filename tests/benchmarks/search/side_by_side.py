@@ -85,7 +85,7 @@ def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
     budget = document.setdefault("budget", {})
     for limit in ("timeout", "target", "epochs"):
         budget.pop(limit, None)
-    settled = spec.of_corpus(words_of(spec))
+    settled = spec.resolved_for(words_of(spec))
     budget["examples"] = settled.budget.examples
     document["search"] = settled.as_document()["search"]
     budget["trials"] = 1_000_000

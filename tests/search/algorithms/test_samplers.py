@@ -18,7 +18,7 @@ from search.spec.search_space import distributions
 from search.spec.study_file import from_document
 
 KINDS = ("tpe", "random", "qmc", "gp")
-SPACE = from_document(tiny(), "x").search
+SPACE = from_document(tiny(), "x").space
 UNBORN = create_trial(state=TrialState.RUNNING)
 
 
@@ -68,7 +68,7 @@ def test_quasi_random_points_cover_the_space_evenly() -> None:
     """Each eighth of a range gets exactly its eighth of 64 points, whoever asks for them."""
     space = from_document(
         {"study": {"name": "x"}, "search": {"dropout": {"low": 0.0, "high": 0.8}}}, "x"
-    ).search
+    ).space
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
     searched = distributions(space)
     drawn = [ask(sampler_for("qmc", 7, k), study, UNBORN, searched)["dropout"] for k in range(64)]
@@ -82,7 +82,7 @@ def test_a_search_opens_in_the_middle_with_the_small_ones_first(seed: int) -> No
     rate = {"low": 1e-4, "high": 1.0, "log": True}
     dropout = {"low": 0.0, "high": 0.9}
     document = {"study": {"name": "x"}, "search": {"learning_rate": rate, "dropout": dropout}}
-    space = from_document(document, "x").search
+    space = from_document(document, "x").space
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
     first = [
         ask(sampler_for("tpe", seed, k), study, UNBORN, distributions(space)) for k in range(8)
@@ -108,5 +108,5 @@ def test_quasi_random_whole_numbers_stay_in_range(
             "a": IntDistribution(low, low + span, log=log),
             "b": FloatDistribution(low, low + span, log=log),
         }
-        values = sampler.sample_relative(study, UNBORN, distributions(space))
+        values = sampler.sample_relative(study, UNBORN, space)
         assert all(low <= value <= low + span for value in values.values())

@@ -29,7 +29,7 @@ def configurations() -> list[TrialConfig]:
     """The five networks of the file, shortened."""
     spec = study_file.read(FILE)
     return [
-        search_space.configuration(spec.search, {}, entry, examples=EXAMPLES, evaluations=2)
+        search_space.configuration(spec.space, {}, entry, examples=EXAMPLES, evaluations=2)
         for entry in spec.enqueue
     ]
 

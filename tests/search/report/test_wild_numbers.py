@@ -57,7 +57,7 @@ DEFAULT_PARAMS = {"block_size": 3, "embedding_size": 4, "schedule": "constant", 
 
 def attempt(number: int, loss: float | None, others: Sequence[float], outcome: str) -> AttemptView:
     values = {"learning_rate": 1e-3 + number, "hidden_width": 16 + number % 49, "batch_size": 32}
-    config = search_space.configuration(SPEC.search, values | DEFAULT_PARAMS, {}, examples=100)
+    config = search_space.configuration(SPEC.space, values | DEFAULT_PARAMS, {}, examples=100)
     curve = [[k + 1, each, 0.1, each] for k, each in enumerate(others)]
     return AttemptView(
         trial=number, outcome=outcome, reason=None, dev_loss=loss, dev_loss_unseen=loss,
@@ -91,8 +91,8 @@ def test_every_figure_of_the_report_copes(
         study_plots.history(attempts, others),
         study_plots.learning_curves(attempts, 0 if attempts else None),
         study_plots.effort(attempts),
-        space_plots.slice_plot(attempts, SPEC.search),
-        space_plots.parallel_coordinates(attempts, SPEC.search),
+        space_plots.slice_plot(attempts, SPEC.space),
+        space_plots.parallel_coordinates(attempts, SPEC.space),
         study_plots.importances({"a": 0.0, "b": 1.0}),
         *(study_plots.winner_curve(each) for each in attempts[:1]),
         study_plots.confirmation(
@@ -200,7 +200,7 @@ EQUAL, SPREAD = [0.0] * 12, [0.0, 1e-45, 2.3, 2.3, 1e30, 3.4e38, 5.0, 1e-8, 4.0,
 def test_samplers_learn_from_any_losses(kind: str, losses: list[float]) -> None:
     """A sampler that has seen losses of any size asks for a configuration within the space."""
     study = optuna.create_study(sampler=sampler_for(kind, 1, 30))
-    names = search_space.distributions(SPEC.search)
+    names = search_space.distributions(SPEC.space)
     draws = np.random.default_rng(0)
     for loss in losses:
         params = {
@@ -211,7 +211,7 @@ def test_samplers_learn_from_any_losses(kind: str, losses: list[float]) -> None:
         }
         study.add_trial(optuna.trial.create_trial(params=params, distributions=names, value=loss))
     asked = study.ask(names).params
-    assert all(SPEC.search[name].holds(value) for name, value in asked.items())
+    assert all(SPEC.space[name].contains(value) for name, value in asked.items())
 
 
 LONG = pytest.mark.long

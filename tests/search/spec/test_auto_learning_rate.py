@@ -24,7 +24,7 @@ def mistakes(**sections: Any) -> dict[str, str]:
 
 
 def stored_range(bed: Workspace, **sections: Any) -> RangeDimension:
-    found = bed.create(**sections).spec.search["learning_rate"]
+    found = bed.create(**sections).spec.space["learning_rate"]
     assert isinstance(found, RangeDimension)
     return found
 
@@ -32,27 +32,27 @@ def stored_range(bed: Workspace, **sections: Any) -> RangeDimension:
 def test_the_range_is_a_decade_about_the_suggestion(bed: Workspace) -> None:
     """Of the range test in the middle of the space, on the study's own training split."""
     stored = bed.create(search=AUTO)
-    found = stored.spec.search["learning_rate"]
+    found = stored.spec.space["learning_rate"]
     middle = auto_learning_rate.middle(stored.spec)
     assert (middle.embedding_size, middle.hidden_width, middle.batch_size) == (5, 32, 64)
     data = Dataset.of(study.corpus_of(bed.storage, stored, bed.data_dir), 42)
     suggested = lr_range(middle, data, 1).suggested
     assert isinstance(found, RangeDimension)
     assert (found.low, found.high) == pytest.approx((suggested / 10**0.5, suggested * 10**0.5), 0.1)
-    assert found.described() == {"low": found.low, "high": found.high, "log": True, "auto": True}
+    assert found.to_document() == {"low": found.low, "high": found.high, "log": True, "auto": True}
 
 
 def test_going_on_measures_nothing_again(bed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stored range is taken over; every trial's learning rate lies in it."""
     path = bed.file(search=AUTO)
     stored = bed.create(path)
-    found = stored.spec.search["learning_rate"]
+    found = stored.spec.space["learning_rate"]
     monkeypatch.setattr(
         auto_learning_rate, "resolve_auto", lambda *_: pytest.fail("measured again")
     )
     assert bed.create(path).spec == stored.spec
     bed.work(stored)
-    assert all(found.holds(trial.config["learning_rate"]) for trial in bed.trials(stored))
+    assert all(found.contains(trial.config["learning_rate"]) for trial in bed.trials(stored))
     assert len(bed.trials(stored)) == 12
 
 
@@ -110,4 +110,4 @@ def test_values_that_make_no_sense_together(sections: dict[str, Any], key: str) 
 def test_no_hidden_layer_where_there_are_direct_connections() -> None:
     """Is a choice like any other."""
     document = tiny(search={"hidden_width": [0, 16], "direct": True})
-    assert from_document(document, "study.toml").search["hidden_width"].described() == [0, 16]
+    assert from_document(document, "study.toml").space["hidden_width"].to_document() == [0, 16]

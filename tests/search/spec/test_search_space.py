@@ -32,19 +32,19 @@ def test_a_range_of_one_value_is_fixed() -> None:
 
 def test_both_ends_of_a_range_belong_to_it() -> None:
     """A configuration at the very edge of a range is in the space."""
-    interval = RangeDimension(2, 8, log=False, whole=True)
-    assert interval.holds(2)
-    assert interval.holds(8)
-    assert not interval.holds(9)
+    interval = RangeDimension(2, 8, log=False, integer=True)
+    assert interval.contains(2)
+    assert interval.contains(8)
+    assert not interval.contains(9)
 
 
 def test_a_range_that_goes_with_the_corpus_is_no_range_before() -> None:
     """Nothing is drawn from it until the size of the train split is known."""
-    interval = RangeDimension(0.1, 0.2, log=True, whole=False, at_examples=900)
-    with pytest.raises(LookupError, match="settled"):
+    interval = RangeDimension(0.1, 0.2, log=True, integer=False, at_examples=900)
+    with pytest.raises(LookupError, match="no bounds before"):
         interval.distribution()
-    assert interval.settled(100).holds(0.5)
-    assert not interval.settled(100).holds(0.2)
+    assert interval.scaled_to(100).contains(0.5)
+    assert not interval.scaled_to(100).contains(0.2)
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.booleans(), st.integers(0, 2**31), st.data())
@@ -65,21 +65,21 @@ def test_whatever_is_asked_for_lies_in_the_space(
         "x",
     )
     for kind in ("random", "qmc", "tpe"):
-        searched = distributions(spec.search)
+        searched = distributions(spec.space)
         values = ask(sampler_for(kind, seed, seed % 1000), fresh_study(), UNBORN, searched)
         assert searched.keys() == values.keys()
-        assert all(spec.search[name].holds(value) for name, value in values.items())
-        config = configuration(spec.search, values, {})
+        assert all(spec.space[name].contains(value) for name, value in values.items())
+        config = configuration(spec.space, values, {})
         assert low <= config.learning_rate <= high
 
 
 def test_fixed_values_reach_the_configuration() -> None:
     """What a study file fixes is so in every configuration; an enqueued value outranks it."""
     spec = from_document(tiny(search={"dropout": 0.25, "direct": True}), "x")
-    values = ask(sampler_for("random", 1, 0), fresh_study(), UNBORN, distributions(spec.search))
-    assert 0.25 == configuration(spec.search, values, {}).dropout
-    assert configuration(spec.search, values, {}).direct is True
-    assert 0.5 == configuration(spec.search, values, {"dropout": 0.5}).dropout
+    values = ask(sampler_for("random", 1, 0), fresh_study(), UNBORN, distributions(spec.space))
+    assert 0.25 == configuration(spec.space, values, {}).dropout
+    assert configuration(spec.space, values, {}).direct is True
+    assert 0.5 == configuration(spec.space, values, {"dropout": 0.5}).dropout
 
 
 def test_an_enqueued_configuration_may_set_a_field_that_is_not_searched() -> None:
@@ -98,4 +98,4 @@ def test_choices_keep_their_order_and_their_kinds() -> None:
     """Choices are given back as they were written: 1 is not 1.0 and not true."""
     found, wrong = read_dimension("batch_size", [512, 32])
     assert (Choices((512, 32)), []) == (found, wrong)
-    assert [512, 32] == found.described()
+    assert [512, 32] == found.to_document()

@@ -104,7 +104,7 @@ def test_a_weight_decay_may_go_with_the_corpus(bed: Workspace) -> None:
 
     enqueued = [{"weight_decay": 0.9}]
     created = bed.create(search=decay(0.1, 0.6, at_examples=4 * here), enqueue=enqueued)
-    assert RangeDimension(0.2, 1.2, log=True, whole=False) == created.spec.search["weight_decay"]
+    assert RangeDimension(0.2, 1.2, log=True, integer=False) == created.spec.space["weight_decay"]
     bed.create(search=decay(0.2, 1.2), enqueue=enqueued)
     with pytest.raises(Drift, match=r"search\.weight_decay"):
         bed.create(search=decay(0.1, 1.2), enqueue=enqueued)

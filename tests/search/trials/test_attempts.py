@@ -61,7 +61,7 @@ class Life:
         self.claim = found
 
     def make_trial(self) -> None:
-        names = search_space.distributions(self.stored.spec.search)
+        names = search_space.distributions(self.stored.spec.space)
         params = {name: CONFIG[name] for name in names}
         self.made = attempts.record_trial(
             self.storage, self.stored, self.claim.attempt_id, CONFIG, params, names, {}
@@ -352,7 +352,7 @@ def test_only_what_is_new_counts_as_a_report(bed: Workspace) -> None:
     life.finish("failed", "interrupted")
     assert 2 == _reports(bed, stored)
     retry = Life(bed, stored)
-    names = search_space.distributions(stored.spec.search)
+    names = search_space.distributions(stored.spec.space)
     params = {name: CONFIG[name] for name in names}
     taken_over = {444: 2.75}
     retry.made = attempts.record_trial(
@@ -445,7 +445,7 @@ def test_rows_are_those_that_optuna_writes(bed: Workspace, zone: str) -> None:
     """A trial made, reported and ended here is, in every column of every table of Optuna's, the
     trial that Optuna makes of the same values; its ids aside, and its times to the second."""
     life = Life(bed, bed.create())
-    names = search_space.distributions(life.stored.spec.search)
+    names = search_space.distributions(life.stored.spec.space)
     began = datetime.now(UTC).replace(tzinfo=None)
     life.make_trial()
     life.report()
