@@ -20,6 +20,24 @@ class SplitLoss(NamedTuple):
     unseen: float | None  # over words that the training split does not hold; None: there are none
 
 
+class WordScore(NamedTuple):
+    """The negative log-likelihood of a word, its end included."""
+
+    word: str
+    nats: float
+    characters: int  # predicted ones, the end of the word counted as one
+
+
+def score_words(model: Model, words: Sequence[str]) -> list[WordScore]:
+    """The score of each word, in the words' order.
+
+    Raises:
+        CorpusError: a word has a character outside the model's alphabet, which the message names.
+    """
+    nats, characters = word_losses(model, words)
+    return list(map(WordScore, words, nats.tolist(), characters.tolist()))
+
+
 def split_loss(
     model: Model, counted: CountedContexts, unseen_count: NDArray[np.int64] | None = None
 ) -> SplitLoss:

@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.errors import NotFound
 from search.evaluation import ensemble
 from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.study.study import StoredStudy
+from search.study.study import StoredStudy, load_model
 from search.trials import confirmations, results
 from search.trials.results import BestView, EnsembleView
+
+if TYPE_CHECKING:
+    from makemore_core.model.network import Model
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,15 @@ def model_file(study: StoredStudy, data_dir: DataDir, best: BestView) -> Path:
     if best.seed_index is None:
         return data_dir.checkpoint(study.uid, best.trial)
     return data_dir.confirmed(study.uid, best.trial, best.seed_index)
+
+
+def load_winning_model(study: StoredStudy, data_dir: DataDir, best: BestView) -> "Model":
+    """The model with the winner's `checkpoint_sha256`, fetched from the artifact store if needed.
+
+    Raises:
+        CheckpointError: it is missing, or not what was recorded.
+    """
+    return load_model(study, model_file(study, data_dir, best), best.checkpoint_sha256)
 
 
 def describe_model(best: BestView) -> str:

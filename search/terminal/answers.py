@@ -5,7 +5,6 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from makemore_core.config import FIELDS
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.dataset import Dataset
 from makemore_core.data.ngram import NgramBaseline
@@ -22,7 +21,7 @@ from search.formatting import format_config, format_duration, format_seed_interv
 from search.study.cost_estimate import Preview
 from search.study.memory import MemoryNeed, format_bytes
 from search.trials.ending import toml_duration
-from search.trials.results import BestView, TrialView
+from search.trials.results import BestView, TrialView, flat_columns, flat_rows
 
 MAX_SYMBOLS = 300
 
@@ -218,20 +217,11 @@ def replay(number: int, view: Replay) -> str:
 
 
 def trials_csv(views: Sequence[TrialView]) -> str:
-    """The trials as CSV, with a column for each value of the configuration, in a fixed order.
-
-    A trial's `examples` are those that it saw; `config_examples` those of its budget.
-    """
-    plain = ("number", "state", "dev_loss", "seconds", "examples", "reason", "retry_of")
-    found = {name for view in views for name in view.config}
-    names = [*FIELDS, *sorted(found.difference(FIELDS))]
+    """The trials as CSV: the columns of `results.flat_columns`."""
     output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow([*plain, *(f"config_{name}" if name in plain else name for name in names)])
-    for view in views:
-        writer.writerow(
-            [*(getattr(view, key) for key in plain), *(view.config.get(name) for name in names)]
-        )
+    writer = csv.DictWriter(output, flat_columns(views), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat_rows(views))
     return output.getvalue().rstrip("\n")
 
 

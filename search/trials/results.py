@@ -4,12 +4,13 @@ Optuna's tables are read by SQL, never written: at ten thousand trials Optuna's 
 study takes seconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
 
+from makemore_core.config import FIELDS
 from search.errors import NotFound
 from search.formatting import verb_and_arguments
 from search.retry import retry_storage
@@ -19,6 +20,10 @@ from search.study.study import StoredStudy
 from search.trials import confirmations
 from search.trials.attempts import KILLED_WORKERS, LEASE_RAN_OUT
 from search.trials.confirmations import Candidate
+
+
+TRIAL_COLUMNS = ("number", "state", "dev_loss", "seconds", "examples", "reason", "retry_of")
+"""The columns of a trial that are not of its configuration."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,33 @@ def trials(storage: Storage, study: StoredStudy) -> list[TrialView]:
         )
         for row in rows
     ]
+
+
+def flat_columns(views: Sequence[TrialView]) -> list[str]:
+    """The columns of `flat_rows`: a trial's own, then its configuration's, in a fixed order.
+
+    A trial's `examples` are those that it saw; `config_examples` those of its budget.
+    """
+    return [*TRIAL_COLUMNS, *(_column_of(name) for name in _config_names(views))]
+
+
+def flat_rows(views: Sequence[TrialView]) -> list[dict[str, Any]]:
+    """The trials with a column for each value of the configuration."""
+    names = _config_names(views)
+    return [
+        {name: getattr(view, name) for name in TRIAL_COLUMNS}
+        | {_column_of(name): view.config.get(name) for name in names}
+        for view in views
+    ]
+
+
+def _config_names(views: Sequence[TrialView]) -> list[str]:
+    found = {name for view in views for name in view.config}
+    return [*FIELDS, *sorted(found.difference(FIELDS))]
+
+
+def _column_of(name: str) -> str:
+    return f"config_{name}" if name in TRIAL_COLUMNS else name
 
 
 def best(storage: Storage, study: StoredStudy) -> BestView | None:
