@@ -21,7 +21,6 @@ from search.trials import confirmations
 from search.trials.attempts import KILLED_WORKERS, LEASE_RAN_OUT
 from search.trials.confirmations import Candidate
 
-
 TRIAL_COLUMNS = ("number", "state", "dev_loss", "seconds", "examples", "reason", "retry_of")
 """The columns of a trial that are not of its configuration."""
 
