@@ -74,8 +74,8 @@ class LeaseObserver:
         self._gap_ended = float("-inf")
         self._clock_ahead: float | None = None
 
-    def look(self, lease_seconds: float, database_clock: float | None = None) -> bool:
-        """Called at each look; says whether an expired lease is to be believed."""
+    def observe(self, lease_seconds: float, database_clock: float | None = None) -> bool:
+        """Says, at each observation, whether an expired lease is to be believed."""
         now = time.time()
         is_late = not 0 <= now - self._looked <= lease_seconds / 3
         if is_late or self._has_jumped(lease_seconds, database_clock):

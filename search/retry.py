@@ -78,7 +78,7 @@ class RetryState:
     _leave_by = math.inf
 
     @classmethod
-    def leave_soon(cls) -> None:
+    def shorten_deadline(cls) -> None:
         """A signal told this process to end: it retries for RETRY_SECONDS_AFTER_SIGNAL more."""
         cls._leave_by = min(cls._leave_by, time.monotonic() + RETRY_SECONDS_AFTER_SIGNAL)
 

@@ -64,9 +64,11 @@ class Pruner:
     section: PruningRule
     budget: TrialLength
 
-    def stops(self, ordinal: int, evaluation: int, losses: Sequence[float], at: LossesAt) -> bool:
+    def should_prune(
+        self, ordinal: int, evaluation: int, losses: Sequence[float], at: LossesAt
+    ) -> bool:
         """Whether the trial that has reported `losses` (one for each evaluation) should end now."""
-        if not self.compares(ordinal, evaluation):
+        if not self.is_rung(ordinal, evaluation):
             return False
         own, others = min(losses), at(resource_at(self.budget, evaluation))
         if self.section.kind == "median":
@@ -74,7 +76,7 @@ class Pruner:
         promoted = max(1, (len(others) + 1) // self.section.reduction_factor)
         return own > sorted([*others, own])[promoted - 1]
 
-    def compares(self, ordinal: int, evaluation: int) -> bool:
+    def is_rung(self, ordinal: int, evaluation: int) -> bool:
         """Whether a trial is compared with others at this evaluation."""
         if evaluation >= self.budget.evaluations or self.section.kind == "none":
             return False

@@ -82,9 +82,9 @@ def retrain_all(
     Raises:
         SearchError: a process died; what was done is recorded.
     """
-    shelf = files_of(study, data_dir)
+    files = files_of(study, data_dir)
     for job, done in pool.train(jobs, lambda job: data_dir.confirmed(study.uid, *job.key)):
-        retry_files(partial(shelf.put, data_dir.confirmed(study.uid, *job.key)))
+        retry_files(partial(files.put, data_dir.confirmed(study.uid, *job.key)))
         _record(storage, study, done)
         tell(done)
 

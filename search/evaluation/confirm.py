@@ -106,7 +106,7 @@ def _estimate_seconds(
 ) -> float:
     """Seconds to come: the trainings, by what the searched ones took and by the pace of now; then
     the intervals, by the time of one."""
-    pace = pool.rehearse(jobs[0])
+    pace = pool.calibrate(jobs[0])
     trainings = confirm.makespan([pace.seconds(job) for job in jobs], pool.processes)
     characters = np.array([len(word) + 1 for word in data.dev_words])
     started = time.monotonic()

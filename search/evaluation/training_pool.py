@@ -81,7 +81,7 @@ class TrainingPool:
         for member in self._members:
             member.end(at_once=kind is not None)
 
-    def rehearse(self, job: Retraining) -> Calibration:
+    def calibrate(self, job: Retraining) -> Calibration:
         """Has each process train the first second or so of a job, all at once: alone each would
         be faster than beside the others.
 

@@ -81,7 +81,7 @@ def _warnings_sent_to(notices: int) -> Iterator[None]:
 
 
 def _become_worker(job: Job, events: int, notices: int) -> NoReturn:
-    """What a fork does from here on; nothing of the nursery's is left to it."""
+    """What a fork does from here on; nothing of the fork server's is left to it."""
     status = 1
     try:
         os.setsid()

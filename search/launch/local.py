@@ -16,7 +16,7 @@ from search.processes import HOST, is_dead, thread_limits
 from search.worker.job import Job
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
-"""How a nursery starts a worker; see there."""
+"""How a fork_server starts a worker; see there."""
 STARTER_DIED = "the process that starts the workers died"
 POLL_SECONDS = 0.01
 IN_GOOD_ORDER = (0, Interrupted.exit_status)
@@ -33,7 +33,7 @@ class ForkServer:
     """
 
     def __init__(self, threads: int) -> None:
-        self._last_words = _file_without_a_name()
+        self._output = _file_without_a_name()
         self._events, its_events = os.pipe()
         self._notices, its_notices = os.pipe()
         theirs = [its_events, its_notices]
@@ -47,8 +47,8 @@ class ForkServer:
                 *map(str, theirs),
             ],
             stdin=subprocess.PIPE,
-            stdout=self._last_words,  # where libraries may print what they like
-            stderr=self._last_words,
+            stdout=self._output,  # where libraries may print what they like
+            stderr=self._output,
             pass_fds=theirs,
             start_new_session=True,
             env=os.environ | thread_limits(threads),
@@ -59,25 +59,25 @@ class ForkServer:
         self._input = self._process.stdin
         for pipe in (self._events, self._notices):
             os.set_blocking(pipe, False)
-        self._said = b""
-        self._unborn: list[LocalWorker] = []
+        self._buffer = b""
+        self._pending: list[LocalWorker] = []
         self._ended: dict[int, int] = {}
         self._deaths_heard: dict[LocalWorker, float] = {}
         self.pid = self._process.pid
 
     def start(self, job: Job, log: Path) -> "LocalWorker":
-        """A worker, which is at work as soon as the nursery has loaded."""
+        """A worker, which is at work as soon as the fork server has loaded."""
         with contextlib.suppress(BrokenPipeError):  # it died: whoever polls the worker sees that
             self._input.write(job.to_json().encode() + b"\n")
             self._input.flush()
-        self._unborn.append(LocalWorker(self, log))
-        return self._unborn[-1]
+        self._pending.append(LocalWorker(self, log))
+        return self._pending[-1]
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def status_of(self, worker: "LocalWorker") -> int | None:
-        """A worker's exit status, or that of the nursery, which takes its workers with it."""
+        """A worker's exit status, or that of the fork server, which takes its workers with it."""
         own = self._process.poll()
         self._listen()
         if worker.pid in self._ended:
@@ -95,34 +95,34 @@ class ForkServer:
         return time.monotonic() - heard >= SETTLING_SECONDS
 
     def _listen(self) -> None:
-        self._said += _read(self._events)
-        *lines, self._said = self._said.split(b"\n")
+        self._buffer += _read(self._events)
+        *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
             told, pid, *status = line.split()
             if told == b"started":
-                self._unborn.pop(0).begin(int(pid))
+                self._pending.pop(0).on_started(int(pid))
             else:
                 self._ended[int(pid)] = int(status[0])
 
-    def notices(self) -> list[str]:
+    def storage_warnings(self) -> list[str]:
         return _read(self._notices).decode(errors="replace").splitlines()
 
-    def last_words(self) -> str:
-        size = os.fstat(self._last_words).st_size
-        return os.pread(self._last_words, size, 0).decode(errors="replace")
+    def output(self) -> str:
+        size = os.fstat(self._output).st_size
+        return os.pread(self._output, size, 0).decode(errors="replace")
 
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
         for pipe in (self._events, self._notices):
             os.close(pipe)
-        os.close(self._last_words)
+        os.close(self._output)
 
 
 def _file_without_a_name() -> int:
     """In memory where that can be: not every machine has a directory for temporary files."""
     with contextlib.suppress(AttributeError, OSError):
-        return os.memfd_create("last words")
+        return os.memfd_create("output")
     try:
         with tempfile.TemporaryFile() as file:
             return os.dup(file.fileno())
@@ -139,38 +139,38 @@ def _read(pipe: int) -> bytes:
 
 
 class LocalWorker:
-    """One worker process; see `supervisor.RunningWorker`."""
+    """One worker process; see `supervisor.WorkerHandle`."""
 
-    def __init__(self, nursery: ForkServer, log: Path) -> None:
-        self._nursery, self._log = nursery, log
+    def __init__(self, fork_server: ForkServer, log: Path) -> None:
+        self._fork_server, self._log = fork_server, log
         self._status: int | None = None
-        self._is_to_end = False
+        self._terminate_requested = False
         self.pid: int | None = None
 
     @property
-    def logged_in(self) -> str | None:
+    def log_location(self) -> str | None:
         return str(self._log) if self._log.is_file() else None
 
-    def begin(self, pid: int) -> None:
-        """Called by the nursery, once the process is there."""
+    def on_started(self, pid: int) -> None:
+        """Called by the fork server, once the process is there."""
         self.pid = pid
-        if self._is_to_end:
-            self.ask_to_end()
+        if self._terminate_requested:
+            self.terminate()
 
     def poll(self) -> int | None:
         if self._status is None:
-            self._status = self._nursery.status_of(self)
+            self._status = self._fork_server.status_of(self)
         return self._status
 
     def shared_cause(self) -> str | None:
-        return None if self._nursery.is_alive() else STARTER_DIED
+        return None if self._fork_server.is_alive() else STARTER_DIED
 
-    def ask_to_end(self) -> None:
-        """Before the process is there this ends the nursery, if that is still loading."""
-        self._is_to_end = True
+    def terminate(self) -> None:
+        """Before the process is there this ends the fork server, if that is still loading."""
+        self._terminate_requested = True
         self._send(signal.SIGTERM)
 
-    def end(self, seconds: float) -> None:
+    def wait_or_kill(self, seconds: float) -> None:
         if not self._has_ended(seconds):
             self._send(signal.SIGKILL)
             self._has_ended(seconds)
@@ -184,13 +184,13 @@ class LocalWorker:
     def _send(self, number: int) -> None:
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid or self._nursery.pid, number)
+                os.kill(self.pid or self._fork_server.pid, number)
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """The last line of its log, or what was said before it had one, or by what started it when
         that died."""
-        said = self._nursery.last_words()
-        if self._log.is_file() and (self._nursery.is_alive() or not said.strip()):
+        said = self._fork_server.output()
+        if self._log.is_file() and (self._fork_server.is_alive() or not said.strip()):
             said += self._log.read_text(errors="replace")
         lines = [line for line in said.splitlines() if line.strip()]
         return lines[-1][:MAX_LAST_WORDS] if lines else "it wrote nothing"
@@ -202,22 +202,24 @@ class LocalLauncher:
     host: str | None = HOST
 
     def __init__(self, data_dir: DataDir, workers: int, threads: int) -> None:
-        """The nursery loads from here on, while the study is still being opened."""
+        """The fork_server loads from here on, while the study is still being opened."""
         self._data_dir, self._threads = data_dir, threads
         self.workers = workers
         self._started = 0
-        self._nurseries = [ForkServer(threads)]
+        self._fork_servers = [ForkServer(threads)]
 
     def start(self, job: Job) -> LocalWorker:
         self._started += 1
         log = self._data_dir.log(job.name, f"{os.getpid()}-{self._started}")
-        if not self._nurseries[-1].is_alive():
-            self._nurseries.append(ForkServer(self._threads))
-        return self._nurseries[-1].start(replace(job, log=str(log)), log)
+        if not self._fork_servers[-1].is_alive():
+            self._fork_servers.append(ForkServer(self._threads))
+        return self._fork_servers[-1].start(replace(job, log=str(log)), log)
 
-    def notices(self) -> list[str]:
-        return [line for nursery in self._nurseries for line in nursery.notices()]
+    def storage_warnings(self) -> list[str]:
+        return [
+            line for fork_server in self._fork_servers for line in fork_server.storage_warnings()
+        ]
 
     def close(self) -> None:
-        for nursery in self._nurseries:
-            nursery.close()
+        for fork_server in self._fork_servers:
+            fork_server.close()

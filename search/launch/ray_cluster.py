@@ -86,9 +86,9 @@ class WorkerActor:
 
 
 class RayWorkerHandle:
-    """One actor at work; see `supervisor.RunningWorker`."""
+    """One actor at work; see `supervisor.WorkerHandle`."""
 
-    logged_in: str | None = "Ray's logs"
+    log_location: str | None = "Ray's logs"
 
     def __init__(self, actor: Any, job: Job) -> None:
         self._actor = actor  # Ray ends an actor once nobody holds it
@@ -132,14 +132,14 @@ class RayWorkerHandle:
         alive = {each["NodeID"] for each in ray.nodes() if each["Alive"]}
         return None if node in alive else NODE_DIED
 
-    def ask_to_end(self) -> None:
+    def terminate(self) -> None:
         ray.cancel(self._call)
 
-    def end(self, seconds: float) -> None:
+    def wait_or_kill(self, seconds: float) -> None:
         if not self._has_ended(seconds):
             ray.kill(self._actor)
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         return self._words
 
     def _has_ended(self, seconds: float) -> bool:
@@ -163,7 +163,7 @@ class RayLauncher:
     def start(self, job: Job) -> RayWorkerHandle:
         return RayWorkerHandle(self._new.remote(), replace(job, storage=_absolute_url(job.storage)))
 
-    def notices(self) -> list[str]:
+    def storage_warnings(self) -> list[str]:
         """None: this process uses the same storage, and says itself what troubles it."""
         return []
 

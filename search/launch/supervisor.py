@@ -57,7 +57,7 @@ class WorkerHandle(Protocol):
     """One worker that was started, wherever it runs."""
 
     @property
-    def logged_in(self) -> str | None:
+    def log_location(self) -> str | None:
         """Where its log is, for people; None: it wrote none."""
 
     def poll(self) -> int | None:
@@ -69,13 +69,13 @@ class WorkerHandle(Protocol):
     def shared_cause(self) -> str | None:
         """What ended it and others with it; None: it ended while what started it lived on."""
 
-    def ask_to_end(self) -> None:
+    def terminate(self) -> None:
         """Lets it record the trial under way as interrupted, and leave."""
 
-    def end(self, seconds: float) -> None:
+    def wait_or_kill(self, seconds: float) -> None:
         """Waits so long for it to leave, then insists."""
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """One line on why it ended."""
 
 
@@ -90,7 +90,7 @@ class Launcher(Protocol):
     def start(self, job: Job) -> WorkerHandle:
         """Starts one more worker."""
 
-    def notices(self) -> list[str]:
+    def storage_warnings(self) -> list[str]:
         """What its workers said of the storage's troubles since it was last asked."""
 
 
@@ -165,7 +165,7 @@ class Supervisor:
         self._events: dict[str, SharedEvents] = {}
         self._leases = Leases(storage)
         self._stopping = False
-        self._told: dict[str, float] = {}
+        self._last_notice: dict[str, float] = {}
 
     @property
     def workers(self) -> int:
@@ -181,10 +181,10 @@ class Supervisor:
                 three
                 times, and no trial reports.
         """
-        before = {number: signal.signal(number, self._note) for number in _ending_signals()}
+        before = {number: signal.signal(number, self._on_signal) for number in _ending_signals()}
         try:
             self._work.recover()
-            wanted = self._work.wanted(self._launcher.workers)
+            wanted = self._work.desired_workers(self._launcher.workers)
             self._max_deaths = wanted + SPARE_DEATHS
             for _ in range(wanted):
                 self._start()
@@ -200,11 +200,11 @@ class Supervisor:
         ticked = recovered = busy = time.monotonic()
         while self._workers and not self._stopping and time.monotonic() - busy < HANG_SECONDS:
             time.sleep(POLL_SECONDS)
-            self._pass_on_notices()
+            self._relay_warnings()
             for worker in list(self._workers):
                 status = worker.poll()
                 if status is not None:
-                    self._note_end(worker, status)
+                    self._on_exit(worker, status)
                     self._replace()
             if time.monotonic() - ticked > TICK_SECONDS:
                 ticked = time.monotonic()
@@ -213,23 +213,25 @@ class Supervisor:
                 recovered = time.monotonic()
                 self._work.recover()
                 self._note_expirations()
-                if not self._work.is_over():
+                if not self._work.is_finished():
                     busy = time.monotonic()
 
-    def _pass_on_notices(self) -> None:
+    def _relay_warnings(self) -> None:
         """Shows what workers say of the storage's troubles; of many that say the same, one."""
-        for line in self._launcher.notices():
+        for line in self._launcher.storage_warnings():
             now = time.monotonic()
-            if now - self._told.get(line, -1e9) > SECONDS_BETWEEN_EQUAL_NOTICES:
-                self._told[line] = now
+            if now - self._last_notice.get(line, -1e9) > SECONDS_BETWEEN_EQUAL_NOTICES:
+                self._last_notice[line] = now
                 log.warning("%s", line.rstrip())
 
-    def _note_end(self, worker: WorkerHandle, status: int) -> None:
+    def _on_exit(self, worker: WorkerHandle, status: int) -> None:
         """A worker left: because it was done, was told to, or died."""
         others = [each for each in self._workers if each is not worker]
         launch_id = self._workers.pop(worker)
         if status == FILES_UNUSABLE:  # for every other worker as well, and for good
-            raise FilesUnusable(f"{self._work.name}: {worker.last_words().rpartition(GAVE_UP)[2]}")
+            raise FilesUnusable(
+                f"{self._work.name}: {worker.last_log_line().rpartition(GAVE_UP)[2]}"
+            )
         cause = STORAGE_AWAY if status == STORAGE_LOST else worker.shared_cause()
         if status == Interrupted.exit_status and cause is None:
             # `stop`, or the study was closed: the others leave as well. If not, somebody told this
@@ -241,50 +243,50 @@ class Supervisor:
             )
             self._work.recover()
             if cause is None:
-                self._count_death(worker, status)
+                self._count_crash(worker, status)
             elif self._events_of(cause).is_new(worker, others):
-                self._count_event(cause, _what_ended(worker, status), worker.logged_in)
+                self._count_event(cause, _what_ended(worker, status), worker.log_location)
 
-    def _count_death(self, worker: WorkerHandle, status: int) -> None:
-        finished = self._work.finished(self._launcher.host)
+    def _count_crash(self, worker: WorkerHandle, status: int) -> None:
+        finished = self._work.finished_trials(self._launcher.host)
         self._deaths = self._deaths + 1 if finished == self._finished_at_last_death else 1
         self._finished_at_last_death = finished
         told = f"signal {-status}" if status < 0 else f"status {status}"
-        if worker.logged_in is None:
-            log.warning("a worker died (%s): %s", told, worker.last_words())
+        if worker.log_location is None:
+            log.warning("a worker died (%s): %s", told, worker.last_log_line())
         else:
-            log.warning("a worker died (%s); see %s", told, worker.logged_in)
+            log.warning("a worker died (%s); see %s", told, worker.log_location)
         if self._deaths >= self._max_deaths:
             raise WorkerCrashLoop(
                 f"{self._work.name}: {self._deaths} workers died in a row without finishing a "
-                f"trial ({worker.last_words()}){_see(worker.logged_in)}"
+                f"trial ({worker.last_log_line()}){_see(worker.log_location)}"
             )
 
-    def _count_event(self, cause: str, why: str, logged_in: str | None) -> None:
+    def _count_event(self, cause: str, why: str, log_location: str | None) -> None:
         """One event, however many workers it took."""
         times = self._events_of(cause).count(self._progress())
         log.warning("%s (%s); what was under way is tried again", cause, why)
         if times >= MAX_SHARED_EVENTS:
             raise WorkerCrashLoop(
                 f"{self._work.name}: {cause}, {times} times with no report of a trial in between "
-                f"({why}){_see(logged_in)}"
+                f"({why}){_see(log_location)}"
             )
 
     def _note_expirations(self) -> None:
         """Leases of all workers that ran out at about the same time: nobody could renew one."""
         if self._leases.all_ran_out(list(self._workers.values())):
             why = f"for {tables.LEASE_SECONDS:.0f} s"
-            self._count_event(NO_LEASE_RENEWED, why, next(iter(self._workers)).logged_in)
+            self._count_event(NO_LEASE_RENEWED, why, next(iter(self._workers)).log_location)
 
     def _events_of(self, cause: str) -> "SharedEvents":
         return self._events.setdefault(cause, SharedEvents())
 
     def _progress(self) -> tuple[int, int]:
         host = self._launcher.host
-        return self._work.reports(host), self._work.finished(host)
+        return self._work.reports(host), self._work.finished_trials(host)
 
     def _replace(self) -> None:
-        wanted = self._work.wanted(self._launcher.workers)
+        wanted = self._work.desired_workers(self._launcher.workers)
         if not self._stopping and len(self._workers) < wanted:
             self._start()
 
@@ -298,10 +300,10 @@ class Supervisor:
         if self._stopping:
             self._on_stop()
         for worker in self._workers:
-            worker.ask_to_end()
+            worker.terminate()
         deadline = time.monotonic() + DRAIN_SECONDS
         for worker in self._workers:
-            worker.end(max(0.1, deadline - time.monotonic()))
+            worker.wait_or_kill(max(0.1, deadline - time.monotonic()))
         launch_ids = list(self._workers.values())
         self._workers.clear()
         if not isinstance(sys.exception(), StorageLost):
@@ -309,16 +311,16 @@ class Supervisor:
                 leases.end_launched(self._storage, launch_ids, attempts.SHARED)
             self._work.recover()
 
-    def _note(self, _number: int, _frame: Any) -> None:
+    def _on_signal(self, _number: int, _frame: Any) -> None:
         if self._stopping:
             raise Interrupted("interrupted twice: not waiting for anything")
         self._stopping = True
-        RetryState.leave_soon()
+        RetryState.shorten_deadline()
 
 
 def _what_ended(worker: WorkerHandle, status: int) -> str:
-    return f"signal {-status}" if status < 0 else worker.last_words()
+    return f"signal {-status}" if status < 0 else worker.last_log_line()
 
 
-def _see(logged_in: str | None) -> str:
-    return "" if logged_in is None else f"; see {logged_in}"
+def _see(log_location: str | None) -> str:
+    return "" if log_location is None else f"; see {log_location}"

@@ -15,10 +15,10 @@ class Workload(Protocol):
     name: str
     study_uid: str | None
 
-    def wanted(self, workers: int) -> int:
+    def desired_workers(self, workers: int) -> int:
         """How many of so many workers there is work for."""
 
-    def finished(self, host: str | None) -> int:
+    def finished_trials(self, host: str | None) -> int:
         """How many trials the workers of a host, or of any, have finished so far."""
 
     def reports(self, host: str | None) -> int:
@@ -27,7 +27,7 @@ class Workload(Protocol):
     def is_open(self) -> bool:
         """Whether it is still wanted at all: not stopped, closed or deleted."""
 
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether there is nothing left to do, nor anything under way."""
 
     def recover(self) -> None:
@@ -42,13 +42,13 @@ class StudyWorkload:
         self.name = stored.name
         self.study_uid: str | None = stored.uid
 
-    def wanted(self, workers: int) -> int:
+    def desired_workers(self, workers: int) -> int:
         now = self._progress()
         if budget.is_budget_met(self._study, now):
             return 0
         return min(workers, self._study.spec.budget.trials - now.finished)
 
-    def finished(self, host: str | None) -> int:
+    def finished_trials(self, host: str | None) -> int:
         return results.finished_on(self._storage, self._study.uid, host)
 
     def reports(self, host: str | None) -> int:
@@ -60,7 +60,7 @@ class StudyWorkload:
         except NotFound:
             return False
 
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         now = self._progress()
         return budget.is_budget_met(self._study, now) and now.claimed == 0
 
@@ -80,12 +80,12 @@ class ServiceWorkload:
         self._storage = storage
         self.study_uid: str | None = None
 
-    def wanted(self, workers: int) -> int:
+    def desired_workers(self, workers: int) -> int:
         return workers
 
-    def finished(self, host: str | None) -> int:
+    def finished_trials(self, host: str | None) -> int:
         studies = study.all_studies(self._storage)
-        return sum(StudyWorkload(self._storage, each).finished(host) for each in studies)
+        return sum(StudyWorkload(self._storage, each).finished_trials(host) for each in studies)
 
     def reports(self, host: str | None) -> int:
         studies = study.all_studies(self._storage)
@@ -94,7 +94,7 @@ class ServiceWorkload:
     def is_open(self) -> bool:
         return True
 
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         return False
 
     def recover(self) -> None:

@@ -56,11 +56,11 @@ log = logging.getLogger(__name__)
 class Storage:
     """One open database: Optuna's storage and our tables share its engine."""
 
-    def __init__(self, url: URL, rdb: RDBStorage, lookout: LeaseObserver) -> None:
+    def __init__(self, url: URL, rdb: RDBStorage, lease_observer: LeaseObserver) -> None:
         self.url = url
         self.engine: Engine = rdb.engine
         self.optuna: BaseStorage = get_storage(rdb)  # with Optuna's cache of finished trials
-        self.lookout = lookout
+        self.lease_observer = lease_observer
         self.failures = 0
         """Statements and commits that failed so far, also those that Optuna tried again itself."""
         event.listen(self.engine, "handle_error", self._count_failure)
@@ -252,7 +252,7 @@ def new_database_in_memory() -> Iterator[Engine]:
 
 
 def _open(url: URL, told: str) -> Storage:
-    lookout = LeaseObserver()
+    lease_observer = LeaseObserver()
     if not _has_our_tables(url):
         raise StorageUnavailable(
             f"storage {told}: holds no studies of this program; `run STUDY.toml` adds them"
@@ -269,7 +269,7 @@ def _open(url: URL, told: str) -> Storage:
             f"storage {told}: its tables have version {version}, written by a newer program; this "
             f"one knows them up to version {tables.SCHEMA_VERSION}: use the newer one"
         )
-    return Storage(url, rdb, lookout)
+    return Storage(url, rdb, lease_observer)
 
 
 def _rdb_storage(url: URL, *, create: bool) -> RDBStorage:

@@ -58,7 +58,7 @@ def _claim_with_retry(
             if held is not None:
                 return _claim_of_slot(connection, study, now, held)
         if is_budget_met(study, now):
-            return NoClaim.DONE
+            return NoClaim.BUDGET_MET
         if now.unclaimed(study) <= 0:
             return NoClaim.WAIT
         return _take_slot(storage, connection, study, worker_id, now, attempt)

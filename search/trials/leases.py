@@ -24,11 +24,11 @@ class NoClaim(Enum):
     """Why there is nothing to claim."""
 
     WAIT = "others are at work on the last slots, and may lose them"
-    DONE = "the budget is met"
+    BUDGET_MET = "the budget is met"
     STOPPED = "a stop was requested"
     EVICTED = "this worker's lease ran out; what it held was given away"
     CLOSED = "the test split has been opened"
-    GONE = "the study has been deleted"
+    DELETED = "the study has been deleted"
 
 
 def renew_lease(
@@ -45,7 +45,7 @@ def renew_lease(
         .with_for_update()
     ).first()
     if row is None:
-        return NoClaim.GONE
+        return NoClaim.DELETED
     if row.closed_at is not None:
         return NoClaim.CLOSED
     if row.stop_requested_at is not None:
@@ -98,10 +98,10 @@ def heartbeat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
             stopped, closed or deleted.
     """
     with storage.write() as connection:
-        standing = renew_lease(storage, connection, study.uid, worker_id)
-    if standing is NoClaim.EVICTED:
+        refusal = renew_lease(storage, connection, study.uid, worker_id)
+    if refusal is NoClaim.EVICTED:
         raise TrialLost(KILLED)
-    if standing is not None:
+    if refusal is not None:
         raise TrialLost(INTERRUPTED)
 
 

@@ -30,7 +30,7 @@ def recover(storage: Storage, study: StoredStudy) -> int:
 
 def recover_all(storage: Storage) -> None:
     """As `recover`, for every study with an attempt under way."""
-    storage.lookout.look(tables.LEASE_SECONDS)
+    storage.lease_observer.observe(tables.LEASE_SECONDS)
     for uid in _studies_under_way(storage):
         with contextlib.suppress(NotFound):  # deleted meanwhile
             recover(storage, by_uid(storage, uid))
@@ -74,7 +74,7 @@ def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list
             .where(slots.c.study_uid == study.uid, slots.c.state == "claimed")
         ).all()
         now = connection.execute(select(storage.now())).scalar_one()
-    watchful = storage.lookout.look(tables.LEASE_SECONDS, now)
+    watchful = storage.lease_observer.observe(tables.LEASE_SECONDS, now)
     return [row for row in rows if row.gone or _is_lost(storage, row, watchful)]
 
 
@@ -98,7 +98,7 @@ def _evict(storage: Storage, worker_id: str) -> bool:
     """Ends a worker whose lease has run out, unless that may be because nobody could renew one."""
     workers = tables.workers
     with storage.write() as connection:
-        if not storage.lookout.look(tables.LEASE_SECONDS):  # it took long to get here
+        if not storage.lease_observer.observe(tables.LEASE_SECONDS):  # it took long to get here
             return False
         ended = connection.execute(
             update(workers)

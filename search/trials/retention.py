@@ -27,16 +27,16 @@ def is_worth_keeping(storage: Storage, study: StoredStudy, dev_loss: float) -> b
     return len(best) < KEPT_CHECKPOINTS or dev_loss < best[-1].dev_loss
 
 
-def delete_unneeded(storage: Storage, study: StoredStudy, shelf: StudyFiles) -> None:
+def delete_unneeded(storage: Storage, study: StoredStudy, files: StudyFiles) -> None:
     """Removes what is not to stay. What is written after this look is left alone."""
-    found = shelf.names()
+    found = files.names()
     keep = trials_to_keep(storage, study, KEPT_CHECKPOINTS)
     snapshots = any(ordinal_of(name) is not None for name in found)
     unfinished = unfinished_slots(storage, study) if snapshots else set()
     for name in found:
         trial, ordinal = trial_of(name), ordinal_of(name)
         if not (trial is None or trial in keep) or not (ordinal is None or ordinal in unfinished):
-            shelf.drop(name)
+            files.drop(name)
 
 
 def delete_stale_temporaries(directory: Path) -> None:

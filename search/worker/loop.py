@@ -47,7 +47,7 @@ class Worker:
         self._data_dir = DataDir(Path(job.data_dir))
         self._data: dict[str, Dataset] = {}
         self._trials = BulkReadStorage(storage, only_ours=True)
-        self._rivals = ReportedLosses(storage)
+        self._reported_losses = ReportedLosses(storage)
         self._errors_in_a_row = 0
         self._recovered = 0.0
 
@@ -59,20 +59,20 @@ class Worker:
             SearchError: the storage is lost, or every trial fails by an error.
         """
         while True:
-            with self._at(stored) as bench:
-                standing = self._stint(bench)
-            if standing is not NoClaim.EVICTED:
-                return standing
+            with self._registered(stored) as context:
+                refusal = self._work_until_refused(context)
+            if refusal is not NoClaim.EVICTED:
+                return refusal
 
-    def _stint(self, bench: WorkerContext) -> NoClaim:
+    def _work_until_refused(self, context: WorkerContext) -> NoClaim:
         """Claims and trains until something else than a slot is the answer."""
         while True:
-            standing = self._take_one(bench)
-            if standing is NoClaim.WAIT:
-                recovery.recover(bench.storage, bench.study)
+            refusal = self._run_next_attempt(context)
+            if refusal is NoClaim.WAIT:
+                recovery.recover(context.storage, context.study)
                 time.sleep(WAIT_SECONDS)
-            elif standing is not None:
-                return standing
+            elif refusal is not None:
+                return refusal
 
     def work_on_all(self) -> None:
         """Works on every open study in turn, a fair share each, until it is interrupted."""
@@ -91,31 +91,33 @@ class Worker:
                 self._recover_all()
                 time.sleep(IDLE_SECONDS)
                 continue
-            with self._at(stored) as bench:
-                while self._take_one(bench) is None and self._still_neediest(stored):
+            with self._registered(stored) as context:
+                while self._run_next_attempt(context) is None and self._is_still_least_served(
+                    stored
+                ):
                     pass
 
-    def _still_neediest(self, stored: StoredStudy) -> bool:
+    def _is_still_least_served(self, stored: StoredStudy) -> bool:
         """Whether staying is fair; a study's definition and budget must be the same as well."""
         return claims.least_served_study(self._storage) == stored
 
-    def _take_one(self, bench: WorkerContext) -> NoClaim | None:
+    def _run_next_attempt(self, context: WorkerContext) -> NoClaim | None:
         """Claims one slot and makes an attempt at it; None when it did."""
         self._raise_if_interrupted()
-        claimed = trial_runner.claim_slot(bench)
+        claimed = trial_runner.claim_slot(context)
         if not isinstance(claimed, Claim):
             return claimed
-        failed = trial_runner.run_attempt(bench, claimed) == attempts.ERROR
+        failed = trial_runner.run_attempt(context, claimed) == attempts.ERROR
         self._errors_in_a_row = self._errors_in_a_row + 1 if failed else 0
         if self._errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
             raise SearchError(f"{self._errors_in_a_row} trials in a row failed by an error")
         return None
 
     @contextmanager
-    def _at(self, stored: StoredStudy) -> Iterator[WorkerContext]:
+    def _registered(self, stored: StoredStudy) -> Iterator[WorkerContext]:
         """A stint at a study: registered while it lasts."""
         study.ensure_not_lost(stored)
-        bench = WorkerContext(
+        context = WorkerContext(
             storage=self._storage,
             study=stored,
             data_dir=self._data_dir,
@@ -125,12 +127,12 @@ class Worker:
             device=self._job.device,
             interrupted=self._interrupted,
             trials=self._trials,
-            rivals=self._rivals,
+            reported_losses=self._reported_losses,
         )
         try:
-            yield bench
+            yield context
         finally:
-            leases.end_worker(self._storage, bench.worker_id)
+            leases.end_worker(self._storage, context.worker_id)
 
     def _data_of(self, stored: StoredStudy) -> Dataset:
         """A study's words; read once for as long as this worker lives."""

@@ -30,15 +30,15 @@ class StopSignal:
     def listen(self) -> None:
         """Takes over SIGINT and SIGTERM of this process."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+            signal.signal(number, self._on_signal)
 
     def __call__(self) -> bool:
         orphaned = self._parent_pid is not None and os.getppid() != self._parent_pid
         return self._signalled or orphaned
 
-    def _note(self, _number: int, _frame: Any) -> None:
+    def _on_signal(self, _number: int, _frame: Any) -> None:
         self._signalled = True
-        RetryState.leave_soon()
+        RetryState.shorten_deadline()
 
 
 def run_job_in(job: Job, interrupted: Callable[[], bool]) -> NoClaim:
@@ -49,7 +49,7 @@ def run_job_in(job: Job, interrupted: Callable[[], bool]) -> NoClaim:
         worker = Worker(storage, job, interrupted)
         if job.study_uid is None:
             worker.work_on_all()
-            return NoClaim.DONE
+            return NoClaim.BUDGET_MET
         return worker.work_on(study.by_uid(storage, job.study_uid))
     finally:
         storage.close()
@@ -69,10 +69,10 @@ def run_here(job: Job) -> None:
 def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
     """As `run_here`, where it is not by a signal that the worker learns that it must leave."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    standing = run_job_in(job, interrupted)
-    log.info("ended: %s", standing.value)
-    if standing is not NoClaim.DONE:
-        raise Interrupted(standing.value)
+    refusal = run_job_in(job, interrupted)
+    log.info("ended: %s", refusal.value)
+    if refusal is not NoClaim.BUDGET_MET:
+        raise Interrupted(refusal.value)
 
 
 def main() -> int:

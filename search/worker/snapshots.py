@@ -35,8 +35,8 @@ class Snapshots:
         self, storage: Storage, study: StoredStudy, data_dir: DataDir, claim: Claim
     ) -> None:
         self._storage, self._study, self._data_dir, self._claim = storage, study, data_dir, claim
-        self._shelf = files_of(study, data_dir)
-        self._kept = list(claim.snapshots)
+        self._files = files_of(study, data_dir)
+        self._entries = list(claim.snapshots)
         self._extra = {"code": run_environment()["code"]}
         self._due = time.monotonic() + INTERVAL_SECONDS
 
@@ -45,10 +45,10 @@ class Snapshots:
 
         Other code may lay out its tensors in another way, and would not have trained the same bits.
         """
-        for entry in self._kept:
+        for entry in self._entries:
             path = self._path(entry["step"])
             try:
-                found, extra = self._shelf.load(checkpoint.load_snapshot, path, entry["sha256"])
+                found, extra = self._files.load(checkpoint.load_snapshot, path, entry["sha256"])
             except CheckpointError as error:
                 log.warning("slot %d: %s; falling back", self._claim.ordinal, error)
                 continue
@@ -75,12 +75,12 @@ class Snapshots:
         except OSError as error:  # a full disk must not end a trial that can do without
             log.warning("slot %d: no snapshot (%s)", self._claim.ordinal, error)
         else:
-            shared = self._share(path)
-            entries = [e for e in self._kept if e["step"] != run.step]
-            self._kept = [{"step": run.step, "sha256": sha256}, *entries][:KEPT]
-            attempts.record_snapshots(self._storage, self._claim.attempt_id, self._kept)
+            shared = self._upload(path)
+            entries = [e for e in self._entries if e["step"] != run.step]
+            self._entries = [{"step": run.step, "sha256": sha256}, *entries][:KEPT]
+            attempts.record_snapshots(self._storage, self._claim.attempt_id, self._entries)
             if shared:  # a store that does not answer is not asked again; the lease runs meanwhile
-                self._drop_all_but(self._kept)
+                self._drop_all_but(self._entries)
         took = time.monotonic() - started
         self._due = time.monotonic() + max(INTERVAL_SECONDS, took / MAX_TIME_FRACTION)
 
@@ -88,9 +88,9 @@ class Snapshots:
         """The slot is settled: none is needed any more."""
         self._drop_all_but([])
 
-    def _share(self, path: Path) -> bool:
+    def _upload(self, path: Path) -> bool:
         try:
-            self._shelf.put(path)
+            self._files.put(path)
         except OSError as error:  # this host can go on from it; another falls back
             log.warning("slot %d: a snapshot on this host alone (%s)", self._claim.ordinal, error)
             return False
@@ -98,8 +98,8 @@ class Snapshots:
 
     def _drop_all_but(self, kept: list[dict[str, object]]) -> None:
         keep = {self._path(entry["step"]).name for entry in kept}
-        for name in self._shelf.names(f"slot-{self._claim.ordinal}-step-") - keep:
-            self._shelf.drop(name)
+        for name in self._files.names(f"slot-{self._claim.ordinal}-step-") - keep:
+            self._files.drop(name)
 
     def _path(self, step: object) -> Path:
         return self._data_dir.snapshot(self._study.uid, self._claim.ordinal, int(str(step)))

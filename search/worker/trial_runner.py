@@ -62,11 +62,11 @@ class WorkerContext:
     """Whether a signal came, or the launcher has gone."""
     trials: BulkReadStorage
     """What a sampler learns from; for as long as the worker lives it reads each trial once."""
-    rivals: ReportedLosses
+    reported_losses: ReportedLosses
     """What a pruner compares with; likewise."""
 
     @property
-    def shelf(self) -> StudyFiles:
+    def files(self) -> StudyFiles:
         """The study's model files."""
         return files_of(self.study, self.data_dir)
 
@@ -79,15 +79,15 @@ class WorkerContext:
 class RunningAttempt:
     """One attempt under way."""
 
-    bench: WorkerContext
+    context: WorkerContext
     claim: Claim
     config: TrialConfig
     trial: TrialKey
     snapshots: Snapshots
     resume: Snapshot | None
     started: float = field(default_factory=time.monotonic)
-    beaten: float = field(default_factory=time.monotonic)
-    reported: float = field(default_factory=time.monotonic)
+    last_heartbeat: float = field(default_factory=time.monotonic)
+    last_report: float = field(default_factory=time.monotonic)
     unreported: dict[int, float] = field(default_factory=dict)
     """Dev losses that are not in the database yet, by resource."""
     curve: list[Evaluation] = field(default_factory=list)
@@ -97,42 +97,42 @@ class RunningAttempt:
     def on_evaluation(self, evaluation: Evaluation) -> None:
         """Reports the dev loss, at a rung at once; then asks the pruner."""
         self.curve.append(evaluation)
-        spec = self.bench.study.spec
+        spec = self.context.study.spec
         planned = _planned_evaluation(spec, self.config, evaluation)
         self.unreported[resource_at(spec.budget, planned)] = evaluation.dev_loss
         pruner = Pruner(spec.pruner, spec.budget)
-        self.report_if_due(at_once=pruner.compares(self.claim.ordinal, planned))
+        self.report_if_due(at_once=pruner.is_rung(self.claim.ordinal, planned))
         losses = [each.dev_loss for each in self.curve]
-        if pruner.stops(self.claim.ordinal, planned, losses, self._rivals_at):
-            if not self._is_audited():
+        if pruner.should_prune(self.claim.ordinal, planned, losses, self._competing_losses):
+            if not self._is_drawn_for_audit():
                 raise TrialPruned("pruner")
-            self.note_audit()
+            self.record_audit()
 
     def report_if_due(self, *, at_once: bool = False) -> None:
         """Stores what is not reported yet, unless something was stored a moment ago."""
         now = time.monotonic()
-        if self.unreported and (at_once or now - self.reported >= REPORT_SECONDS):
-            attempts.record_reports(self.bench.storage, self.trial.trial_id, self.unreported)
+        if self.unreported and (at_once or now - self.last_report >= REPORT_SECONDS):
+            attempts.record_reports(self.context.storage, self.trial.trial_id, self.unreported)
             self.unreported = {}
-            self.reported = now
+            self.last_report = now
 
-    def note_audit(self) -> None:
+    def record_audit(self) -> None:
         """Notes, at once, that the pruner would have stopped it: its retry, if it comes to that,
         has to know."""
         if not self.audited:
-            attempts.record_audit(self.bench.storage, self.claim.attempt_id)
+            attempts.record_audit(self.context.storage, self.claim.attempt_id)
             self.audited = True
 
     def on_block(self, run: TrainingRun) -> None:
         """Between two blocks of steps: signals, limits, signs of life, snapshots."""
         now = time.monotonic()
-        if self.bench.interrupted() or self._out_of_time(now):
+        if self.context.interrupted() or self._out_of_time(now):
             self.snapshots.save(run)
             raise TrialLost(attempts.INTERRUPTED)
         self._check_limits(now)
-        if now - self.beaten >= HEARTBEAT_SECONDS:
-            self.beaten = now
-            leases.heartbeat(self.bench.storage, self.bench.study, self.bench.worker_id)
+        if now - self.last_heartbeat >= HEARTBEAT_SECONDS:
+            self.last_heartbeat = now
+            leases.heartbeat(self.context.storage, self.context.study, self.context.worker_id)
         self.report_if_due()
         self.snapshots.save_if_due(run)
 
@@ -141,23 +141,25 @@ class RunningAttempt:
         return remaining is not None and now - self.started >= remaining
 
     def _check_limits(self, now: float) -> None:
-        limits = self.bench.study.spec.limits
+        limits = self.context.study.spec.limits
         if limits.seconds is not None and now - self.started > limits.seconds:
             raise TrialPruned("over its time limit")
         if limits.memory is not None and _resident_bytes() > limits.memory:
             raise TrialPruned("over its memory limit")
 
-    def _rivals_at(self, resource: int) -> list[float]:
-        return self.bench.rivals.losses_at(self.bench.study, resource, self.trial.trial_id)
+    def _competing_losses(self, resource: int) -> list[float]:
+        return self.context.reported_losses.losses_at(
+            self.context.study, resource, self.trial.trial_id
+        )
 
-    def _is_audited(self) -> bool:
+    def _is_drawn_for_audit(self) -> bool:
         """A stated share of the trials to be pruned runs on, to see what pruning costs."""
-        spec = self.bench.study.spec
+        spec = self.context.study.spec
         draw = derive_seed(spec.study.seed, self.claim.ordinal, "audit") / 2**31
         return draw < spec.pruner.audit
 
 
-def run_attempt(bench: WorkerContext, claim: Claim) -> str:
+def run_attempt(context: WorkerContext, claim: Claim) -> str:
     """Makes one attempt at a claimed slot and records how it ended; returns its outcome.
 
     Raises:
@@ -165,7 +167,7 @@ def run_attempt(bench: WorkerContext, claim: Claim) -> str:
     """
     made = None
     try:
-        made = _start_attempt(bench, claim)
+        made = _start_attempt(context, claim)
     except SearchError:
         raise
     except TrialLost as lost:
@@ -178,21 +180,21 @@ def run_attempt(bench: WorkerContext, claim: Claim) -> str:
             values = _train(made)
         except FilesUnusable:  # no fault of the configuration: it is tried again
             values = {"outcome": "failed", "reason": attempts.INTERRUPTED}
-            _record_outcome(bench, claim, made, _measured(made) | values)
+            _record_outcome(context, claim, made, _measured(made) | values)
             raise
-    return _record_outcome(bench, claim, made, values)
+    return _record_outcome(context, claim, made, values)
 
 
-def _start_attempt(bench: WorkerContext, claim: Claim) -> RunningAttempt:
+def _start_attempt(context: WorkerContext, claim: Claim) -> RunningAttempt:
     """Asks for a configuration, or takes the lost attempt's, and stores the trial."""
-    spec = bench.study.spec
-    searched, config = _configuration(bench, claim)
-    snapshots = Snapshots(bench.storage, bench.study, bench.data_dir, claim)
+    spec = context.study.spec
+    searched, config = _configuration(context, claim)
+    snapshots = Snapshots(context.storage, context.study, context.data_dir, claim)
     resume = snapshots.newest()
     curve = [] if resume is None else [Evaluation(*values) for values in resume.state["curve"]]
     trial = attempts.record_trial(
-        bench.storage,
-        bench.study,
+        context.storage,
+        context.study,
         claim.attempt_id,
         asdict(config),
         searched,
@@ -201,9 +203,9 @@ def _start_attempt(bench: WorkerContext, claim: Claim) -> RunningAttempt:
     )
     step = resume.state["step"] if resume else 0
     log.info("trial %d (from step %d): %s", trial.number, step, config)
-    made = RunningAttempt(bench, claim, config, trial, snapshots, resume, curve=curve)
+    made = RunningAttempt(context, claim, config, trial, snapshots, resume, curve=curve)
     if claim.lost_attempt is not None and claim.lost_attempt.audited:
-        made.note_audit()
+        made.record_audit()
     return made
 
 
@@ -213,9 +215,9 @@ def _planned_evaluation(spec: StudySpec, config: TrialConfig, evaluation: Evalua
 
 
 @retry_storage
-def _configuration(bench: WorkerContext, claim: Claim) -> tuple[dict[str, Any], TrialConfig]:
+def _configuration(context: WorkerContext, claim: Claim) -> tuple[dict[str, Any], TrialConfig]:
     """The searched values, and the whole configuration."""
-    spec, lost = bench.study.spec, claim.lost_attempt
+    spec, lost = context.study.spec, claim.lost_attempt
     names = search_space.distributions(spec.space)
     if lost is not None and lost.config is not None:
         return {name: lost.config[name] for name in names}, TrialConfig(**lost.config)
@@ -223,8 +225,8 @@ def _configuration(bench: WorkerContext, claim: Claim) -> tuple[dict[str, Any], 
     searched = {name: known.pop(name) for name in names if name in known}
     if len(searched) < len(names):
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
-        name = optuna_studies.name(bench.storage, bench.study.optuna_id)
-        study = bench.storage.optuna_study(name, sampler, bench.trials)
+        name = optuna_studies.name(context.storage, context.study.optuna_id)
+        study = context.storage.optuna_study(name, sampler, context.trials)
         searched = samplers.ask(sampler, study, _placeholder_trial(), names) | searched
     config = search_space.configuration(
         spec.space,
@@ -260,14 +262,14 @@ def _placeholder_trial() -> FrozenTrial:
 
 def _train(made: RunningAttempt) -> dict[str, Any]:
     """Trains; returns the columns of the outcome, whatever it is."""
-    bench = made.bench
+    context = made.context
     try:
         result = train(
             made.config,
-            bench.data,
+            context.data,
             made.claim.training_seed,
-            threads=bench.threads,
-            device=bench.device,
+            threads=context.threads,
+            device=context.device,
             on_evaluation=made.on_evaluation,
             on_block=made.on_block,
             resume=made.resume,
@@ -297,7 +299,7 @@ def _measured(made: RunningAttempt) -> dict[str, Any]:
         "dev_loss_unseen": best.dev_loss_unseen if best else None,
         "seconds": made.curve[-1].seconds if made.curve else None,
         "examples": made.curve[-1].examples if made.curve else 0,
-        "parameters": parameters_of(made.config, len(made.bench.data.vocabulary)),
+        "parameters": parameters_of(made.config, len(made.context.data.vocabulary)),
         "curve": finite([[e.examples, e.dev_loss, e.seconds, e.train_loss] for e in made.curve]),
         "audited": made.audited,
     }
@@ -317,34 +319,34 @@ def _completed(made: RunningAttempt, result: TrialResult) -> dict[str, Any]:
 
 def _keep_checkpoint(made: RunningAttempt, result: TrialResult) -> str | None:
     """Saves the model if it is among the best; its hash goes into the database with the outcome."""
-    bench = made.bench
-    if not retention.is_worth_keeping(bench.storage, bench.study, result.dev_loss):
+    context = made.context
+    if not retention.is_worth_keeping(context.storage, context.study, result.dev_loss):
         return None
-    path = bench.data_dir.checkpoint(bench.study.uid, made.trial.number)
-    about = {"study": bench.study.name, "trial": made.trial.number, "dev_loss": result.dev_loss}
+    path = context.data_dir.checkpoint(context.study.uid, made.trial.number)
+    about = {"study": context.study.name, "trial": made.trial.number, "dev_loss": result.dev_loss}
 
     def keep() -> str:
         sha256 = checkpoint.save(path, result.model, about)
-        bench.shelf.put(path)
+        context.files.put(path)
         return sha256
 
     def meanwhile() -> None:
-        if bench.interrupted():
+        if context.interrupted():
             raise TrialLost(attempts.INTERRUPTED)
-        leases.heartbeat(bench.storage, bench.study, bench.worker_id)
+        leases.heartbeat(context.storage, context.study, context.worker_id)
 
     return retry_files(keep, meanwhile)
 
 
 def _record_outcome(
-    bench: WorkerContext, claim: Claim, made: RunningAttempt | None, values: dict[str, Any]
+    context: WorkerContext, claim: Claim, made: RunningAttempt | None, values: dict[str, Any]
 ) -> str:
     """Records the outcome, and tidies up."""
     outcome, reason = values["outcome"], values["reason"]
     trial_id, losses = (made.trial.trial_id, made.unreported) if made else (None, {})
     try:
         attempts.finish_attempt(
-            bench.storage, bench.study, claim.attempt_id, trial_id, losses, **values
+            context.storage, context.study, claim.attempt_id, trial_id, losses, **values
         )
     except TrialLost as lost:
         log.warning("slot %d: its outcome came too late (%s)", claim.ordinal, lost.reason)
@@ -352,14 +354,14 @@ def _record_outcome(
         if lost.reason == attempts.INTERRUPTED:  # the study was closed: the attempt is ours to end
             ended = {"outcome": outcome, "reason": reason}
             attempts.finish_attempt(
-                bench.storage, bench.study, claim.attempt_id, trial_id, losses, **ended
+                context.storage, context.study, claim.attempt_id, trial_id, losses, **ended
             )
     log.info("slot %d: %s%s", claim.ordinal, outcome, f" ({reason})" if reason else "")
     if outcome != "failed":
-        Snapshots(bench.storage, bench.study, bench.data_dir, claim).drop()
+        Snapshots(context.storage, context.study, context.data_dir, claim).drop()
     if outcome == "complete":
-        retention.delete_unneeded(bench.storage, bench.study, bench.shelf)
-        retention.delete_stale_temporaries(bench.data_dir.checkpoints(bench.study.uid))
+        retention.delete_unneeded(context.storage, context.study, context.files)
+        retention.delete_stale_temporaries(context.data_dir.checkpoints(context.study.uid))
     return outcome if reason != attempts.ERROR else attempts.ERROR
 
 
@@ -380,6 +382,8 @@ def _resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def claim_slot(bench: WorkerContext) -> Claim | NoClaim:
+def claim_slot(context: WorkerContext) -> Claim | NoClaim:
     """The next slot for this worker, or why there is none."""
-    return claims.claim(bench.storage, bench.study, bench.worker_id, bench.attempt_columns())
+    return claims.claim(
+        context.storage, context.study, context.worker_id, context.attempt_columns()
+    )

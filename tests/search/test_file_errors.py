@@ -66,7 +66,7 @@ def test_a_trial_whose_model_cannot_be_written_is_no_failure_of_it(
     with pytest.raises(FilesUnusable, match="Permission denied") as told:
         bed.work(stored)
     assert FILES_UNUSABLE == process.status_of(told.value)
-    assert NoClaim.DONE == bed.work(stored)
+    assert NoClaim.BUDGET_MET == bed.work(stored)
     reasons = [trial.reason for trial in bed.trials(stored) if trial.state == "failed"]
     assert ["interrupted"] == reasons
 
@@ -74,7 +74,7 @@ def test_a_trial_whose_model_cannot_be_written_is_no_failure_of_it(
 class Left:
     """A worker that has left as one whose models cannot be written."""
 
-    pid, logged_in = None, None
+    pid, log_location = None, None
 
     def poll(self) -> int:
         return FILES_UNUSABLE
@@ -82,11 +82,11 @@ class Left:
     def shared_cause(self) -> None:
         return None
 
-    def ask_to_end(self) -> None: ...
+    def terminate(self) -> None: ...
 
-    def end(self, seconds: float) -> None: ...
+    def wait_or_kill(self, seconds: float) -> None: ...
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         return f"2026-11-26 ERROR {GAVE_UP}model files: Read-only file system (/there)"
 
 
@@ -99,7 +99,7 @@ class Launcher:
         self.started += 1
         return Left()
 
-    def notices(self) -> list[str]:
+    def storage_warnings(self) -> list[str]:
         return []
 
 
@@ -155,7 +155,7 @@ def test_a_copy_of_the_words_that_cannot_be_kept_is_done_without(bed: Workspace)
     """The database has them."""
     bed.data_dir.root.mkdir()
     (bed.data_dir.root / "corpora").write_text("a file in its place")
-    assert NoClaim.DONE == bed.work(bed.create(budget={"trials": 2}))
+    assert NoClaim.BUDGET_MET == bed.work(bed.create(budget={"trials": 2}))
 
 
 def test_a_long_name_makes_no_long_file_name(tmp_path: Path) -> None:
@@ -175,10 +175,10 @@ def test_no_temporary_directory_is_needed(monkeypatch: pytest.MonkeyPatch) -> No
     os.close(file)
     monkeypatch.delattr(os, "memfd_create", raising=False)
     monkeypatch.setattr(local, "START_METHOD", "no way at all")
-    nursery = ForkServer(1)
-    assert 1 == nursery._process.wait()
-    assert "" == nursery.last_words()
-    nursery.close()
+    fork_server = ForkServer(1)
+    assert 1 == fork_server._process.wait()
+    assert "" == fork_server.output()
+    fork_server.close()
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
@@ -193,7 +193,7 @@ def test_a_file_system_that_syncs_nothing_is_good_enough(
     (tmp_path / "shared").mkdir()
     monkeypatch.setattr(os, "fsync", unsupported)
     stored = bed.create(budget={"trials": 1}, artifacts=str(tmp_path / "shared"))
-    assert NoClaim.DONE == bed.work(stored)
+    assert NoClaim.BUDGET_MET == bed.work(stored)
     assert 1 == len(list((tmp_path / "shared").rglob("*.safetensors")))
 
 

@@ -67,7 +67,7 @@ class Simulation:
             self.best.append((trial.at, losses[-1]))
         self.chooser.report(trial.ordinal, trial.evaluations, losses[-1])
         rivals = self._reported[resource_at(self.table.spec.budget, trial.evaluations)]
-        stops = self.pruner.stops(
+        stops = self.pruner.should_prune(
             trial.ordinal, trial.evaluations, losses, self._reported.__getitem__
         )
         rivals.append(min(losses))

@@ -32,60 +32,62 @@ def pruner(kind: str, evaluations: int = 27, factor: int = 3) -> Pruner:
     return Pruner(section, BudgetSection(examples=27_000, evaluations=evaluations))
 
 
-def stops(kind: str, evaluation: int, losses: Sequence[float], rivals: Sequence[float]) -> bool:
-    return pruner(kind).stops(0, evaluation, losses, lambda _resource: rivals)
+def should_prune(
+    kind: str, evaluation: int, losses: Sequence[float], others: Sequence[float]
+) -> bool:
+    return pruner(kind).stops(0, evaluation, losses, lambda _resource: others)
 
 
 @given(st.integers(1, 27), LOSSES, RIVALS)
 def test_without_a_pruner_nothing_is_stopped(
-    evaluation: int, loss: float, rivals: list[float]
+    evaluation: int, loss: float, others: list[float]
 ) -> None:
     """`none` lets every trial run to its end."""
-    assert not stops("none", evaluation, [loss], rivals)
+    assert not should_prune("none", evaluation, [loss], others)
 
 
 @pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
-@given(rivals=RIVALS, evaluation=st.integers(1, 27))
-def test_the_best_so_far_is_never_stopped(kind: str, rivals: list[float], evaluation: int) -> None:
+@given(others=RIVALS, evaluation=st.integers(1, 27))
+def test_the_best_so_far_is_never_stopped(kind: str, others: list[float], evaluation: int) -> None:
     """A trial that is better than all others at the same number of examples goes on."""
-    assert not stops(kind, evaluation, [min([10.0, *rivals])], rivals)
+    assert not should_prune(kind, evaluation, [min([10.0, *others])], others)
 
 
 @pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
-@given(rivals=RIVALS, loss=LOSSES)
-def test_a_trial_at_its_end_is_never_stopped(kind: str, rivals: list[float], loss: float) -> None:
+@given(others=RIVALS, loss=LOSSES)
+def test_a_trial_at_its_end_is_never_stopped(kind: str, others: list[float], loss: float) -> None:
     """After its last evaluation a trial is complete, however bad it is."""
-    assert not stops(kind, 27, [loss], rivals)
+    assert not should_prune(kind, 27, [loss], others)
 
 
-@given(rivals=RIVALS, loss=LOSSES, evaluation=st.integers(1, 26))
-def test_asha_compares_at_its_rungs_only(rivals: list[float], loss: float, evaluation: int) -> None:
+@given(others=RIVALS, loss=LOSSES, evaluation=st.integers(1, 26))
+def test_asha_compares_at_its_rungs_only(others: list[float], loss: float, evaluation: int) -> None:
     """Between the rungs (a third, a ninth, ... of the evaluations) every trial goes on."""
     assume(evaluation not in (1, 3, 9))
     assert (1, 3, 9) == pruner("asha").rungs(0)
-    assert not stops("asha", evaluation, [loss], rivals)
+    assert not should_prune("asha", evaluation, [loss], others)
 
 
-@given(rivals=RIVALS, loss=LOSSES)
-def test_asha_promotes_one_in_three(rivals: list[float], loss: float) -> None:
+@given(others=RIVALS, loss=LOSSES)
+def test_asha_promotes_one_in_three(others: list[float], loss: float) -> None:
     """At a rung a trial goes on if it is among the best third of those seen there."""
-    ranked_before = sum(rival < loss for rival in rivals)
-    expected = ranked_before >= max(1, (len(rivals) + 1) // 3)
-    assert expected == stops("asha", 3, [10.0, 10.0, loss], rivals)
+    ranked_before = sum(rival < loss for rival in others)
+    expected = ranked_before >= max(1, (len(others) + 1) // 3)
+    assert expected == should_prune("asha", 3, [10.0, 10.0, loss], others)
 
 
 @pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
 @given(
-    rivals=RIVALS, one=LOSSES, other=LOSSES, evaluation=st.integers(1, 26), ordinal=st.integers(0)
+    others=RIVALS, one=LOSSES, other=LOSSES, evaluation=st.integers(1, 26), ordinal=st.integers(0)
 )
 def test_a_worse_trial_is_not_treated_better(
-    kind: str, rivals: list[float], one: float, other: float, evaluation: int, ordinal: int
+    kind: str, others: list[float], one: float, other: float, evaluation: int, ordinal: int
 ) -> None:
     """If a trial is stopped, one with a higher loss in its place would be, too."""
     low, high = sorted((one, other))
     rule = pruner(kind)
-    if rule.stops(ordinal, evaluation, [low], lambda _: rivals):
-        assert rule.stops(ordinal, evaluation, [high], lambda _: rivals)
+    if rule.stops(ordinal, evaluation, [low], lambda _: others):
+        assert rule.stops(ordinal, evaluation, [high], lambda _: others)
 
 
 @given(st.integers(1, 200), st.integers(2, 10), st.integers(0, 1000))
@@ -162,8 +164,8 @@ def test_a_curve_that_rises_is_judged_by_its_lowest(kind: str) -> None:
     """By hand: a trial that had 2.2236 early on and has 2.30 at the rung goes on beside trials that
     stand at 2.2482 and above; one whose lowest is 2.30 does not."""
     others = [2.2482, 2.25, 2.26, 2.27, 2.28, 2.29]
-    assert not stops(kind, 9, [2.5] * 5 + [2.2236, 2.26, 2.28, 2.30], others)
-    assert stops(kind, 9, [2.5] * 8 + [2.30], others)
+    assert not should_prune(kind, 9, [2.5] * 5 + [2.2236, 2.26, 2.28, 2.30], others)
+    assert should_prune(kind, 9, [2.5] * 8 + [2.30], others)
 
 
 def test_others_count_with_their_lowest_so_far(bed: Workspace) -> None:
@@ -179,18 +181,18 @@ def test_others_count_with_their_lowest_so_far(bed: Workspace) -> None:
             optuna_storage.set_trial_intermediate_value(trial_id, resource, loss)
         if state is not TrialState.RUNNING:
             optuna_storage.set_trial_state_values(trial_id, state, [2.0])
-        for rivals in (kept, ReportedLosses(bed.storage)):
+        for others in (kept, ReportedLosses(bed.storage)):
             for resource, loss in ((10, 2.5), (20, 2.0), (30, 2.0), (40, None)):
                 expected = [] if loss is None else [loss] * counted[state.name]
-                assert expected == rivals.losses_at(stored, resource, except_trial_id=-1)
+                assert expected == others.losses_at(stored, resource, except_trial_id=-1)
     (first, *_) = optuna_storage.get_all_trials(stored.optuna_id)
     assert {10: 2.5, 20: 2.0, 30: 3.0} == first.intermediate_values
 
 
 @given(st.lists(LOSSES, max_size=4), LOSSES)
-def test_median_waits_for_five(rivals: list[float], loss: float) -> None:
+def test_median_waits_for_five(others: list[float], loss: float) -> None:
     """Four trials are too few to be a median of."""
-    assert not stops("median", 10, [loss], rivals)
+    assert not should_prune("median", 10, [loss], others)
 
 
 @given(st.integers(1, 10**9), st.integers(1, 1000))

@@ -110,7 +110,7 @@ def test_a_training_process_that_dies_is_told(
     finished: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 1, in a line; what was done is kept."""
-    begin = training_pool.TrainingPool.rehearse
+    begin = training_pool.TrainingPool.calibrate
 
     def killed(
         pool: training_pool.TrainingPool, job: training_pool.Retraining
@@ -119,7 +119,7 @@ def test_a_training_process_that_dies_is_told(
         pool._members[0]._process.kill()
         return pace
 
-    monkeypatch.setattr(training_pool.TrainingPool, "rehearse", killed)
+    monkeypatch.setattr(training_pool.TrainingPool, "calibrate", killed)
     answer = finished.cli("confirm", "tiny", "--top", 1, "--seeds", 1, "--quiet")
     assert 1 == answer.status
     assert "a training process died" in answer.complaint

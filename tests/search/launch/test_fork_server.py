@@ -36,9 +36,9 @@ def test_workers_are_forked_or_spawned(
 def test_a_nursery_forks_before_it_has_threads(bed: Workspace) -> None:
     """A fork copies only the thread that forks: others might hold a lock for ever."""
     run = bed.start("run", bed.file(budget=LASTING), "--workers", 2, "--threads", 2)
-    nursery = wait_until(lambda: _child_of(run.pid))
-    wait_until(lambda: _child_of(nursery))
-    assert 1 == len([*Path(f"/proc/{nursery}/task").iterdir()])
+    fork_server = wait_until(lambda: _child_of(run.pid))
+    wait_until(lambda: _child_of(fork_server))
+    assert 1 == len([*Path(f"/proc/{fork_server}/task").iterdir()])
     run.send_signal(signal.SIGINT)
     assert 130 == ended(run).status
 
@@ -46,12 +46,12 @@ def test_a_nursery_forks_before_it_has_threads(bed: Workspace) -> None:
 def test_a_signal_while_the_workers_load_is_not_waited_for(bed: Workspace) -> None:
     """Exit 130, and the process that loads them has gone."""
     run = bed.start("run", bed.file(budget=LASTING), "--workers", 2)
-    nursery = wait_until(lambda: _child_of(run.pid))
+    fork_server = wait_until(lambda: _child_of(run.pid))
     run.send_signal(signal.SIGINT)
     answer = ended(run)
     assert 130 == answer.status, answer.err
     assert "Traceback" not in answer.err
-    wait_until(lambda: is_dead(HOST, nursery))
+    wait_until(lambda: is_dead(HOST, fork_server))
 
 
 def test_what_kills_every_worker_is_told_by_its_last_words(

@@ -28,7 +28,7 @@ class FakeWorker:
 
     status: int | None
     cause: str | None = None
-    logged_in: str | None = None
+    log_location: str | None = None
     end_seconds: float | None = None
 
     def poll(self) -> int | None:
@@ -37,13 +37,13 @@ class FakeWorker:
     def shared_cause(self) -> str | None:
         return self.cause
 
-    def ask_to_end(self) -> None:
+    def terminate(self) -> None:
         """It needs not be asked."""
 
-    def end(self, seconds: float) -> None:
+    def wait_or_kill(self, seconds: float) -> None:
         self.end_seconds = seconds
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         return "its last words"
 
 
@@ -62,7 +62,7 @@ class FakeLauncher:
         self.started.append(job)
         return self.script(len(self.started) - 1)
 
-    def notices(self) -> list[str]:
+    def storage_warnings(self) -> list[str]:
         return []
 
 
@@ -76,10 +76,10 @@ class FakeWork:
     name: str = "tiny"
     study_uid: str | None = None
 
-    def wanted(self, workers: int) -> int:
+    def desired_workers(self, workers: int) -> int:
         return workers if len(self.launcher.started) < self.launches else 0
 
-    def finished(self, _host: str | None) -> int:
+    def finished_trials(self, _host: str | None) -> int:
         return 0
 
     def reports(self, _host: str | None) -> int:
@@ -88,7 +88,7 @@ class FakeWork:
     def is_open(self) -> bool:
         return True
 
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         return False
 
     def recover(self) -> None:
@@ -129,7 +129,7 @@ def test_a_crash_loop_ends_the_run_in_good_time(
 ) -> None:
     """Each worker may die by itself once, and four more: as many configurations at most have then
     been killed twice, whatever the number of workers."""
-    found = supervise(workers, lambda _: FakeWorker(KILLED, logged_in="a.log"))
+    found = supervise(workers, lambda _: FakeWorker(KILLED, log_location="a.log"))
     told = f"tiny: {workers + 4} workers died in a row without finishing a trial"
     assert f"{told} (its last words); see a.log" == ended_by(found)
     assert workers + workers + 3 == len(found.started) - 1

@@ -95,7 +95,7 @@ def test_nothing_is_claimed_beyond_the_budget(bed: Workspace) -> None:
     finish(bed, stored, first)
     assert NoClaim.WAIT is claims.claim(bed.storage, stored, worker, COLUMNS)
     finish(bed, stored, second)
-    assert NoClaim.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.BUDGET_MET is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_larger_budget_goes_on_and_a_smaller_one_is_done(bed: Workspace) -> None:
@@ -107,7 +107,7 @@ def test_a_larger_budget_goes_on_and_a_smaller_one_is_done(bed: Workspace) -> No
     more = bed.create(budget={"trials": 3})
     assert 2 == claim(bed, more, worker).ordinal
     fewer = bed.create(budget={"trials": 1})
-    assert NoClaim.DONE is claims.claim(bed.storage, fewer, worker, COLUMNS)
+    assert NoClaim.BUDGET_MET is claims.claim(bed.storage, fewer, worker, COLUMNS)
 
 
 def test_a_lost_slot_is_claimed_again_before_a_new_one(bed: Workspace) -> None:
@@ -133,7 +133,7 @@ def test_an_abandoned_configuration_is_replaced(bed: Workspace) -> None:
     replacement = claim(bed, stored, worker)
     assert 1 == replacement.ordinal
     finish(bed, stored, replacement)
-    assert NoClaim.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.BUDGET_MET is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_target_that_is_met_ends_the_study(bed: Workspace) -> None:
@@ -143,7 +143,7 @@ def test_a_target_that_is_met_ends_the_study(bed: Workspace) -> None:
     finish(bed, stored, claim(bed, stored, worker), dev_loss=2.0001)
     met = claim(bed, stored, worker)
     finish(bed, stored, met, dev_loss=2.0)
-    assert NoClaim.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.BUDGET_MET is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_timeout_counts_working_time_over_all_resumes(bed: Workspace) -> None:
@@ -152,7 +152,7 @@ def test_a_timeout_counts_working_time_over_all_resumes(bed: Workspace) -> None:
     with bed.storage.write() as connection:
         connection.execute(update(tables.studies).values(worked_seconds=70.0))
     worker = leases.register_worker(bed.storage, stored)
-    assert NoClaim.DONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.BUDGET_MET is claims.claim(bed.storage, stored, worker, COLUMNS)
     longer = bed.create(budget={"trials": 9, "timeout": 3_670})
     remaining = claim(bed, longer, worker).remaining_seconds
     assert remaining is not None
@@ -174,7 +174,7 @@ def test_stopped_closed_and_deleted_studies_give_nothing(bed: Workspace) -> None
     assert NoClaim.CLOSED is claims.claim(bed.storage, stored, worker, COLUMNS)
     leases.end_worker(bed.storage, worker)
     study.delete_study(bed.storage, stored, bed.data_dir)
-    assert NoClaim.GONE is claims.claim(bed.storage, stored, worker, COLUMNS)
+    assert NoClaim.DELETED is claims.claim(bed.storage, stored, worker, COLUMNS)
 
 
 def test_a_study_counts_each_slot_once(finished: Workspace) -> None:

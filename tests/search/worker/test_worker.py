@@ -18,12 +18,12 @@ from search.worker import snapshots
 def test_a_study_ends_with_exactly_its_budget(bed: Workspace) -> None:
     """Complete and pruned trials together are `trials`; nothing is left running or waiting."""
     stored = bed.create()
-    assert NoClaim.DONE is bed.work(stored)
+    assert NoClaim.BUDGET_MET is bed.work(stored)
     view = status.status(bed.storage, stored)
     assert "done" == view.state
     assert 12 == view.trials["complete"] + view.trials["pruned"] == view.budget["finished"]
     assert 0 == view.trials["running"] + view.trials["waiting"] + view.trials["failed"]
-    assert NoClaim.DONE is bed.work(stored)
+    assert NoClaim.BUDGET_MET is bed.work(stored)
     assert 12 == len(bed.trials(stored))
 
 
@@ -220,7 +220,7 @@ def test_a_timeout_ends_the_study_and_leaves_it_open_to_more(bed: Workspace) -> 
         pruner={"kind": "none"},
         budget={"trials": 500, "timeout": 0.6, "examples": 20_000},
     )
-    assert NoClaim.DONE is bed.work(stored)
+    assert NoClaim.BUDGET_MET is bed.work(stored)
     view = status.status(bed.storage, stored)
     assert "done" == view.state
     assert view.budget["finished"] < 500
@@ -249,7 +249,7 @@ def test_a_stopped_study_is_left(bed: Workspace) -> None:
         bed.work(stored, InterruptedAfter(5))
     study.request_stop(bed.storage, stored)
     assert NoClaim.STOPPED is bed.work(stored)
-    assert NoClaim.DONE is bed.work(bed.create())
+    assert NoClaim.BUDGET_MET is bed.work(bed.create())
 
 
 def test_the_ten_best_checkpoints_are_kept(bed: Workspace) -> None:
