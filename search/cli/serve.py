@@ -64,7 +64,7 @@ def dashboard(
     storage = session.open()
     server = app.make_server(storage, session.data_dir, access)
     session.console.print(
-        f"dashboard of {storage.told} on {app.address(server, access)}"
+        f"dashboard of {storage.redacted_url} on {app.address(server, access)}"
         f"{'?token=TOKEN' if access.token else ''} (Ctrl-C ends it)"
     )
     server.run()

@@ -95,7 +95,7 @@ def read_token(path: Path) -> str:
 def application(storage: Storage, data_dir: DataDir, access: Access) -> Application:
     """The dashboard with every layer of protection; any WSGI server can serve it."""
     if not access.writable:
-        storage.refuse_writes()
+        storage.set_read_only()
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
     quick = BulkReadStorage(storage, marks=True)
     board: Application = wsgi(quick, artifact_store=LocalArtifactStore(data_dir.artifacts()))

@@ -146,7 +146,7 @@ class AllStudiesPublisher:
         except Interrupted:  # nobody waits for pictures
             return
         except Exception as error:
-            log.warning("no look at %s (%s)", self._storage.told, _in_a_line(error))
+            log.warning("no look at %s (%s)", self._storage.redacted_url, _in_a_line(error))
             log.debug("why", exc_info=True)
             return
         for uid in going - self._open.keys():

@@ -60,7 +60,7 @@ def serve(
         server = stack.enter_context(closing(app.make_server(board, data_dir, access)))
         threading.Thread(target=server.run, name="dashboard", daemon=True).start()
         address = app.address(server, access)
-        tell(f"serving {storage.told} on {address} with {workers} workers")
+        tell(f"serving {storage.redacted_url} on {address} with {workers} workers")
         try:
             supervisor.run()
         except Interrupted:

@@ -68,7 +68,7 @@ class Storage:
             _open_files[id(self)] = path.absolute()
 
     @property
-    def told(self) -> str:
+    def redacted_url(self) -> str:
         """The URL for people: without a password."""
         return redacted_url(self.url)
 
@@ -119,7 +119,7 @@ class Storage:
         ago = self.now() - seen_at
         return ago.between(-tables.LEASE_SECONDS, tables.LEASE_SECONDS)
 
-    def refuse_writes(self) -> None:
+    def set_read_only(self) -> None:
         """From now on the database itself refuses to be written over this storage's connections.
 
         SQLite: not `mode=ro`, which cannot roll back what a killed writer left behind.

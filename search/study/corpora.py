@@ -1,4 +1,4 @@
-"""The corpora of the studies, stored once each, so that a worker needs nothing but the database."""
+"""Stores the words of each corpus once, so that a worker needs nothing but the database."""
 
 import contextlib
 import logging
@@ -17,11 +17,11 @@ from search.storage.database import Storage
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 64_000_000
-"""Of words in UTF-8; what is larger stays a file, which every host then needs for itself."""
+"""Size in UTF-8 up to which words are stored; every host needs the file of a larger corpus."""
 
 
 def insert_if_missing(connection: Connection, corpus: Corpus) -> None:
-    """Stores a corpus, unless it is there; as part of a transaction that names it."""
+    """Stores a corpus unless it is there, in the transaction that adds a study of it."""
     words = "\n".join(corpus.words)
     if len(words.encode()) > MAX_BYTES:
         log.warning(
@@ -32,31 +32,31 @@ def insert_if_missing(connection: Connection, corpus: Corpus) -> None:
         )
         return
     c = tables.corpora
-    same = select(c.c.fingerprint).where(c.c.fingerprint == corpus.fingerprint)
-    if connection.execute(same.with_for_update()).first() is None:
+    stored = select(c.c.fingerprint).where(c.c.fingerprint == corpus.fingerprint)
+    if connection.execute(stored.with_for_update()).first() is None:
         # IntegrityError: another study with the same words is being created in the same moment
         with contextlib.suppress(IntegrityError), connection.begin_nested():
             connection.execute(c.insert().values(fingerprint=corpus.fingerprint, words=words))
 
 
 def delete_if_unreferenced(connection: Connection, fingerprint: str) -> None:
-    """Removes a corpus that no study names any more."""
+    """Removes a corpus that no study refers to any more."""
     c = tables.corpora
-    same = c.c.fingerprint == fingerprint
-    # First the lock, which a study that is being created with these words may hold.
-    connection.execute(select(c.c.fingerprint).where(same).with_for_update())
-    named = select(tables.studies.c.fingerprint)
-    connection.execute(delete(c).where(same, c.c.fingerprint.not_in(named)))
+    is_it = c.c.fingerprint == fingerprint
+    # The lock comes first: a study that is being created with these words may hold it.
+    connection.execute(select(c.c.fingerprint).where(is_it).with_for_update())
+    referenced = select(tables.studies.c.fingerprint)
+    connection.execute(delete(c).where(is_it, c.c.fingerprint.not_in(referenced)))
 
 
 def load_cached(storage: Storage, fingerprint: str, data_dir: DataDir) -> Corpus | None:
-    """This machine's copy of a corpus, else the storage's, of which a copy is then kept here."""
+    """Reads a corpus from the data directory, or from the storage, which is then copied there."""
     path = data_dir.corpus(fingerprint)
     if path.is_file():
         with contextlib.suppress(CorpusError):  # damaged: there may be another
-            found = corpora.read_saved(path)
-            if found.fingerprint == fingerprint:
-                return found
+            saved = corpora.read_saved(path)
+            if saved.fingerprint == fingerprint:
+                return saved
     stored = _stored(storage, fingerprint)
     if stored is None or stored.fingerprint != fingerprint:
         return None

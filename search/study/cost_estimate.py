@@ -1,4 +1,4 @@
-"""What a study would cost, before anything is created: measured on this machine, not guessed."""
+"""Estimates what a study costs before it is created, from steps measured on this machine."""
 
 import itertools
 import random
@@ -22,7 +22,7 @@ from search.study.memory import MemoryNeed
 PROBES = 8
 PROBE_STEPS = 20
 SAFE_LEARNING_RATE = 0.01
-"""A step takes as long at any rate, and a probe must not diverge."""
+"""The learning rate of probes: a step takes as long at any rate, and a probe must not diverge."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class Preview:
     estimated_seconds: float
     seconds_of_full_trial: float
     share_trained: float
-    """Expected share of a full trial that the pruner lets the average trial run."""
+    """Expected fraction of a full trial that the average trial runs before it is pruned."""
     seconds_of_all_trials: float
-    """What they would take without a timeout."""
+    """Time of all trials without a timeout."""
     ends_by: str
-    """What is estimated to come first: trials or timeout."""
+    """What is expected to end the study: trials or timeout."""
     expected_trials: int
-    """How many are finished then."""
+    """Trials finished at that end."""
     timeout: float | None
     target: float | None
-    """It may end the study sooner, at a time that nobody can tell beforehand."""
+    """The dev loss that may end the study sooner, at a time that cannot be estimated."""
     memory: MemoryNeed | None = None
 
 
@@ -56,20 +56,20 @@ def preview(
     full = statistics.mean(
         _seconds_of_full_trial(config, data, threads) for config in _probes(spec)
     )
-    share = expected_fraction(spec)
+    fraction = expected_fraction(spec)
     trials, timeout = spec.budget.trials, spec.budget.timeout
-    whole = full * share * trials / min(workers, trials)
-    seconds = whole if timeout is None else min(whole, timeout)
+    all_trials = full * fraction * trials / min(workers, trials)
+    seconds = all_trials if timeout is None else min(all_trials, timeout)
     return Preview(
         study=spec.study.name,
         space={name: kind.to_document() for name, kind in spec.space.items()},
         trials=trials,
         estimated_seconds=seconds,
         seconds_of_full_trial=full,
-        share_trained=share,
-        seconds_of_all_trials=whole,
-        ends_by="trials" if seconds == whole else "timeout",
-        expected_trials=trials if seconds == whole else int(trials * seconds / whole),
+        share_trained=fraction,
+        seconds_of_all_trials=all_trials,
+        ends_by="trials" if seconds == all_trials else "timeout",
+        expected_trials=trials if seconds == all_trials else int(trials * seconds / all_trials),
         timeout=timeout,
         target=spec.budget.target,
         memory=memory,
@@ -77,23 +77,26 @@ def preview(
 
 
 def expected_fraction(spec: StudySpec) -> float:
-    """How much of a full trial the average trial runs, if each rung stops all but one in rf."""
+    """Expected fraction of a full trial that the average trial runs.
+
+    Assumes that one trial in `reduction_factor` passes each rung.
+    """
     if spec.pruner.kind not in ("asha", "hyperband"):
         return 1.0
     pruner = Pruner(spec.pruner, spec.budget)
-    shares = []
+    fractions = []
     for ordinal in range(len(pruner.rungs(0)) + 1 if spec.pruner.kind == "hyperband" else 1):
         bounds = [0, *pruner.rungs(ordinal), spec.budget.evaluations]
         spans = [b - a for a, b in itertools.pairwise(bounds)]
         alive = [spec.pruner.reduction_factor**-level for level in range(len(spans))]
-        trained = sum(span * left for span, left in zip(spans, alive, strict=True))
-        shares.append(trained / spec.budget.evaluations)
-    share = float(statistics.mean(shares))
-    return share + spec.pruner.audit * (1 - share)  # audited trials run to their end
+        trained = sum(span * running for span, running in zip(spans, alive, strict=True))
+        fractions.append(trained / spec.budget.evaluations)
+    fraction = float(statistics.mean(fractions))
+    return fraction + spec.pruner.audit * (1 - fraction)  # audited trials run to their end
 
 
 def _probes(spec: StudySpec) -> list[TrialConfig]:
-    """Configurations drawn at random from the space."""
+    """Draws configurations at random from the space."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs = []
@@ -108,7 +111,8 @@ def _probes(spec: StudySpec) -> list[TrialConfig]:
 
 
 def _seconds_of_full_trial(config: TrialConfig, data: Dataset, threads: int) -> float:
-    """A full trial's training time, out of two short runs: their difference has no start-up."""
+    """Extrapolates a full trial's training time from two short runs, whose difference is free of
+    start-up time."""
     data.at_block_size(config.block_size)
     short, longer = (
         train(

@@ -1,4 +1,4 @@
-"""Creates a study, goes on with it, and refuses one whose definition drifted."""
+"""Creates a study, or resumes the stored one if its definition is the same."""
 
 import contextlib
 import secrets
@@ -28,7 +28,7 @@ from search.study.study import (
     ensure_open,
     files_of,
     find,
-    tell_of_other_hands,
+    warn_of_other_programs,
 )
 
 
@@ -39,16 +39,16 @@ def create_or_resume(
     data_dir: DataDir,
     artifacts: str | None = None,
 ) -> StoredStudy:
-    """The stored study of this name, made now if there is none; its budget is the file's.
+    """Returns the stored study of this name, creates it if there is none, and updates its budget.
 
     Args:
-        artifacts: where its model files are to lie for every host, as `stores.checked` returned
-            it. A study that had no such place gets it, with the files that are here.
+        artifacts: the shared place of its model files, as `artifact_stores.validate_location`
+            returns it; a study without one gets it, and the local files are uploaded.
 
     Raises:
-        Drift: it exists and was defined otherwise; the message names the fields.
+        Drift: the stored study has another definition; the message names the fields.
         StudyClosed: its test split has been opened.
-        BadInput: its model files lie where this host cannot reach them.
+        BadInput: this host cannot reach its model files.
     """
     spec = spec.resolved_for(corpus)
     study = find(storage, spec.study.name)
@@ -59,7 +59,7 @@ def create_or_resume(
     ensure_not_moved(study)
     ensure_open(study)
     ensure_not_lost(study)
-    tell_of_other_hands(storage, study)
+    warn_of_other_programs(storage, study)
     study = _ensure_artifacts(storage, study, data_dir, artifacts)
     if not data_dir.corpus(corpus.fingerprint).is_file():
         with contextlib.suppress(OSError):  # the storage holds it as well
@@ -68,7 +68,7 @@ def create_or_resume(
 
 
 def ensure_same_definition(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
-    """Raises Drift, naming each field that differs, unless the definitions are the same."""
+    """Raises Drift with every field that differs from the stored definition."""
     stored, given = study.spec.definition(), spec.definition()
     differing = [
         f"{key} is {_abbreviate(stored.get(key))} in the storage "
@@ -89,7 +89,7 @@ def ensure_same_definition(study: StoredStudy, spec: StudySpec, corpus: Corpus) 
 def _create(
     storage: Storage, spec: StudySpec, corpus: Corpus, artifacts: str | None
 ) -> StoredStudy:
-    """Adds a study to Optuna's tables and to ours; of two at once, the second finds the first's."""
+    """Adds a study to Optuna's tables and to ours; returns another process's, if that was first."""
     created = optuna.create_study(
         study_name=spec.study.name,
         storage=storage.optuna,
@@ -99,12 +99,12 @@ def _create(
     if created.direction != optuna.study.StudyDirection.MINIMIZE or created.get_trials(
         deepcopy=False
     ):
-        ours = find(storage, spec.study.name)
-        if ours is not None:  # another process created it meanwhile, and works on it already
-            return ours
+        existing = find(storage, spec.study.name)
+        if existing is not None:  # another process created it meanwhile, and works on it already
+            return existing
         raise Drift(
-            f"study {spec.study.name}: the storage holds an Optuna study of this name that this "
-            "program did not make; give the study another name"
+            f"study {spec.study.name}: the storage holds an Optuna study of this name that "
+            "another program created; give the study another name"
         )
     uid = secrets.token_hex(16)
     optuna_id = storage.optuna.get_study_id_from_name(spec.study.name)
@@ -123,15 +123,15 @@ def _create(
         stored_corpora.insert_if_missing(connection, corpus)
         connection.execute(row)
         optuna_studies.mark(connection, optuna_id, uid)
-    found = find(storage, spec.study.name)
-    assert found is not None
-    return found
+    stored = find(storage, spec.study.name)
+    assert stored is not None
+    return stored
 
 
 def _ensure_artifacts(
     storage: Storage, study: StoredStudy, data_dir: DataDir, artifacts: str | None
 ) -> StoredStudy:
-    """Sees to it that the place of the study's model files is known, and can be used from here."""
+    """Records the place of the study's model files, and checks that this host can reach it."""
     if study.artifacts is None and artifacts is not None:
         study = replace(study, artifacts=artifacts)
         retry_files(files_of(study, data_dir).put_all)
@@ -140,7 +140,7 @@ def _ensure_artifacts(
         ensure_artifacts_reachable(study)
     elif artifacts != study.artifacts:
         raise Drift(
-            f"study {study.name}: its artifacts are in {study.artifacts}, not in {artifacts}; "
+            f"study {study.name}: its model files are in {study.artifacts}, not in {artifacts}; "
             "leave --artifacts out"
         )
     return study
@@ -160,9 +160,9 @@ def _record_artifacts(storage: Storage, study: StoredStudy) -> None:
 def _update_budget(
     storage: Storage, study: StoredStudy, spec: StudySpec, corpus: Corpus
 ) -> StoredStudy:
-    """Takes over what may change: the budget and what `test` will open; lifts a `stop`.
+    """Stores what may change, the budget and the `[confirm]` section, and withdraws a `stop`.
 
-    A study from before the storage held corpora gets its own now.
+    Stores the words too if the study was created by a version that did not store them.
     """
     document: dict[str, Any] = study.spec.as_document()
     document |= {section: spec.as_document()[section] for section in ("budget", "confirm")}
@@ -173,11 +173,11 @@ def _update_budget(
             .where(tables.studies.c.uid == study.uid, tables.studies.c.closed_at.is_(None))
             .values(document=document, stop_requested_at=None, optuna_id=study.optuna_id)
         )
-    found = by_uid(storage, study.uid)
-    ensure_open(found)  # it may have been closed in this very moment
-    return found
+    updated = by_uid(storage, study.uid)
+    ensure_open(updated)  # it may have been closed meanwhile
+    return updated
 
 
 def _abbreviate(value: Any) -> str:
-    told = repr(value)
-    return told if len(told) <= 60 else told[:57] + "..."
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

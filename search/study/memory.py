@@ -1,4 +1,4 @@
-"""What memory a study needs, told beforehand; what no trial of it could have is refused."""
+"""Estimates the memory of a study, and refuses a corpus that fits into no trial."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from search.machine import process_memory_limit, usable_memory
 from search.spec.search_space import Choices, Dimension, FixedValue, RangeDimension, Value
 from search.spec.study_file import StudySpec
 
-GROWING = (
+INCREASING = (
     "embedding_size", "hidden_width", "block_size", "batch_size", "smoothing", "direct",
 )  # fmt: skip
 """Hyperparameters that take more memory the larger they are."""
@@ -21,29 +21,29 @@ GROWING = (
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Estimates in bytes, for each worker, and what there is for all of them."""
+    """Estimates in bytes for one worker, and what is available to all of them."""
 
     program: int
-    corpus: int  # at most, with all block sizes that are searched
-    least_corpus: int  # what every trial needs of it, whatever its configuration
-    smoothing: int  # how much of that no trial would need without smoothing
+    corpus: int  # upper bound, with contexts for every block size of the space
+    least_corpus: int  # lower bound, which every trial needs
+    smoothing: int  # the part of `least_corpus` due to smoothing
     largest_network: int  # at the largest corner of the space
     workers: int
-    available: int | None  # None: nobody can tell
-    limit: int | None  # of a single process
+    available: int | None  # None: unknown
+    limit: int | None  # of a single process; None: none
 
     @property
     def worker(self) -> int:
-        """At most, for each worker."""
+        """Upper bound for one worker."""
         return self.program + self.corpus + self.largest_network
 
     @property
     def all_workers(self) -> int:
-        """At most, for all of them; the words are each worker's own."""
+        """Upper bound for all workers, each of which holds the words."""
         return self.workers * self.worker
 
     def as_document(self) -> dict[str, Any]:
-        """As it stands in JSON."""
+        """Returns the estimate as JSON."""
         totals = {"worker": self.worker, "all_workers": self.all_workers}
         return {
             f"{name}_bytes" if name != "workers" else name: value
@@ -52,33 +52,33 @@ class MemoryNeed:
 
     @property
     def is_short(self) -> bool:
-        """Whether the largest networks may find no memory."""
-        room = (self.available, self.all_workers), (self.limit, self.worker)
-        return any(has is not None and has < wants for has, wants in room)
+        """Whether the largest networks may run out of memory."""
+        pairs = (self.available, self.all_workers), (self.limit, self.worker)
+        return any(available is not None and available < needed for available, needed in pairs)
 
 
 def memory_need(spec: StudySpec, corpus: Corpus, workers: int) -> MemoryNeed:
-    """Estimates a study's need; looks at what can be had."""
+    """Estimates a study's need and reads what this machine has available."""
     words = split(corpus, spec.study.split_seed)
-    seen, symbols = [*words.train, *words.dev], len(corpus.vocabulary)
-    own = memory.words_bytes(corpus.words)
-    most = {name: _extreme(spec, name, max) for name in GROWING}
-    blocks = range(_extreme(spec, "block_size", min), most["block_size"] + 1)
+    used, symbols = [*words.train, *words.dev], len(corpus.vocabulary)
+    words_bytes = memory.words_bytes(corpus.words)
+    largest_values = {name: _extreme(spec, name, max) for name in INCREASING}
+    blocks = range(_extreme(spec, "block_size", min), largest_values["block_size"] + 1)
     smoothing = 0
     if _extreme(spec, "smoothing", min):
-        smoothing = memory.smoothing_bytes(seen, symbols, blocks[0])
-    corpus_bytes = own + memory.contexts_bytes(seen, symbols, blocks[-1])
-    corpus_bytes += memory.other_blocks_bytes(seen, len(blocks), blocks[-1])
-    if most["smoothing"]:
-        corpus_bytes += memory.smoothing_bytes(seen, symbols, blocks[-1])
+        smoothing = memory.smoothing_bytes(used, symbols, blocks[0])
+    corpus_bytes = words_bytes + memory.contexts_bytes(used, symbols, blocks[-1])
+    corpus_bytes += memory.other_blocks_bytes(used, len(blocks), blocks[-1])
+    if largest_values["smoothing"]:
+        corpus_bytes += memory.smoothing_bytes(used, symbols, blocks[-1])
     optimizer = _extreme(spec, "optimizer", min)  # adamw, which holds more, by its name
-    largest = TrialConfig(**most, optimizer=optimizer)
+    largest = TrialConfig(**largest_values, optimizer=optimizer)
     return MemoryNeed(
         program=memory.PROGRAM_BYTES,
         corpus=corpus_bytes,
-        least_corpus=own + memory.contexts_bytes(seen, symbols, blocks[0]) + smoothing,
+        least_corpus=words_bytes + memory.contexts_bytes(used, symbols, blocks[0]) + smoothing,
         smoothing=smoothing,
-        largest_network=memory.network_bytes(largest, seen, symbols),
+        largest_network=memory.network_bytes(largest, used, symbols),
         workers=workers,
         available=usable_memory(),
         limit=process_memory_limit(),
@@ -86,36 +86,37 @@ def memory_need(spec: StudySpec, corpus: Corpus, workers: int) -> MemoryNeed:
 
 
 def ensure_corpus_fits(spec: StudySpec, corpus: Corpus, workers: int) -> MemoryNeed:
-    """A study's need, if its corpus leaves every trial a chance.
+    """Returns a study's need, unless its words alone leave no trial enough memory.
 
-    The largest networks of the space are no reason: their trials end `out of memory`, and others
-    do not. Nor is a machine that has hardly room for the program: then the corpus gets half of it.
+    Networks that are too large are not refused: their trials end `out of memory`, others run. On a
+    machine with hardly enough memory for the program the corpus may take half of it.
 
     Raises:
-        BadInput: the words alone take more than can be had.
+        BadInput: the words alone take more memory than is available.
     """
     need = memory_need(spec, corpus, workers)
-    each = need.least_corpus
+    corpus_bytes = need.least_corpus
     fitting = workers
-    for room, sharing in ((need.available, workers), (need.limit, 1)):
-        if room is not None:
-            left = max(room - sharing * need.program, room // 2)
-            fitting = min(fitting, workers if sharing * each <= left else left // each)
+    for available, sharing in ((need.available, workers), (need.limit, 1)):
+        if available is not None:
+            left = max(available - sharing * need.program, available // 2)
+            fits = sharing * corpus_bytes <= left
+            fitting = min(fitting, workers if fits else left // corpus_bytes)
     if fitting == workers:
         return need
-    room = need.available if need.limit is None else min(need.limit, need.available or need.limit)
+    bounds = [bound for bound in (need.available, need.limit) if bound]
     remedies = [f"fewer workers (--workers {fitting})"] if fitting and workers > 1 else []
-    remedies += ["smoothing = 0 in [search]"] if need.smoothing > each // 2 else []
+    remedies += ["smoothing = 0 in [search]"] if need.smoothing > corpus_bytes // 2 else []
     raise BadInput(
-        f"study {spec.study.name}: the words of {corpus.name} take about {format_bytes(each)} in "
-        f"each of {workers} worker{'s' * (workers > 1)}, whatever the network, and "
-        f"{format_bytes(room or 0)} can be had; what helps: "
+        f"study {spec.study.name}: the words of {corpus.name} take about "
+        f"{format_bytes(corpus_bytes)} in each of {workers} worker{'s' * (workers > 1)}, whatever "
+        f"the network, and {format_bytes(min(bounds, default=0))} are available; what helps: "
         f"{', '.join([*remedies, 'a machine with more memory, or fewer words'])}"
     )
 
 
 def format_bytes(number: int) -> str:
-    """As people say it, in two digits.
+    """Formats bytes as text, in two digits.
 
     >>> format_bytes(1_234_567_890), format_bytes(56_789_000)
     ('1.2 GB', '57 MB')
@@ -126,7 +127,7 @@ def format_bytes(number: int) -> str:
 
 
 def _extreme(spec: StudySpec, name: str, extreme: Any) -> Any:
-    """The smallest or largest value of a hyperparameter, the enqueued ones included."""
+    """Returns the smallest or largest value of a hyperparameter, enqueued values included."""
     enqueued = [values[name] for values in spec.enqueue if name in values]
     return extreme([*_bounds(spec.space[name]), *enqueued])
 
@@ -139,4 +140,4 @@ def _bounds(dimension: Dimension) -> tuple[Value, ...]:
             return values
         case RangeDimension():
             return (dimension.low, dimension.high)
-    raise LookupError("a learning rate has no part in this")
+    raise LookupError("a learning rate takes no memory")

@@ -1,8 +1,8 @@
-"""Moves all studies of one database into another: whole, checked row by row, or not at all.
+"""Moves all studies of one database into another: all rows, compared one by one, or none.
 
-The new database must hold no studies yet, so every row keeps its keys and every reference holds.
-The old one keeps its studies to look at: a worker that still looks there finds nothing to do, and
-whoever would go on there is told where they are now. Models stay where they are.
+The target must hold no studies, so that every row keeps its keys and every reference holds. The
+source keeps its studies read-only: a worker there finds nothing to do, and a command that would
+resume a study names the new storage. Model files stay where they are.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from search.study import study
 
 @dataclass(frozen=True)
 class MoveResult:
-    """What was moved, from where to where."""
+    """What was moved, and both storages."""
 
     source: str  # without a password, as is `target`
     target: str
@@ -36,17 +36,17 @@ def move(
     on_rows: Callable[[int, int], None],
     recover: Callable[[Storage], None],
 ) -> MoveResult:
-    """Copies every study and compares the copies; then shuts the studies at the source.
+    """Copies every study, compares the copies, then marks the studies at the source as moved.
 
     Args:
-        on_rows: told how many rows are done, and of how many; each row counts twice, once
+        on_rows: called with the rows done and the rows in all; each row counts twice, once
             copied and once compared.
         recover: ends the attempts of lost workers at the source.
 
     Raises:
-        BadInput: the source holds no studies, or the target holds some already.
-        Refused: somebody is at work on the source.
-        StorageLost: a database failed on the way; the target holds no studies.
+        BadInput: the source holds no studies, or the target is not empty.
+        Refused: workers are running on the source.
+        StorageLost: a database failed meanwhile; the target holds no studies.
     """
     with closing(open_storage(source_url, writing=True)) as source:
         recover(source)
@@ -60,55 +60,59 @@ def _move(source: Storage, target: Storage, on_rows: Callable[[int, int], None])
         rows = _copied_and_compared(source, target, on_rows)
     except DatabaseError as error:
         raise StorageLost(f"move-storage: {error_summary(error)}; nothing was moved") from error
-    moved = study.all_studies(source)
-    for each in moved:
-        study.mark_moved(source, each, target.told)
-    return MoveResult(source.told, target.told, len(moved), rows)
+    studies = study.all_studies(source)
+    for stored in studies:
+        study.mark_moved(source, stored, target.redacted_url)
+    return MoveResult(source.redacted_url, target.redacted_url, len(studies), rows)
 
 
 def ensure_movable(source: Storage) -> None:
-    """Raises unless there are studies, and nobody works on them."""
-    found = study.all_studies(source)
-    if not found:
-        raise BadInput(f"storage {source.told}: holds no studies to move")
-    for each in found:
-        if study.has_workers(source, each):
+    """Raises BadInput if there are no studies, Refused if workers are running."""
+    studies = study.all_studies(source)
+    if not studies:
+        raise BadInput(f"storage {source.redacted_url}: holds no studies to move")
+    for stored in studies:
+        if study.has_workers(source, stored):
             raise Refused(
-                f"study {each.name}: workers are running, and its trials would be counted twice; "
-                f"`{verb_and_arguments('stop', each.name)}` first"
+                f"study {stored.name}: workers are running, and its trials would be counted twice; "
+                f"run `{verb_and_arguments('stop', stored.name)}` first"
             )
 
 
 def _copied_and_compared(
     source: Storage, target: Storage, on_rows: Callable[[int, int], None]
 ) -> int:
-    """In one transaction of the target, while nobody else may write to either; returns the rows."""
+    """Copies and compares in one transaction of the target, with both storages locked.
+
+    Returns:
+        The number of rows.
+    """
     names = table_copy.names_of_tables()
     done = 0
 
-    def tell(rows: int) -> None:
+    def count(rows: int) -> None:
         nonlocal done
         done += rows
         on_rows(done, 2 * total)
 
-    with target.write() as there:
-        new = Tables(there, names)
+    with target.write() as target_connection:
+        new = Tables(target_connection, names)
         new.hold()
         _ensure_empty(target, new)
-        with source.write() as here:
-            old = Tables(here, names)
+        with source.write() as source_connection:
+            old = Tables(source_connection, names)
             old.hold()
             ensure_movable(source)  # again, now that nobody can begin
             total = sum(map(old.count, names))
-            table_copy.copy(old, new, tell)
-            table_copy.compare(old, new, tell)
+            table_copy.copy(old, new, count)
+            table_copy.compare(old, new, count)
     return total
 
 
 def _ensure_empty(target: Storage, tables: Tables) -> None:
-    """Also one that only holds records of test openings, which outlive their studies."""
+    """Raises BadInput for a target with any row, even if only records of test openings are left."""
     filled = [name for name in tables.names if tables.count(name)]
     if filled:
         raise BadInput(
-            f"storage {target.told}: is not empty (table {filled[0]}); give a new database"
+            f"storage {target.redacted_url}: is not empty (table {filled[0]}); give a new database"
         )

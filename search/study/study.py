@@ -1,4 +1,4 @@
-"""A study as the storage holds it: found, stopped and deleted; its words and its models."""
+"""Studies as the storage holds them: finds, stops and deletes them; loads words and models."""
 
 import contextlib
 import logging
@@ -39,7 +39,7 @@ CHILD_TABLES = (
     tables.ensembles,
     tables.workers,
 )
-"""The tables whose rows go with their study."""
+"""The tables whose rows are deleted with their study."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class StoredStudy:
     spec: StudySpec
     fingerprint: str
     corpus_name: str
-    artifacts: str | None  # where its model files lie for every host; None: where they arose
+    artifacts: str | None  # the shared place of its model files; None: each host's data directory
     closed: bool
     stopped: bool
-    moved_to: str | None  # the storage that it goes on in
+    moved_to: str | None  # the storage that it was moved to
 
     @property
     def lost(self) -> bool:
-        """Whether another program deleted Optuna's part of it."""
+        """Whether another program deleted it from Optuna's tables."""
         return self.optuna_id == optuna_studies.MISSING
 
     @property
@@ -69,7 +69,7 @@ class StoredStudy:
 
 
 def load_corpus(spec: StudySpec, data_dir: DataDir) -> Corpus:
-    """The corpus of a study file, as the user has it now."""
+    """Loads the corpus that a study file names."""
     section = spec.study
     return corpus.load(section.corpus, data_dir.root, section.layout, dedupe=section.dedupe)
 
@@ -77,74 +77,76 @@ def load_corpus(spec: StudySpec, data_dir: DataDir) -> Corpus:
 def present_corpus(
     storage: Storage, study: StoredStudy, spec: StudySpec, data_dir: DataDir
 ) -> Corpus:
-    """The corpus that a file names for a study that exists: as the user has it now, so that a
-    change is seen; the words that the study keeps where there is no such file here.
+    """Loads the corpus that a study file names now, or the stored words where it has no file.
+
+    A built-in corpus is not loaded again: what a package or a download contains now does not
+    concern a study that exists.
 
     Raises:
-        CorpusError: there are neither.
-        Drift: the file has become something that is no corpus.
+        CorpusError: there is neither a file nor stored words.
+        Drift: the file is no corpus any more.
     """
-    kept = corpora.load_cached(storage, study.fingerprint, data_dir)
-    if kept is None:
+    cached = corpora.load_cached(storage, study.fingerprint, data_dir)
+    if cached is None:
         return load_corpus(spec, data_dir)
-    kept = Corpus(study.corpus_name, kept.words)
-    given, known = spec.study, study.spec.study
-    same_name = Path(given.corpus).name == Path(known.corpus).name
-    if same_name and given.corpus in corpus.BUILT_IN and given.dedupe == known.dedupe:
-        return kept  # what a package or a download has now is no business of the user's
-    layout = known.layout if same_name and given.layout == corpus.PLAIN else given.layout
+    cached = Corpus(study.corpus_name, cached.words)
+    now, stored = spec.study, study.spec.study
+    same_name = Path(now.corpus).name == Path(stored.corpus).name
+    if same_name and now.corpus in corpus.BUILT_IN and now.dedupe == stored.dedupe:
+        return cached
+    layout = stored.layout if same_name and now.layout == corpus.PLAIN else now.layout
     try:
-        return corpus.load(given.corpus, data_dir.root, layout, dedupe=given.dedupe)
+        return corpus.load(now.corpus, data_dir.root, layout, dedupe=now.dedupe)
     except CorpusMissing as missing:
         if not same_name:
             raise
-        return replace(kept, notes=(f"{missing}; its words are those that the study keeps",))
+        return replace(cached, notes=(f"{missing}; the study's stored words are used",))
     except CorpusError as error:
         if _holds_as_it_is(spec, study):
-            return kept
+            return cached
         raise Drift(
             f"study {study.name}: its corpus is no longer what it was created with: {error}; "
-            "restore the file, or remove it (the study keeps its words)"
+            "restore the file, or remove it (the storage holds the study's words)"
         ) from None
 
 
 def _holds_as_it_is(spec: StudySpec, study: StoredStudy) -> bool:
-    """Whether a file that would be refused today has the study's words on its lines."""
+    """Whether a file that is refused today has the study's words, one on each line."""
     path, layout = Path(spec.study.corpus), CorpusFormat(separator=AS_IT_IS)
     try:
-        found = corpus.read_file(path, layout, dedupe=spec.study.dedupe)
+        words = corpus.read_file(path, layout, dedupe=spec.study.dedupe)
     except CorpusError:
         return False
-    found = found.deduplicated() if spec.study.dedupe else found
-    return found.fingerprint == study.fingerprint
+    words = words.deduplicated() if spec.study.dedupe else words
+    return words.fingerprint == study.fingerprint
 
 
 def corpus_of(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:
-    """The corpus a study was created with: this machine's copy, the storage's, or the user's file.
+    """Loads the words of a study: cached here, from the storage, or from the user's file.
 
     Raises:
-        CorpusError: there is neither, nor is there such a file.
-        Drift: there is only the file, and it has changed.
+        CorpusMissing: they are in none of the three.
+        Drift: they are only in the file, which has changed.
     """
-    kept = corpora.load_cached(storage, study.fingerprint, data_dir)
+    cached = corpora.load_cached(storage, study.fingerprint, data_dir)
     try:
-        found = Corpus(study.corpus_name, (kept or load_corpus(study.spec, data_dir)).words)
+        words = Corpus(study.corpus_name, (cached or load_corpus(study.spec, data_dir)).words)
     except CorpusMissing as missing:
         raise CorpusMissing(
             f"study {study.name}: its words are neither in the storage nor in "
             f"{data_dir.corpus(study.fingerprint).parent}, and {missing}; put the file there"
         ) from None
-    if found.fingerprint != study.fingerprint:
+    if words.fingerprint != study.fingerprint:
         raise Drift(
             f"study {study.name}: its corpus {study.corpus_name} has changed (fingerprint "
-            f"{found.fingerprint[:12]}…, the study's is {study.fingerprint[:12]}…); "
+            f"{words.fingerprint[:12]}…, the study's is {study.fingerprint[:12]}…); "
             "restore the file, or give the study another name"
         )
-    return found
+    return words
 
 
 def ensure_open(study: StoredStudy) -> None:
-    """Raises StudyClosed once the study's test split has been opened."""
+    """Raises StudyClosed if the study's test split has been opened."""
     if study.closed:
         raise StudyClosed(
             f"study {study.name}: its test split has been opened, which closed it to further "
@@ -153,26 +155,26 @@ def ensure_open(study: StoredStudy) -> None:
 
 
 def ensure_not_moved(study: StoredStudy) -> None:
-    """Raises Refused for what `move-storage` left behind: it would be continued in two places."""
+    """Raises Refused if the study was moved, since it would be resumed in two storages."""
     if study.moved_to is not None:
         raise Refused(
-            f"study {study.name}: was moved to {study.moved_to}; go on there, with --storage"
+            f"study {study.name}: was moved to {study.moved_to}; use it there, with --storage"
         )
 
 
 def ensure_not_lost(study: StoredStudy) -> None:
-    """Raises Refused once another program has deleted Optuna's part of the study."""
+    """Raises Refused if another program deleted the study from Optuna's tables."""
     if study.lost:
         raise Refused(
             f"study {study.name}: another program deleted its trials from Optuna's tables; "
-            f"`{verb_and_arguments('delete', study.name)} --yes` removes the rest, and then it can "
-            "begin anew"
+            f"`{verb_and_arguments('delete', study.name)} --yes` removes the rest, after which it "
+            "can be created again"
         )
 
 
 @retry_storage
 def find(storage: Storage, name: str) -> StoredStudy | None:
-    """The stored study of this name."""
+    """Returns the stored study of this name, if there is one."""
     with storage.read() as connection:
         row = connection.execute(_studies().where(tables.studies.c.name == name)).first()
     return None if row is None else _stored(row)
@@ -180,7 +182,7 @@ def find(storage: Storage, name: str) -> StoredStudy | None:
 
 @retry_storage
 def by_uid(storage: Storage, uid: str) -> StoredStudy:
-    """The stored study of this uid.
+    """Returns the stored study of this uid.
 
     Raises:
         NotFound: it has been deleted.
@@ -194,32 +196,38 @@ def by_uid(storage: Storage, uid: str) -> StoredStudy:
 
 @retry_storage
 def all_studies(storage: Storage) -> list[StoredStudy]:
-    """Every study of the storage, the oldest first."""
+    """Returns every study of the storage, the oldest first."""
     with storage.read() as connection:
         rows = connection.execute(_studies().order_by(tables.studies.c.created_at))
         return [_stored(row) for row in rows]
 
 
 def resolve(storage: Storage, argument: str) -> StoredStudy:
-    """A STUDY argument: a study's name in the storage, or the path of its study file."""
+    """Resolves a STUDY argument: a study's name in the storage, or the path of its study file.
+
+    Raises:
+        NotFound: the storage has no such study.
+    """
     study = find(storage, argument)
     if study is None and Path(argument).suffix == ".toml":
         study = find(storage, read(Path(argument)).study.name)
     if study is None:
         with storage.read() as connection:
             names = connection.execute(select(tables.studies.c.name)).scalars().all()
-        known = ", ".join(sorted(names)[:8]) or "none"
-        raise NotFound(f"study {argument}: not in storage {storage.told}; it holds: {known}")
-    tell_of_other_hands(storage, study)
+        listed = ", ".join(sorted(names)[:8]) or "none"
+        raise NotFound(
+            f"study {argument}: not in storage {storage.redacted_url}; it holds: {listed}"
+        )
+    warn_of_other_programs(storage, study)
     return study
 
 
-def tell_of_other_hands(storage: Storage, study: StoredStudy) -> None:
-    """Says what other programs did to a study of ours, if they did anything."""
+def warn_of_other_programs(storage: Storage, study: StoredStudy) -> None:
+    """Logs a warning if another program deleted, renamed or added to a study in Optuna's tables."""
     if study.lost:
         log.warning(
-            "study %s: another program deleted its trials from Optuna's tables; what is told of it "
-            "is from makemore-search's own records",
+            "study %s: another program deleted its trials from Optuna's tables; what is shown is "
+            "from makemore-search's own records",
             study.name,
         )
         return
@@ -227,15 +235,14 @@ def tell_of_other_hands(storage: Storage, study: StoredStudy) -> None:
         count = optuna_queries.count_foreign_trials(connection, study.optuna_id, study.uid)
     if count:
         log.warning(
-            "study %s: another program added %d of the trials in Optuna's tables; they are left "
-            "out",
+            "study %s: another program added %d of the trials in Optuna's tables; they are ignored",
             study.name,
             count,
         )
     if (renamed := optuna_studies.name(storage, study.optuna_id)) != study.name:
         log.warning(
-            "study %s: another program renamed it to %s in Optuna's tables; makemore-search goes "
-            "on calling it %s",
+            "study %s: another program renamed it to %s in Optuna's tables; makemore-search still "
+            "calls it %s",
             study.name,
             renamed,
             study.name,
@@ -243,34 +250,34 @@ def tell_of_other_hands(storage: Storage, study: StoredStudy) -> None:
 
 
 def ensure_artifacts_reachable(study: StoredStudy) -> None:
-    """Raises BadInput unless this host can use the place of the study's model files."""
+    """Raises BadInput if this host cannot reach the shared place of the study's model files."""
     if study.artifacts is not None:
         artifact_stores.validate_location(study.artifacts)
 
 
 def ensure_writable(study: StoredStudy, data_dir: DataDir) -> None:
-    """Raises BadInput unless this host can write the study's model files where it keeps its own."""
+    """Raises BadInput if the study's model files cannot be written to the data directory."""
     file_errors.ensure_writable(data_dir.checkpoints(study.uid))
 
 
 def files_of(study: StoredStudy, data_dir: DataDir) -> StudyFiles:
-    """The study's model files."""
+    """Returns the study's model files."""
     return StudyFiles(data_dir.checkpoints(study.uid), study.artifacts)
 
 
 def load_model(study: StoredStudy, path: Path, sha256: str | None) -> "Model":
-    """A checkpoint of a study, its hash checked against the recorded one before it is parsed.
+    """Loads a checkpoint, whose hash is compared with the recorded one before it is parsed.
 
     Args:
-        path: its place in the data directory, where it is fetched to if it is not there.
+        path: its place in the data directory, to which it is downloaded if it is missing.
 
     Raises:
-        CheckpointError: it is missing, or not what was recorded.
+        CheckpointError: it is missing, or its hash is another one.
     """
     from makemore_core.model import checkpoint  # torch, which a launcher does without
 
     if sha256 is None:
-        raise CheckpointError(f"checkpoint {path}: none was kept")
+        raise CheckpointError(f"checkpoint {path}: none was saved")
     try:
         return StudyFiles(path.parent, study.artifacts).load(checkpoint.load, path, sha256)[0]
     except CheckpointError:
@@ -286,7 +293,7 @@ def load_model(study: StoredStudy, path: Path, sha256: str | None) -> "Model":
 
 
 def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
-    """A configuration as the file that `train` takes."""
+    """Writes a configuration as a file for `train`."""
     section = study.spec.study
     corpus = {
         "corpus": section.corpus,
@@ -302,7 +309,7 @@ def config_file(study: StoredStudy, config: Mapping[str, Any]) -> str:
 
 @retry_storage
 def request_stop(storage: Storage, study: StoredStudy) -> None:
-    """Asks every worker of the study to end as on Ctrl-C; `run` and `submit` lift it again."""
+    """Asks every worker of the study to end as on Ctrl-C; `run` and `submit` withdraw that."""
     with storage.write() as connection:
         connection.execute(
             update(tables.studies)
@@ -312,7 +319,7 @@ def request_stop(storage: Storage, study: StoredStudy) -> None:
 
 
 def has_workers(storage: Storage, study: StoredStudy) -> bool:
-    """Whether anybody is at work on the study: seen lately, and not known to be dead."""
+    """Whether the study has workers that renewed their lease and are not known to be dead."""
     workers = tables.workers
     with storage.read() as connection:
         rows = connection.execute(
@@ -327,7 +334,7 @@ def has_workers(storage: Storage, study: StoredStudy) -> bool:
 
 @retry_storage
 def mark_moved(storage: Storage, study: StoredStudy, target: str) -> None:
-    """Notes that a study goes on in another storage; from now on it is only to be looked at."""
+    """Marks a study as moved to another storage, which makes it read-only in this one."""
     with storage.write() as connection:
         connection.execute(
             update(tables.studies)
@@ -337,14 +344,17 @@ def mark_moved(storage: Storage, study: StoredStudy, target: str) -> None:
 
 
 def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
-    """Removes a study with its trials and checkpoints; the record of its test opening stays.
+    """Removes a study with its trials and checkpoints, but not the record of its test opening.
 
-    The checkpoints of one that was moved are those of the study that goes on elsewhere: they stay.
+    The checkpoints of a moved study belong to the study in the other storage, so they stay.
+
+    Raises:
+        BadInput: workers are running.
     """
     if has_workers(storage, study):
         raise BadInput(
             f"study {study.name}: workers are running; "
-            f"`{verb_and_arguments('stop', study.name)}` first"
+            f"run `{verb_and_arguments('stop', study.name)}` first"
         )
     with contextlib.suppress(KeyError):  # another program deleted it already
         storage.optuna.delete_study(study.optuna_id)
@@ -358,7 +368,7 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
 
 
 def _studies() -> Select[Any]:
-    """Our studies, each with the number that Optuna's has now."""
+    """Selects our studies, each with the id of Optuna's study that it is bound to now."""
     return select(tables.studies, optuna_studies.bound_id().label("bound_id"))
 
 

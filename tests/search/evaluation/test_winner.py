@@ -228,5 +228,5 @@ def test_the_mark_moves_with_the_winner(finished: Workspace) -> None:
 def test_marks_that_stand_are_not_written_again(finished: Workspace) -> None:
     """Publishing is a look where nothing has changed: a database that takes no writes will do."""
     write_marks(finished.storage, tiny(finished))
-    finished.storage.refuse_writes()
+    finished.storage.set_read_only()
     write_marks(finished.storage, tiny(finished))

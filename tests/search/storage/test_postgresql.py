@@ -86,7 +86,7 @@ def test_the_password_need_not_stand_in_the_url(
     storage = create_storage(url)
     with storage.read() as connection:
         assert ROLE == connection.execute(select(func.current_user())).scalar_one()
-    assert PASSWORD not in storage.told
+    assert PASSWORD not in storage.redacted_url
     storage.close()
 
 

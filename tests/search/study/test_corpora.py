@@ -111,7 +111,7 @@ def test_a_pipe_is_a_corpus(bed: Workspace) -> None:
     pipe.unlink()
     answer = bed.cli("submit", file, "--corpus", pipe)
     assert 0 == answer.status, answer.err
-    assert "its words are those that the study keeps" in answer.err
+    assert "the study's stored words are used" in answer.err
 
 
 def test_a_study_goes_on_without_its_corpus_file(finished: Workspace) -> None:

@@ -51,7 +51,7 @@ def test_words_that_no_trial_could_hold_are_refused(
     for verb in ("run", "preview"):
         answer = bed.cli(verb, bed.file(), "--workers", 2)
         assert 2 == answer.status
-        assert "can be had; what helps:" in answer.complaint
+        assert "are available; what helps:" in answer.complaint
     assert not bed.has_storage
 
 
