@@ -296,5 +296,5 @@ def _open(url: str | None, data_dir: DataDir) -> Storage:
     """The storage, which refuses to be written from here on."""
     url = url or os.environ.get("MAKEMORE_SEARCH_STORAGE") or data_dir.default_storage
     opened = open_storage(url)
-    opened.refuse_writes()
+    opened.set_read_only()
     return opened
