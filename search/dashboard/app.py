@@ -1,11 +1,11 @@
-"""The real optuna-dashboard over a storage, fit to be left running on a shared machine.
+"""optuna-dashboard over a storage, safe to leave running on a shared machine.
 
-It is read-only unless asked otherwise, twice over: no request but GET and HEAD is passed on, and
-its database connections refuse to write. It reaches beyond this machine only with a token. `gate`
-has the layers that hold for any application, `dashboard_layers` those for this one.
+It is read-only by default, in two ways: only GET and HEAD requests are passed on, and its database
+connections refuse to write. Other machines can reach it only with a token. `middleware` has the
+layers for any application, `auth` the token, `study_guard` what is particular to this dashboard.
 
-Where changes are allowed, studies of this program keep what holds them together: deleting one is
-done as by `delete`, and what would leave our tables contradicting Optuna's is refused.
+Where changes are allowed, deleting a study of this program is done as by `delete`, and changes
+after which our tables would contradict Optuna's are refused.
 """
 
 import socket
@@ -28,10 +28,10 @@ from search.dashboard.middleware import (
     security_headers,
 )
 from search.dashboard.study_guard import (
+    HideCurves,
     LocalArtifactStore,
     block_migration,
     guard_our_studies,
-    hide_curves,
     sandbox_artifacts,
 )
 from search.errors import BadInput
@@ -60,7 +60,7 @@ class Access:
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK and self.token is None:
             raise BadInput(
-                f"dashboard: --host {self.host}: whoever reaches it could read every study; "
+                f"dashboard: --host {self.host}: anyone who reaches it could read every study; "
                 "give --token-file FILE, or stay on 127.0.0.1 and forward the port with ssh"
             )
 
@@ -88,7 +88,7 @@ def read_token(path: Path) -> str:
             '`python -c "import secrets; print(secrets.token_urlsafe())"`'
         ) from None
     if not token:
-        raise BadInput(f"--token-file {path}: is empty; put a token of your own into it")
+        raise BadInput(f"--token-file {path}: is empty; write a token into it")
     return token
 
 
@@ -97,9 +97,10 @@ def application(storage: Storage, data_dir: DataDir, access: Access) -> Applicat
     if not access.writable:
         storage.set_read_only()
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
-    quick = BulkReadStorage(storage, marks=True)
-    board: Application = wsgi(quick, artifact_store=LocalArtifactStore(data_dir.artifacts()))
-    board = block_migration(sandbox_artifacts(hide_curves(board, quick.is_large)))
+    bulk = BulkReadStorage(storage, marks=True)
+    optuna_dashboard = wsgi(bulk, artifact_store=LocalArtifactStore(data_dir.artifacts()))
+    optuna_dashboard.install(HideCurves(bulk.is_large))
+    board: Application = block_migration(sandbox_artifacts(optuna_dashboard))
     if access.writable:
         board = same_origin(guard_our_studies(board, storage, data_dir))
     else:
@@ -111,7 +112,7 @@ def application(storage: Storage, data_dir: DataDir, access: Access) -> Applicat
 
 
 def make_server(storage: Storage, data_dir: DataDir, access: Access) -> Any:
-    """A waitress server that listens already; `run` serves until it is interrupted.
+    """A waitress server that is listening; its `run` serves until it is interrupted.
 
     Raises:
         BadInput: the address is taken, or is not this machine's.
@@ -134,14 +135,14 @@ def make_server(storage: Storage, data_dir: DataDir, access: Access) -> Any:
 
 
 def address(server: Any, access: Access) -> str:
-    """Where a person finds a server."""
+    """The URL of a server."""
     port = getattr(server, "effective_port", None) or access.port
     host = socket.gethostname() if access.host in ANY_ADDRESS else access.host
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def _routed(application: Application, routes: Mapping[str, Application]) -> Application:
-    """Some paths go elsewhere."""
+    """An application in which some paths have applications of their own."""
 
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return routes.get(environ["PATH_INFO"], application)(environ, start_response)

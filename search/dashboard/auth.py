@@ -1,10 +1,11 @@
-"""A token to enter with: in a bearer header, or once in the link, as Jupyter does."""
+"""Sign-in with a token: in a bearer header, or once in the link, as Jupyter does."""
 
 import hashlib
 import hmac
 from collections.abc import Iterable
-from html import escape
 from urllib.parse import parse_qsl, quote, urlencode
+
+from jinja2 import Environment, PackageLoader
 
 from search.dashboard.middleware import (
     SAFE_METHODS,
@@ -15,12 +16,14 @@ from search.dashboard.middleware import (
     text_response,
 )
 
+TEMPLATES = Environment(loader=PackageLoader("search.dashboard"), autoescape=True)
+
 
 def require_token(application: Application, token: str) -> Application:
     """Asks for a token: as a bearer header, or once in the link (`?token=`).
 
-    The link sets a strict, http-only cookie and leads on to itself without the token. The cookie
-    holds a keyed hash, so it opens nothing else, and another token ends every session.
+    The link sets a strict, http-only cookie and redirects to itself without the token. The cookie
+    holds a keyed hash, so it is of no use elsewhere, and another token ends every session.
     """
     session = hmac.new(token.encode(), b"makemore-search session", hashlib.sha256).hexdigest()
 
@@ -39,7 +42,7 @@ def require_token(application: Application, token: str) -> Application:
 
 
 def constant_time_equal(given: str, expected: str) -> bool:
-    """Compares in a time that tells nothing of where they differ, nor of their lengths."""
+    """Compares in a time that depends neither on where they differ nor on their lengths."""
     digests = (
         hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (given, expected)
     )
@@ -77,29 +80,14 @@ def _ask_for_token(environ: Environ, start_response: StartResponse) -> Iterable[
     headers = [("WWW-Authenticate", 'Bearer realm="makemore-search"')]
     status = "401 Unauthorized"
     if "text/html" not in str(environ.get("HTTP_ACCEPT", "")):
-        told = "a token is needed: Authorization: Bearer TOKEN\n"
-        return text_response(environ, start_response, status, told, headers)
+        message = "a token is needed: Authorization: Bearer TOKEN\n"
+        return text_response(environ, start_response, status, message, headers)
     policy = f"{STRICT_POLICY}; form-action 'self'; base-uri 'none'"
     headers.append(("Content-Security-Policy", policy))
-    # A strict cookie stays behind when a link on another site leads here. A step from a page of
-    # this origin brings it along, so such a visitor takes one more step before being asked.
+    # A browser sends no strict cookie when a link on another site leads here. It sends the cookie
+    # from a page of this origin, so for such a visitor this page loads the dashboard once more.
     came_from_elsewhere = environ.get("HTTP_SEC_FETCH_SITE") == "cross-site"
-    step = '<meta http-equiv="refresh" content="0; url=/dashboard">' if came_from_elsewhere else ""
-    wrong = "That token is not the one. " if _token_in_link(environ) else ""
-    page = LOGIN_PAGE.replace("<!--step-->", step).replace("<!--wrong-->", escape(wrong))
+    page = TEMPLATES.get_template("sign_in.html").render(
+        reload=came_from_elsewhere, wrong=bool(_token_in_link(environ))
+    )
     return text_response(environ, start_response, status, page, headers, "text/html")
-
-
-LOGIN_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<!--step--><title>makemore-search: sign in</title><style>
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:90vh;margin:0}
-form{max-width:24rem;padding:2rem}h1{font-size:1.3rem;margin:0 0 .5rem}
-input,button{font:inherit;padding:.5rem .7rem;width:100%;box-sizing:border-box;margin-top:.6rem}
-</style></head><body><form action="/dashboard" method="get">
-<h1>This dashboard needs a token</h1>
-<p><!--wrong-->Whoever started it has it, in the file named by <code>--token-file</code>.</p>
-<label>Token<input type="password" name="token" autocomplete="current-password" required autofocus>
-</label><button>Sign in</button></form></body></html>
-"""

@@ -1,12 +1,12 @@
-"""What stands between the network and a WSGI application: who may ask, for what, and from where.
+"""WSGI middleware that decides which requests an application gets.
 
-Each layer wraps an application and knows nothing of the others. From the outside in:
+Each layer wraps an application and is independent of the others. From the outside in:
 
-    hardened      security headers on every answer
-    allowed_hosts   the Host header: a name that someone else's DNS points here is refused
-    require_token     a token, where one is needed (`login`)
-    read_only     GET and HEAD, nothing else
-    same_origin   or, where changes are allowed: only from pages of this very origin
+    security_headers   security headers on every response
+    allowed_hosts      the Host header: names that are not this server's are refused
+    require_token      a token, where one is needed (`auth`)
+    read_only          GET and HEAD, nothing else
+    same_origin        or, where changes are allowed: only from pages of this origin
 """
 
 import ipaddress
@@ -39,7 +39,7 @@ def text_response(
     headers: Headers | None = None,
     kind: str = "text/plain",
 ) -> Iterable[bytes]:
-    """A whole answer of ours."""
+    """A complete response of our own."""
     body = message.encode()
     start_response(
         status,
@@ -68,14 +68,14 @@ def map_headers(
 
 
 def security_headers(application: Application) -> Application:
-    """Security headers on every answer; a strict policy on those that bring none of their own."""
+    """Security headers on every response; a strict policy on those that have none of their own."""
 
     def change(_environ: Environ, headers: Headers) -> Headers:
         ours = {name.lower() for name in HARDENING} | {"access-control-allow-origin"}
-        kept = [(name, value) for name, value in headers if name.lower() not in ours]
-        if not any(name.lower() == "content-security-policy" for name, _ in kept):
-            kept.append(("Content-Security-Policy", STRICT_POLICY))
-        return [*kept, *HARDENING.items()]
+        theirs = [(name, value) for name, value in headers if name.lower() not in ours]
+        if not any(name.lower() == "content-security-policy" for name, _ in theirs):
+            theirs.append(("Content-Security-Policy", STRICT_POLICY))
+        return [*theirs, *HARDENING.items()]
 
     return map_headers(application, change)
 
@@ -83,8 +83,8 @@ def security_headers(application: Application) -> Application:
 def allowed_hosts(application: Application, names: Collection[str], *, any_ip: bool) -> Application:
     """Refuses a Host header that is none of `names` (nor, with `any_ip`, an IP address).
 
-    A page elsewhere can have its own name resolved to this address, and would then pass for a page
-    of this origin (DNS rebinding). It cannot do so with a bare address, which no DNS answers for.
+    The owner of another site can have its name resolve to this address, and its pages would then
+    be of this origin (DNS rebinding). With a bare address this is impossible: no DNS resolves it.
     """
     known = {name.lower() for name in names}
 
@@ -96,7 +96,7 @@ def allowed_hosts(application: Application, names: Collection[str], *, any_ip: b
             environ,
             start_response,
             "403 Forbidden",
-            "the Host header names another machine; known here: "
+            "the Host header names another machine; this server's names: "
             f"{', '.join(sorted(known))}. Start the dashboard with --allow-host NAME to add one.\n",
         )
 
@@ -144,10 +144,10 @@ def read_only(application: Application) -> Application:
 
 
 def same_origin(application: Application) -> Application:
-    """Refuses changes that a page of another origin asks for in a user's name (CSRF).
+    """Refuses changes that a page of another origin requests with a user's cookies (CSRF).
 
-    Browsers say where a request comes from, and pages cannot change what they say. A program that
-    is no browser says nothing and is nobody's victim.
+    Browsers send the origin of a request, and pages cannot change it. Other programs send none, and
+    cannot be attacked in this way.
     """
 
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

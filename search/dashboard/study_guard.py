@@ -1,5 +1,6 @@
-"""What is particular to optuna-dashboard: what it serves, and which changes our studies bear."""
+"""What is particular to optuna-dashboard: what it may serve, and which changes are allowed."""
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -43,23 +44,23 @@ PAGE_POLICY = "; ".join(
     ]
 )
 INERT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
-"""For artifacts: a picture is drawn, but nothing in it runs, and it belongs to no origin."""
+"""For artifacts: a picture is shown, but no script in it runs, and it has no origin."""
 INERT_KINDS = ("image/", "text/csv", "application/json", "audio/", "video/")
-"""What a browser may show itself; anything else an uploader called a file is downloaded."""
+"""Media types that a browser may show; every other uploaded file is downloaded."""
 
 
 class LocalArtifactStore(FileSystemArtifactStore):
-    """The artifacts of this machine; one that lies on another is simply not found."""
+    """The artifacts of this machine; one that is on another machine is a 404."""
 
     def open_reader(self, artifact_id: str) -> Any:
         try:
             return super().open_reader(artifact_id)
         except ArtifactNotFound:
-            raise HTTPError(404, "this picture lies on the machine that trained it") from None
+            raise HTTPError(404, "this picture is on the machine that trained the trial") from None
 
 
 def sandbox_artifacts(application: Application) -> Application:
-    """Only the dashboard's own page is a page; whatever was uploaded is data."""
+    """Serves only the dashboard's own page as a page; uploaded files are data."""
 
     def change(environ: Environ, headers: Headers) -> Headers:
         path = environ["PATH_INFO"]
@@ -77,7 +78,7 @@ def sandbox_artifacts(application: Application) -> Application:
 
 
 def _shown_or_downloaded(kind: str) -> Headers:
-    """HTML becomes text; what a browser may not show itself is downloaded."""
+    """HTML becomes text; what a browser may not show is downloaded."""
     if kind.startswith(("text/html", "text/plain")):
         return [("Content-Type", "text/plain; charset=utf-8")]
     if kind.startswith(INERT_KINDS):
@@ -91,37 +92,46 @@ def _without(headers: Headers, *names: str) -> Headers:
 
 
 def block_migration(application: Application) -> Application:
-    """The route that changes the schema is shut for everyone, always."""
+    """Refuses every request to the route that migrates the schema."""
 
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if SCHEMA_MIGRATION not in environ["PATH_INFO"]:
             return application(environ, start_response)
-        told = "the schema is not migrated from here; see `optuna storage upgrade`\n"
-        return text_response(environ, start_response, "403 Forbidden", told)
+        message = "the schema cannot be migrated here; see `optuna storage upgrade`\n"
+        return text_response(environ, start_response, "403 Forbidden", message)
 
     return answer
 
 
-def hide_curves(application: Application, is_large: Callable[[int], bool]) -> Application:
-    """Tells the dashboard's page of a large study that there are no reports to draw.
+class HideCurves:
+    """A plugin of optuna-dashboard: says of a large study that it has no reports to draw.
 
-    The page would draw a curve for each trial, which takes it minutes when there are thousands.
-    Each trial's own page shows its reports all the same.
+    The page would draw a curve for each trial, which takes minutes when there are thousands. Each
+    trial's own page shows its reports all the same. A plugin gets the answer before it is JSON.
     """
 
-    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        body = application(environ, start_response)
-        about = re.fullmatch(r"/api/studies/(\d+)/?", environ["PATH_INFO"])
-        if about is None or not is_large(int(about[1])):
-            return body
-        # Both are of the same length, which the headers have told already.
-        return [part.replace(HAS_CURVES, HAS_NONE) for part in body]
+    api = 2
 
-    return answer
+    def __init__(self, is_large: Callable[[int], bool]) -> None:
+        self._is_large = is_large
+
+    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
+        """Wraps the route that answers with a whole study; leaves the others as they are."""
+        if (route.method, route.rule) != ("GET", STUDY_ROUTE):
+            return callback
+
+        @functools.wraps(callback)
+        def answer(study_id: int) -> Any:
+            document = callback(study_id=study_id)
+            if HAS_CURVES in document and self._is_large(study_id):
+                document[HAS_CURVES] = False
+            return document
+
+        return answer
 
 
-HAS_CURVES = b'"has_intermediate_values": true,'
-HAS_NONE = b'"has_intermediate_values":false,'
+STUDY_ROUTE = "/api/studies/<study_id:int>"
+HAS_CURVES = "has_intermediate_values"
 
 NOTES_AND_FILES = re.compile(
     r"/api/studies/[0-9]+(/[0-9]+)?/note|/api/artifacts/[0-9]+(/[0-9]+)?(/[0-9a-fA-F-]+)?"
@@ -134,20 +144,21 @@ KNOWN_CHANGES = re.compile(
     r"(/rename|/preference(/[^/]+)?|/preference_feedback_component|/[0-9]+/skip)?"
     r"|/api/trials/[0-9]+/tell"
 )
-"""What may be changed of studies that Optuna made, and of ours is refused, or done by ourselves."""
+"""Allowed for studies made by Optuna; for ours refused, but that `_delete` does a deletion."""
 
 ONLY_BY_COMMAND = (
-    "a study of makemore-search keeps its name and what its trials found; use the command line"
+    "the name and the trials of a makemore-search study cannot be changed here; "
+    "use the command line"
 )
 NO_BUDGET = (
-    "a study made here has no corpus and no budget, and no command of makemore-search knows it; "
-    "write a study file, then `makemore-search submit STUDY.toml`"
+    "a study made here would have no corpus and no budget, and no command of makemore-search could "
+    "use it; write a study file, then `makemore-search submit STUDY.toml`"
 )
-NOT_KNOWN = "this change is not known to makemore-search, and may not be made here"
+NOT_KNOWN = "makemore-search does not know this change, so it cannot be made here"
 
 
 def guard_our_studies(application: Application, storage: Storage, data_dir: DataDir) -> Application:
-    """Refuses what would leave our tables contradicting Optuna's, and every change not known."""
+    """Refuses changes after which our tables would contradict Optuna's, and unknown changes."""
 
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"].rstrip("/")
@@ -189,9 +200,9 @@ def _delete(
     """Deletes one of our studies as `delete` does; refused while workers run."""
     try:
         stored = study.by_uid(storage, uid)
-        pictures = trial_pictures.picture_ids(storage, stored)
+        picture_ids = trial_pictures.picture_ids(storage, stored)
         study.delete_study(storage, stored, data_dir)
-        trial_pictures.delete_pictures(data_dir, pictures)
+        trial_pictures.delete_pictures(data_dir, picture_ids)
     except SearchError as error:
         return _json_refusal(environ, start_response, "409 Conflict", str(error))
     start_response("204 No Content", [])
@@ -201,6 +212,6 @@ def _delete(
 def _json_refusal(
     environ: Environ, start_response: StartResponse, status: str, reason: str
 ) -> Iterable[bytes]:
-    """As optuna-dashboard's own refusals, which its page shows."""
+    """A refusal in the form of optuna-dashboard's own, whose reason its page shows."""
     body = json.dumps({"reason": reason})
     return text_response(environ, start_response, status, body, kind="application/json")

@@ -1,8 +1,7 @@
-"""The study's note: what the dashboard says of a study in words.
+"""The study's note: the text about a study in the dashboard.
 
-A note lies in attributes of the study, which every look at the dashboard reads again, so it is
-short and is written only when it changes: at the end of a run, and once the test split has been
-opened.
+A note is stored in attributes of the study, which every request of the dashboard reads, so it is
+short and is written only when it changes: at the end of a run, and once the test split is opened.
 """
 
 import re
@@ -33,7 +32,7 @@ METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
 
 @retry_storage
 def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
-    """Writes the note, unless it already says so."""
+    """Writes the note if it has changed."""
     own, _ = history.openings(storage, study)
     confirmed = confirmations.candidates(storage, study)
     best = results.best(storage, study)
@@ -58,7 +57,7 @@ def note(
     confirmed: Sequence[Candidate],
     opening: OpeningView | None,
 ) -> str:
-    """The note as Markdown; the test score stands in it only once it has been opened."""
+    """The note as Markdown; it has the test score only once the test split is opened."""
     spec = study.spec
     return "\n".join(
         [
@@ -94,8 +93,10 @@ def _winner(best: BestView | None) -> list[str]:
 
 def _confirmation(confirmed: Sequence[Candidate]) -> list[str]:
     if not confirmed:
-        told = "none yet; `makemore-search confirm` retrains the best on fresh seeds."
-        return [f"**Confirmation**: {told}"]
+        return [
+            "**Confirmation**: none yet; "
+            "`makemore-search confirm` retrains the best on fresh seeds."
+        ]
     rows = [
         f"| {c.trial} | {c.searched_dev_loss:.4f} | {c.dev_loss_mean:.4f} "
         f"| {'' if c.dev_loss_sd is None else f'{c.dev_loss_sd:.4f}'} | {c.seeds} |"
@@ -128,7 +129,7 @@ def _losses(others: Baselines, best: BestView | None) -> list[str]:
 
 
 def markdown(text: str) -> str:
-    r"""Words as they are: no part of them is markup, a link or a formula.
+    r"""Text with Markdown's special characters escaped, so that none of it is markup or a link.
 
     >>> print(markdown("adam [lr] <b>"))
     adam \[lr\] \<b\>
@@ -137,9 +138,9 @@ def markdown(text: str) -> str:
 
 
 def describe_opening(opening: OpeningView | None) -> str:
-    """Whether the test split is sealed; what it said, once it has been opened."""
+    """Whether the test split is sealed, or its result."""
     if opening is None:
-        return "sealed; nobody has looked at it for this study."
+        return "sealed; not evaluated for this study."
     if opening.result is None or opening.evaluated_at is None:
         return "opened; not evaluated yet."
     low, high = opening.result["test_loss_ci95"]

@@ -1,13 +1,13 @@
-"""Pictures of the best trials, where the dashboard shows them; drawn by the launcher.
+"""Pictures of the best trials for the dashboard, drawn by the launcher.
 
-Each trial that is the best of its study when it ends gets its learning curve, its schedule and its
-configuration, and, where its checkpoint is on this machine, its embedding and twenty samples. The
-files lie in Optuna's artifact store; what names them are attributes of the study, since Optuna
-accepts none for a trial that has ended. Their ids follow from study, trial and kind, so drawing a
-trial twice, on two hosts or after a crash, leaves one of each.
+Each trial that is the best of its study when it ends gets its schedule and its configuration, and,
+where its checkpoint is on this machine, its embedding and twenty samples; its learning curve is
+drawn by the dashboard itself. The files are in Optuna's artifact store, and attributes of the study
+name them, since Optuna accepts none for a trial that has ended. Their ids follow from study, trial
+and kind, so drawing a trial twice, on two hosts or after a crash, gives one of each.
 
-Drawing one trial takes a few hundredths of a second, and a study has few records (about the
-logarithm of its trials), so this lengthens no run noticeably. It never fails one either.
+One trial takes a few hundredths of a second, and the number of best trials grows with the logarithm
+of the number of trials, so a run takes hardly longer. An error here is a warning in the log.
 """
 
 import contextlib
@@ -42,12 +42,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LOOKS = 3.0
+SECONDS_BETWEEN_POLLS = 3.0
 SAMPLES, SAMPLES_SEED = 20, 1
 PREFIX = "dashboard:artifacts:"
 """Of an attribute of a study that names an artifact of one of its trials (optuna-dashboard)."""
 KINDS = {
-    "learning-curve.svg": "image/svg+xml",
     "embedding.svg": "image/svg+xml",
     "samples.svg": "image/svg+xml",
     "schedule.svg": "image/svg+xml",
@@ -56,123 +55,127 @@ KINDS = {
 
 
 def artifact_store(data_dir: DataDir) -> "FileSystemArtifactStore":
-    """Where this machine keeps pictures."""
-    from optuna.artifacts import FileSystemArtifactStore  # it takes boto3 along, where that is
+    """The artifact store of this machine, which has the pictures."""
+    from optuna.artifacts import FileSystemArtifactStore  # imports boto3 where that is installed
 
     return FileSystemArtifactStore(data_dir.artifacts())
 
 
 class PicturePublisher:
-    """Draws each new best trial of one study now and then while others train; keeps its note."""
+    """Publishes the pictures of each new best trial of one study, and the study's note."""
 
     def __init__(self, storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
         self._storage, self._study, self._data_dir = storage, study, data_dir
         self._best = float("inf")
-        self._looked = float("-inf")
-        self._gave_up = False
-        self._counting: threading.Thread | None = None
+        self._last_poll = float("-inf")
+        self._stopped = False
+        self._fitting: threading.Thread | None = None
 
     def update(self) -> None:
-        """Looks for new best trials every few seconds; never raises."""
-        if not self._gave_up and time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
-            if self._looked == float("-inf"):
-                self._count()
-            elif self._counting is not None and not self._counting.is_alive():
-                self._counting = None
+        """Polls for new best trials every few seconds; never raises."""
+        if not self._stopped and time.monotonic() - self._last_poll > SECONDS_BETWEEN_POLLS:
+            if self._last_poll == float("-inf"):
+                self._fit_baselines()
+            elif self._fitting is not None and not self._fitting.is_alive():
+                self._fitting = None
                 self._try(self._write_note)
-            self._looked = time.monotonic()
+            self._last_poll = time.monotonic()
             self._try(self._draw)
 
     def finish(self, also: Iterable[int] = ()) -> None:
-        """The last look, the pictures of trials that are more than a record, and the note."""
+        """The last poll: new best trials, the trials of `also`, and the note."""
         self._try(lambda: self._draw(also))
         self._try(self._write_note)
 
-    def _count(self) -> None:
-        """Has the count models fitted that the note names: of a large corpus that takes seconds,
-        which whoever looks after workers does not have."""
+    def _fit_baselines(self) -> None:
+        """Fits the count models for the note in a thread: with a large corpus that takes seconds,
+        in which the launcher could not watch its workers."""
         fit = partial(baselines, self._storage, self._study, self._data_dir)
-        self._counting = threading.Thread(target=self._try, args=(fit,), daemon=True)
-        self._counting.start()
+        self._fitting = threading.Thread(target=self._try, args=(fit,), daemon=True)
+        self._fitting.start()
 
     def _write_note(self) -> None:
         write_marks(self._storage, self._study)
         write_note(self._storage, self._study, self._data_dir)
 
     def _draw(self, also: Iterable[int] = ()) -> None:
-        records = history.incumbents(self._storage, self._study, self._best)
-        if records:
+        incumbents = history.incumbents(self._storage, self._study, self._best)
+        if incumbents:
             write_marks(self._storage, self._study)
-        for record in records:
-            publish_trial(self._storage, self._study, self._data_dir, record.trial)
-            self._best = record.dev_loss
+        for incumbent in incumbents:
+            publish_trial(self._storage, self._study, self._data_dir, incumbent.trial)
+            self._best = incumbent.dev_loss
         for trial in also:
             publish_trial(self._storage, self._study, self._data_dir, trial)
 
     def _try(self, step: Callable[[], object]) -> None:
         try:
             step()
-        except Interrupted:  # nobody waits for pictures
-            self._gave_up = True
+        except Interrupted:  # no run waits for its pictures
+            self._stopped = True
         except Exception as error:
-            log.warning("no more pictures of study %s (%s)", self._study.name, _in_a_line(error))
+            log.warning("no more pictures of study %s (%s)", self._study.name, _first_line(error))
             log.debug("why", exc_info=True)
-            self._gave_up = True
+            self._stopped = True
 
 
-def _in_a_line(error: Exception) -> str:
-    told = str(error) or type(error).__name__
-    return told.splitlines()[0][:200]
+def _first_line(error: Exception) -> str:
+    message = str(error) or type(error).__name__
+    return message.splitlines()[0][:200]
 
 
 class AllStudiesPublisher:
-    """The illustrators of a whole storage, for a service that works on whatever study is open."""
+    """A publisher for each open study of a storage, for a service that works on all of them."""
 
     def __init__(self, storage: Storage, data_dir: DataDir) -> None:
         self._storage, self._data_dir = storage, data_dir
         self._open: dict[str, PicturePublisher] = {}
-        self._looked = float("-inf")
+        self._last_poll = float("-inf")
 
     def update(self) -> None:
-        """As Illustrator's, for every open study; one that is open no more gets its last look."""
-        if time.monotonic() - self._looked <= SECONDS_BETWEEN_LOOKS:
+        """Polls every open study; polls a study that has closed for the last time."""
+        if time.monotonic() - self._last_poll <= SECONDS_BETWEEN_POLLS:
             return
-        self._looked = time.monotonic()
+        self._last_poll = time.monotonic()
         try:
-            found = {each.uid: each for each in all_studies(self._storage)}
-            going = {
-                uid for uid, each in found.items() if status(self._storage, each).state == "open"
+            studies = {each.uid: each for each in all_studies(self._storage)}
+            open_uids = {
+                uid for uid, each in studies.items() if status(self._storage, each).state == "open"
             }
-        except Interrupted:  # nobody waits for pictures
+        except Interrupted:  # no run waits for its pictures
             return
         except Exception as error:
-            log.warning("no look at %s (%s)", self._storage.redacted_url, _in_a_line(error))
+            log.warning(
+                "cannot read %s for its pictures (%s)",
+                self._storage.redacted_url,
+                _first_line(error),
+            )
             log.debug("why", exc_info=True)
             return
-        for uid in going - self._open.keys():
-            self._open[uid] = PicturePublisher(self._storage, found[uid], self._data_dir)
-        for uid in self._open.keys() - going:
-            ended = self._open.pop(uid)
-            if uid in found:
-                ended.finish()
-        for illustrator in self._open.values():
-            illustrator.update()
+        for uid in open_uids - self._open.keys():
+            self._open[uid] = PicturePublisher(self._storage, studies[uid], self._data_dir)
+        for uid in self._open.keys() - open_uids:
+            closed = self._open.pop(uid)
+            if uid in studies:
+                closed.finish()
+        for publisher in self._open.values():
+            publisher.update()
 
 
 @retry_storage
 def publish_trial(storage: Storage, study: StoredStudy, data_dir: DataDir, trial: int) -> None:
-    """Draws what is not yet there of one trial, and names it in the study."""
+    """Draws those pictures of a trial that are missing, and names them in the study."""
     attempt = history.attempt(storage, study, trial)
     trial_id = history.optuna_trial_id(storage, study, trial)
     if attempt is None or trial_id is None or not attempt.curve:
         return
-    named = optuna_studies.system_attributes(storage, study.optuna_id)
+    published = optuna_studies.system_attributes(storage, study.optuna_id)
     store = artifact_store(data_dir)
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
     for filename, drawn in _drawings(study, data_dir, attempt):
         artifact_id = artifact_id_of(study, trial, filename)
         key = f"{PREFIX}{trial_id}:{artifact_id}"
-        if key not in named:
+        if key not in published:
             store.write(artifact_id, io.BytesIO(drawn.encode()))
             meta = {
                 "artifact_id": artifact_id,
@@ -189,7 +192,7 @@ def artifact_id_of(study: StoredStudy, trial: int, filename: str) -> str:
 
 
 def picture_ids(storage: Storage, study: StoredStudy) -> list[str]:
-    """The ids of a study's pictures; known only for as long as the study is."""
+    """The ids of a study's pictures; to be read before the study is deleted."""
     attributes = optuna_studies.system_attributes(storage, study.optuna_id)
     return [
         json.loads(value)["artifact_id"]
@@ -212,7 +215,6 @@ def _drawings(
     study: StoredStudy, data_dir: DataDir, attempt: AttemptView
 ) -> Iterator[tuple[str, str]]:
     name = f"trial {attempt.trial}"
-    yield "learning-curve.svg", trial_figures.learning_curve(name, attempt.curve)
     try:
         path = data_dir.checkpoint(study.uid, attempt.trial)
         recorded = attempt.checkpoint_sha256 or ""

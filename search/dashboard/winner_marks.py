@@ -1,7 +1,7 @@
 """The winner's mark, and the confirmed means: user attributes of trials that have ended.
 
-Optuna's dashboard shows them as columns, as it does those that a trial gets at its end. They are
-written when they change, by whoever draws pictures. A test score is never among them.
+optuna-dashboard shows them as columns, like the attributes that a trial gets at its end. They are
+written when they change, by the process that draws pictures. A test score is never among them.
 """
 
 from typing import Any
@@ -16,21 +16,21 @@ from search.trials import confirmations, history, results
 
 @retry_storage
 def write_marks(storage: Storage, study: StoredStudy) -> None:
-    """Gives confirmed trials their mean and the winner its mark, and takes them from others."""
-    wanted = _wanted(storage, study)
+    """Sets the mean of confirmed trials and the mark of the winner; removes them from others."""
+    expected = _expected(storage, study)
     with storage.read() as connection:
         present = read_marks(connection, study.optuna_id)
-    if present == wanted:
+    if present == expected:
         return
     with storage.write() as connection:
-        for trial_id in wanted.keys() | present.keys():
-            own = wanted.get(trial_id, {})
-            gone = [name for name in MARKS if name not in own]
-            optuna_writer.drop_attributes(connection, trial_id, gone)
+        for trial_id in expected.keys() | present.keys():
+            own = expected.get(trial_id, {})
+            others = [name for name in MARKS if name not in own]
+            optuna_writer.drop_attributes(connection, trial_id, others)
             optuna_writer.set_attributes(storage, connection, trial_id, own)
 
 
-def _wanted(storage: Storage, study: StoredStudy) -> dict[int, dict[str, Any]]:
+def _expected(storage: Storage, study: StoredStudy) -> dict[int, dict[str, Any]]:
     """The marks as they should be, by Optuna's id of the trial."""
     by_number: dict[int, dict[str, Any]] = {
         each.trial: {CONFIRMED: each.dev_loss_mean, SEEDS: each.seeds}

@@ -113,7 +113,7 @@ def nice(step: float) -> float:
 def format_tick(value: float) -> str:
     """A tick's number: 1.5M, 20k, 0.003.
 
-    >>> told(1_500_000), told(20_000), told(0.003), told(2.25)
+    >>> format_tick(1_500_000), format_tick(20_000), format_tick(0.003), format_tick(2.25)
     ('1.5M', '20k', '0.003', '2.25')
     """
     if abs(value) >= 1e12:

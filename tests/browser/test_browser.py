@@ -9,10 +9,10 @@ from pathlib import Path
 
 import large
 import pytest
-from conftest import Serve, keep
 from playwright.sync_api import Page, expect
 from workspace import Workspace, ended, wait_until
 
+from conftest import Serve, keep
 from search.paths import DataDir
 from search.study import study
 
@@ -28,7 +28,7 @@ def drawn(page: Page) -> None:
 def test_list_history_and_trial_with_its_pictures(
     page: Page, study_of_a_run: Workspace, serve: Serve
 ) -> None:
-    """From the list of studies to the history to the best trial's page with four pictures."""
+    """From the list of studies to the history to the best trial's page with three pictures."""
     address = serve(study_of_a_run)
     page.goto(address)
     expect(page.get_by_text("tiny")).to_be_visible()
@@ -42,7 +42,7 @@ def test_list_history_and_trial_with_its_pictures(
     expect(page.get_by_role("heading", name=f"Trial {best} ")).to_be_visible()
     page.wait_for_function(
         "[...document.images].filter(i => i.src.includes('/artifacts/') && i.naturalWidth > 300)"
-        ".length == 4"
+        ".length == 3"
     )
     page.get_by_role("img", name="samples.svg").scroll_into_view_if_needed()
     keep(page, "trial")
@@ -78,7 +78,7 @@ def test_login(page: Page, study_of_a_run: Workspace, serve: Serve, tmp_path: Pa
     keep(page, "login")
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text("not the one")).to_be_visible()
+    expect(page.get_by_text("That token is wrong")).to_be_visible()
     page.get_by_label("Token").fill("a-token-of-some-length")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("tiny")).to_be_visible()

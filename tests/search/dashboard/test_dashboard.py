@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 from optuna_dashboard import wsgi
 from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
@@ -24,7 +25,7 @@ from search.dashboard import app, trial_pictures
 from search.dashboard.app import Access
 from search.dashboard.trial_pictures import PicturePublisher
 from search.errors import BadInput
-from search.storage import optuna_tables
+from search.storage import optuna_reader, optuna_tables
 from search.storage.database import Storage, open_storage
 from search.storage.optuna_reader import BulkReadStorage
 from search.study import study
@@ -85,8 +86,25 @@ def test_the_page_and_the_study_are_served(board: Board) -> None:
     assert 12 <= len(client.get("/api/studies/1").json["trials"])
 
 
+@pytest.mark.parametrize(("limit", "shown"), [(1_000, True), (3, False)])
+def test_the_curves_of_a_large_study_are_not_drawn(
+    board: Board, monkeypatch: pytest.MonkeyPatch, limit: int, shown: bool
+) -> None:
+    """Optuna's dashboard draws a study's curves unless this key is false; each trial's reports are
+    told all the same. A dashboard without the key or the route fails here."""
+    monkeypatch.setattr(optuna_reader, "MAX_CURVES", limit)
+    plain = Client(wsgi(board.bed.storage.optuna)).get("/api/studies/1").json
+    assert plain["has_intermediate_values"] is True
+    found = board.client().get("/api/studies/1").json
+    assert shown is found["has_intermediate_values"]
+    assert [each["intermediate_values"] for each in plain["trials"]] == [
+        each["intermediate_values"] for each in found["trials"]
+    ]
+    assert 404 == board.client().get("/api/studies/7").status
+
+
 def test_best_trials_have_pictures_and_the_study_a_note(board: Board) -> None:
-    """Each trial that was the best when it ended shows five artifacts; none of them is active."""
+    """Each trial that was the best when it ended shows four artifacts; none of them is active."""
     illustrated(board.bed)
     client = board.client()
     shown = client.get("/api/studies/1").json
@@ -379,7 +397,9 @@ def test_bad_starts_are_one_line_and_status_2(finished: Workspace, tmp_path: Pat
 
 
 def test_trials_are_read_as_optuna_reads_them(finished: Workspace) -> None:
-    """The bulk reader gives exactly Optuna's trials; this breaks when Optuna's schema changes."""
+    """The bulk reader gives exactly Optuna's trials, of workers and of Optuna in every state; this
+    breaks when Optuna's schema changes."""
+    add_trials_of_optuna(optuna.load_study(study_name="tiny", storage=finished.url))
     quick = BulkReadStorage(finished.storage)
     expected = finished.storage.optuna.get_all_trials(1)
     assert expected == quick.get_all_trials(1)
@@ -387,6 +407,21 @@ def test_trials_are_read_as_optuna_reads_them(finished: Workspace) -> None:
     complete = [trial for trial in expected if trial.state.name == "COMPLETE"]
     assert complete == quick.get_all_trials(1, states=(complete[0].state,))
     assert min(t.value for t in complete) == quick.get_best_trial(1).value
+
+
+def add_trials_of_optuna(theirs: optuna.Study) -> None:
+    """Trials that our writer did not write: complete, pruned, failed, running and waiting."""
+    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, None):
+        trial = theirs.ask()
+        trial.suggest_float("weight", 1e-3, 1.0, log=True)
+        trial.suggest_categorical("kind", ["a", None, 3, True])
+        trial.suggest_int("size", 1, 9, step=2)
+        trial.set_user_attr("about", {"words": ["é", 1]})
+        for step, value in enumerate((2.5, float("inf"), float("-inf"))):
+            trial.report(value, step)
+        if state is not None:
+            theirs.tell(trial, 9.5 if state == TrialState.COMPLETE else None, state)
+    theirs.enqueue_trial({"weight": 0.5}, user_attrs={"by": "hand"})
 
 
 CLOCKS_CHANGE = (datetime(2026, 3, 8, 3), datetime(2026, 11, 1, 2))
