@@ -34,8 +34,6 @@ MAX_CURVES = 400
 MARKS = WINNER, CONFIRMED, SEEDS = ("winner", "confirmed_dev_loss", "confirmed_seeds")
 """User attributes that are set and moved after a trial's end; see `illustration.marks`."""
 
-NOT_FINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
-
 distribution_of: Callable[[str], BaseDistribution] = functools.lru_cache(4096)(json_to_distribution)
 
 
@@ -50,12 +48,10 @@ def read_trials(
     trials = connection.execute(select(TRIALS).where(wanted).order_by(TRIALS.c.number)).all()
     values, reports = optuna_tables.optuna_values, optuna_tables.optuna_intermediate_values
     attributes = optuna_tables.optuna_system_attributes
-    numbers = _numbers(connection, values.c["objective", "value", "value_type"], wanted)
-    curves = _numbers(
-        connection,
-        reports.c["step", "intermediate_value", "intermediate_value_type"],
-        wanted,
-    )
+    value_columns = values.c["objective", "value", "value_type"]
+    report_columns = reports.c["step", "intermediate_value", "intermediate_value_type"]
+    numbers = _numbers(connection, value_columns, wanted, optuna_tables.value_of)
+    curves = _numbers(connection, report_columns, wanted, optuna_tables.report_of)
     columns = optuna_tables.optuna_params.c[
         "param_name", "param_value", "distribution_json", "param_id"
     ]
@@ -110,12 +106,17 @@ def _rows(
 
 
 def _numbers(
-    connection: Connection, columns: Any, wanted: ColumnElement[bool]
+    connection: Connection,
+    columns: Any,
+    wanted: ColumnElement[bool],
+    number_of: Callable[[float | None, Any], float],
 ) -> dict[int, dict[int, float]]:
     """(key, number, kind of number) rows as a dictionary for each trial."""
     found: dict[int, dict[int, float]] = defaultdict(dict)
     for trial_id, rows in _rows(connection, columns, wanted).items():
-        found[trial_id] = {key: NOT_FINITE.get(kind, value) for key, value, kind in rows}
+        found[trial_id] = {
+            key: number_of(value, kind) if value is None else value for key, value, kind in rows
+        }
     return found
 
 

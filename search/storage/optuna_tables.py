@@ -1,77 +1,31 @@
-"""Optuna's tables, as far as they are read or written here; a test breaks when they change.
+"""Optuna's tables, as Optuna itself defines them; only `search.storage.optuna_*` imports this.
 
-Only the modules `search.storage.optuna_*` import this one.
+`optuna.storages._rdb.models` is private: `checks.check_optuna_version` refuses a version of Optuna
+whose tables were not tested.
 """
 
-from optuna.trial import TrialState
-from sqlalchemy import (
-    DateTime,
-    Enum,
-    Float,
-    Integer,
-    String,
-    Text,
-    column,
-    table,
-)
+from typing import Any
 
-optuna_studies = table("studies", column("study_id", Integer), column("study_name", String))
+from optuna.storages._rdb import models
+from sqlalchemy import Table
 
-optuna_study_attributes = table(
-    "study_user_attributes",
-    column("study_id", Integer),
-    column("key", String),
-    column("value_json", String),
-)
 
-optuna_trials = table(
-    "trials",
-    column("trial_id", Integer),
-    column("number", Integer),
-    column("study_id", Integer),
-    column("state", Enum(TrialState)),
-    column("datetime_start", DateTime),
-    column("datetime_complete", DateTime),
-)
+def _table(model: Any) -> Table:
+    table: Table = model.__table__
+    return table
 
-optuna_params = table(
-    "trial_params",
-    column("param_id", Integer),
-    column("trial_id", Integer),
-    column("param_name", String),
-    column("param_value", Float),
-    column("distribution_json", Text),
-)
 
-optuna_values = table(
-    "trial_values",
-    column("trial_id", Integer),
-    column("objective", Integer),
-    column("value", Float),
-    column("value_type", Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype")),
-)
+optuna_studies = _table(models.StudyModel)
+optuna_study_attributes = _table(models.StudyUserAttributeModel)
+optuna_trials = _table(models.TrialModel)
+optuna_params = _table(models.TrialParamModel)
+optuna_values = _table(models.TrialValueModel)
+optuna_intermediate_values = _table(models.TrialIntermediateValueModel)
+optuna_user_attributes = _table(models.TrialUserAttributeModel)
+optuna_system_attributes = _table(models.TrialSystemAttributeModel)
+FINITE_VALUE = models.TrialValueModel.TrialValueType.FINITE
+FINITE_REPORT = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
 
-optuna_intermediate_values = table(
-    "trial_intermediate_values",
-    column("trial_id", Integer),
-    column("step", Integer),
-    column("intermediate_value", Float),
-    column(
-        "intermediate_value_type",
-        Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
-    ),
-)
-
-optuna_user_attributes = table(
-    "trial_user_attributes",
-    column("trial_id", Integer),
-    column("key", String),
-    column("value_json", Text),
-)
-
-optuna_system_attributes = table(
-    "trial_system_attributes",
-    column("trial_id", Integer),
-    column("key", String),
-    column("value_json", Text),
-)
+value_of = models.TrialValueModel.stored_repr_to_value
+report_of = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+"""A stored number and its kind as a float, which may be infinite or no number."""

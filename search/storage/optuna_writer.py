@@ -94,15 +94,16 @@ def upsert_reports(
 def _report(dialect: str) -> Executable:
     """One report of a running trial; built once, since building it takes as long as running it."""
     reports, trials = optuna_tables.optuna_intermediate_values, optuna_tables.optuna_trials
-    kind = literal("FINITE", reports.c.intermediate_value_type.type)
+    kind = literal(optuna_tables.FINITE_REPORT, reports.c.intermediate_value_type.type)
     row = select(trials.c.trial_id, bindparam("at"), bindparam("loss"), kind).where(
         trials.c.trial_id == bindparam("id"), trials.c.state == TrialState.RUNNING
     )
     upsert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    statement = upsert(reports).from_select([column.name for column in reports.c], row)
+    columns = ["trial_id", "step", "intermediate_value", "intermediate_value_type"]
+    statement = upsert(reports).from_select(columns, row)
     return statement.on_conflict_do_update(
         index_elements=["trial_id", "step"],
-        set_={"intermediate_value": statement.excluded.intermediate_value},
+        set_={name: statement.excluded[name] for name in columns[2:]},
     ).execution_options(preserve_rowcount=True)  # which psycopg would have forgotten of an insert
 
 
@@ -126,7 +127,7 @@ def finish_trial(
     if value is not None:
         connection.execute(
             insert(optuna_tables.optuna_values).values(
-                trial_id=trial_id, objective=0, value=value, value_type="FINITE"
+                trial_id=trial_id, objective=0, value=value, value_type=optuna_tables.FINITE_VALUE
             )
         )
     set_attributes(storage, connection, trial_id, attributes)
