@@ -70,6 +70,14 @@ def recorded(storage: Storage, study: StoredStudy) -> Any | None:
         return connection.execute(select(o).where(o.c.study_uid == study.uid)).first()
 
 
+def recorded_result(storage: Storage, study: StoredStudy) -> TestResult | None:
+    """What the test split said of the study; None: it has not been opened, or not to the end."""
+    opening = recorded(storage, study)
+    if opening is None or opening.result is None:
+        return None
+    return _result(opening, False, opened_before(storage, study))
+
+
 @retry_storage
 def opened_before(storage: Storage, study: StoredStudy) -> list[dict[str, Any]]:
     """Which other studies opened the same split of the same corpus earlier than this one."""

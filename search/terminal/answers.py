@@ -10,6 +10,7 @@ from makemore_core.data.dataset import Dataset
 from makemore_core.data.ngram import NgramBaseline
 from makemore_core.data.printable import printable
 from makemore_core.data.splits import split
+from makemore_core.training.evaluate import WordScore
 from makemore_core.training.trainer import TrialResult
 from search.evaluation.baselines import Baselines, compare_with_counts
 from search.evaluation.confirm import Confirmation
@@ -176,6 +177,18 @@ def corpus(view: Mapping[str, Any]) -> str:
 def _alphabet(vocabulary: str) -> str:
     """All of it, or of a large one the beginning; `--json` has the whole."""
     return printable(vocabulary[:MAX_SYMBOLS]) + "…" * (len(vocabulary) > MAX_SYMBOLS)
+
+
+def scores(rows: Sequence[WordScore]) -> str:
+    """The loss of each word, and of all together."""
+    nats, characters = sum(row.nats for row in rows), sum(row.characters for row in rows)
+    lines = [(row.word, row.nats, row.nats / row.characters, row.characters) for row in rows]
+    if len(rows) > 1:
+        lines.append((f"all {len(rows)} words", nats, nats / characters, characters))
+    return table(
+        ("word", "nats", "per character", "characters"),
+        [(printable(word), *numbers) for word, *numbers in lines],
+    )
 
 
 def baseline(view: NgramBaseline) -> str:
