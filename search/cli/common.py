@@ -1,4 +1,4 @@
-"""What several verbs do on their way; light to import, as `launching` is."""
+"""What several verbs share; light to import, as every module of this package is."""
 
 import os
 import shlex
@@ -28,18 +28,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def beside(first: Callable[[], T], *others: Callable[[], object]) -> T:
-    """What the first check finds, once all have passed; their mistakes are told at once."""
-    wrong: list[BadInput] = []
-    found: list[T] = []
-    for check in (lambda: found.append(first()), *others):
+def check_all(first: Callable[[], T], *others: Callable[[], object]) -> T:
+    """Runs every check, and returns the result of the first.
+
+    Raises:
+        BadInput: the mistakes of all checks, at once.
+    """
+    mistakes: list[BadInput] = []
+    results: list[T] = []
+    for check in (lambda: results.append(first()), *others):
         try:
             check()
         except BadInput as error:
-            wrong.append(error)
-    if wrong:
-        raise together(*wrong)
-    return found[0]
+            mistakes.append(error)
+    if mistakes:
+        raise together(*mistakes)
+    return results[0]
 
 
 def check_device(device: str) -> None:
@@ -52,11 +56,14 @@ def check_device(device: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise BadInput(f"--device {device}: not to be had here ({reason})") from None
+        kind = "CUDA " if device.startswith("cuda") else ""
+        raise BadInput(
+            f"--device {device}: no such {kind}device is available ({reason}); give cpu"
+        ) from None
 
 
-def show_notes(session: Session, corpus: "Corpus") -> "Corpus":
-    """Says what a user should know about how the words were read; returns the corpus."""
+def print_notes(corpus: "Corpus") -> "Corpus":
+    """Prints what a user should know about how the words were read; returns the corpus."""
     for note in corpus.notes:
         print(f"note: corpus {corpus.name}: {note}", file=sys.stderr)
     return corpus
@@ -66,7 +73,7 @@ def load_words(
     session: Session, section: "StudySection", layout: CorpusFormat, name: str | None = None
 ) -> "Corpus":
     """The corpus of a CONFIG file, with what the command line says of it."""
-    from makemore_core.data import corpus as corpora
+    from makemore_core.data.corpus import load
 
     own = section.layout
     merged = CorpusFormat(
@@ -75,27 +82,26 @@ def load_words(
         layout.count or own.count,
         layout.drop_unusable or own.drop_unusable,
     )
-    place = session.data_dir.root
-    found = corpora.load(name or section.corpus, place, merged, dedupe=section.dedupe)
-    return show_notes(session, found)
+    root = session.data_dir.root
+    return print_notes(load(name or section.corpus, root, merged, dedupe=section.dedupe))
 
 
 def worker_count(asked: int | None, threads: int) -> int:
-    """How many workers, where nobody said: as many as the cores it may use bear."""
+    """The number of workers: as asked for, or the usable cores divided by the threads."""
     return asked or max(1, usable_cpus() // threads)
 
 
 def new_job(session: Session, threads: int, device: str, study_uid: str | None = None) -> Job:
-    """What a worker process is given; without a study it works on every open one."""
+    """The job of a worker process; without a study it works on every open one."""
     root = str(session.data_dir.root.resolve())
     return Job(session.storage_url, root, study_uid, threads, device)
 
 
 def ask(yes: bool, question: str, unasked: str) -> None:
-    """Asks before what cannot be undone, unless `--yes` was given.
+    """Asks for confirmation of what cannot be undone, unless `--yes` was given.
 
     Raises:
-        BadInput: there is no terminal to ask on; `unasked` says what is missing.
+        BadInput: there is no terminal to ask on; `unasked` is the message.
         Interrupted: the answer is not yes.
     """
     if yes:
@@ -111,18 +117,18 @@ def ask(yes: bool, question: str, unasked: str) -> None:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person may sit at a stream; one that the process began without is None."""
+    """Whether a stream is a terminal; None is a stream that was closed when the process began."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
-def answer_status(
+def print_status(
     session: Session,
     storage: "Storage",
     stored: "StoredStudy",
     file: str | None = None,
     given: Mapping[str, str] | None = None,
 ) -> None:
-    """The answer of every verb that changes or shows how a study stands.
+    """Prints the status of a study, the result of every verb that changes or shows it.
 
     Args:
         file, given: as of `ending.describe_way_on`.
@@ -130,33 +136,32 @@ def answer_status(
     from search.evaluation.baselines import kept_baselines
     from search.study import study
     from search.terminal.display import compare_best_with_counts, describe_barren, one_line
-    from search.trials import status
     from search.trials.ending import describe_end, describe_way_on
-    from search.trials.status import describe_audit
+    from search.trials.status import describe_audit, status
 
-    view = status.status(storage, study.by_uid(storage, stored.uid))
+    view = status(storage, study.by_uid(storage, stored.uid))
     others = kept_baselines(storage, stored)
-    barren = describe_barren(view)  # which more trials would not change
+    barren = describe_barren(view)  # more trials would not change this
     lines = [
         one_line(view),
         *compare_best_with_counts(view, others),
         describe_audit(view),
         describe_end(view),
-        barren or describe_way_on(view, same_place(session), file, given),
+        barren or describe_way_on(view, location_options(session), file, given),
     ]
-    session.answer(status_document(view, others), "\n".join(line for line in lines if line))
+    session.print_result(status_document(view, others), "\n".join(line for line in lines if line))
 
 
-def same_place(session: Session) -> str:
-    """The options that lead another command to the same place; a URL may hold a password."""
+def location_options(session: Session) -> str:
+    """The options with which another command uses the same storage; a URL may hold a password."""
     root = session.data_dir.root
-    told = "" if root == COMMON["data_dir"][1] else f" --data-dir {shlex.quote(str(root))}"
+    options = "" if root == COMMON["data_dir"][1] else f" --data-dir {shlex.quote(str(root))}"
     if session.storage_url == session.data_dir.default_storage:
-        return told
+        return options
     if session.storage_url == os.environ.get("MAKEMORE_SEARCH_STORAGE"):
-        return told  # where the next command will find it as well
+        return options  # the next command reads it from there as well
     url = session.storage_url
-    return f"{told} --storage {shlex.quote(url) if url.startswith('sqlite:') else '…'}"
+    return f"{options} --storage {shlex.quote(url) if url.startswith('sqlite:') else '…'}"
 
 
 def file_of(argument: str) -> str | None:
@@ -169,10 +174,10 @@ def status_document(view: "StatusView", others: "Baselines | None") -> dict[str,
     return asdict(view) | {"count_model": None if others is None else others.count_model}
 
 
-def shown_progress(
+def live_view(
     session: Session, storage: "Storage", stored: "StoredStudy", **options: Any
 ) -> "LiveView":
-    """The live view of a study, as far as the user wants one."""
+    """The live view of a study; it shows nothing with `--quiet`."""
     from search.terminal.live_view import LiveView
 
     return LiveView(

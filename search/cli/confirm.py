@@ -8,38 +8,46 @@ import typer
 from search.cli.common import ask, worker_count
 from search.cli.options import StudyName, Threads, Workers, Yes
 from search.cli.session import Session
-from search.study import study
-from search.trials import results
 
 
 def confirm(
     session: Session,
     name: StudyName,
-    top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 3,
-    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds for each.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="Number of best trials to retrain.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of fresh seeds for each.")] = 3,
     ensemble: Annotated[
         int | None,
-        typer.Option(min=0, help="Most models of an ensemble. Default: as the file says."),
+        typer.Option(
+            min=0, help="Maximum number of models in an ensemble. Default: as the study file says."
+        ),
     ] = None,
     workers: Workers = None,
     threads: Threads = 1,
 ) -> None:
-    """Retrain the best configurations on fresh seeds, and name the winner by mean dev loss."""
+    """Retrain the best configurations on fresh seeds, and name the winner by its mean dev loss."""
     from search.dashboard.trial_pictures import PicturePublisher
-    from search.evaluation import confirm as confirmation
+    from search.evaluation.confirm import run as confirm_study
+    from search.study import study
     from search.terminal import answers
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
     study.ensure_not_moved(stored)
-    at_once = worker_count(workers, threads)
-    tell = (lambda line: None) if session.quiet else session.console.print
-    view = confirmation.run(
-        storage, stored, session.data_dir, top, seeds, ensemble, at_once, threads, tell
+    emit = (lambda line: None) if session.quiet else session.console.print
+    confirmation = confirm_study(
+        storage,
+        stored,
+        session.data_dir,
+        top,
+        seeds,
+        ensemble,
+        worker_count(workers, threads),
+        threads,
+        emit,
     )
-    drawn = [candidate["trial"] for candidate in view.candidates]
-    PicturePublisher(storage, stored, session.data_dir).finish(also=drawn)
-    session.answer(asdict(view), answers.confirmation(view))
+    candidates = [candidate["trial"] for candidate in confirmation.candidates]
+    PicturePublisher(storage, stored, session.data_dir).finish(also=candidates)
+    session.print_result(asdict(confirmation), answers.confirmation(confirmation))
 
 
 def test(
@@ -47,10 +55,12 @@ def test(
     name: StudyName,
     yes: Yes = False,
 ) -> None:
-    """Open the test split, once, for a study's winner; ever after show the recorded answer."""
+    """Open the test split, once, for a study's winner; later calls show the recorded answer."""
     from search.dashboard.trial_pictures import PicturePublisher
     from search.evaluation import final_test, winner
+    from search.study import study
     from search.terminal import answers
+    from search.trials import results
 
     storage = session.open()
     stored = study.resolve(storage, name)
@@ -71,16 +81,19 @@ def test(
     result = final_test.open_and_evaluate(storage, stored, session.data_dir)
     if result.first_time:
         PicturePublisher(storage, stored, session.data_dir).finish()
-    session.answer(asdict(result), answers.test(result))
+    session.print_result(asdict(result), answers.test(result))
 
 
 def replay(
-    session: Session, name: StudyName, number: Annotated[int, typer.Argument(min=0)]
+    session: Session,
+    name: StudyName,
+    number: Annotated[int, typer.Argument(min=0, help="The trial's number.")],
 ) -> None:
-    """Train a trial again, with its recorded seed and threads, and compare the curves."""
-    from search.evaluation import replay as again
+    """Train a trial again, with its recorded seed and threads, and compare the learning curves."""
+    from search.evaluation.replay import replay as replay_trial
+    from search.study import study
     from search.terminal import answers
 
     storage = session.open()
-    view = again.replay(storage, study.resolve(storage, name), number, session.data_dir)
-    session.answer(asdict(view), answers.replay(number, view))
+    view = replay_trial(storage, study.resolve(storage, name), number, session.data_dir)
+    session.print_result(asdict(view), answers.replay(number, view))

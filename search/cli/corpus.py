@@ -6,41 +6,45 @@ from typing import Annotated
 import typer
 
 from makemore_core.data.corpus_format import CorpusFormat
-from search.cli.common import show_notes
-from search.cli.options import AS_FILE
+from search.cli.common import print_notes
+from search.cli.options import AS_FILE, SplitSeed
 from search.cli.session import Session
 
 
 def baseline(
     session: Session,
-    corpus: Annotated[str, typer.Option(help="A corpus by name or path.")],
-    order: Annotated[int, typer.Option(min=1, help="Characters of an n-gram.")] = 2,
-    split_seed: Annotated[int, typer.Option(min=0)] = 42,
+    corpus: Annotated[str, typer.Option(help="A corpus, by name or path.")],
+    order: Annotated[int, typer.Option(min=1, help="Characters in an n-gram.")] = 2,
+    split_seed: SplitSeed = 42,
     layout: CorpusFormat = AS_FILE,
 ) -> None:
-    """Count models to beat: the bigram, and interpolated Kneser-Ney n-grams."""
-    from makemore_core.data import corpus as corpora
+    """Evaluate count models, the losses to beat: bigram and interpolated Kneser-Ney n-grams."""
     from makemore_core.data import ngram
+    from makemore_core.data.corpus import load
     from search.terminal import answers
 
-    words = show_notes(session, corpora.load(corpus, session.data_dir.root, layout))
+    words = print_notes(load(corpus, session.data_dir.root, layout))
     view = ngram.baseline(words, split_seed, order)
-    session.answer(asdict(view), answers.baseline(view))
+    session.print_result(asdict(view), answers.baseline(view))
 
 
 def corpus(
     session: Session,
-    name: Annotated[str, typer.Argument(metavar="NAME_OR_PATH")],
-    split_seed: Annotated[int, typer.Option(min=0)] = 42,
-    block_size: Annotated[int, typer.Option(min=1, max=64)] = 3,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME_OR_PATH", help="first-names, names, or a file of words."),
+    ],
+    split_seed: SplitSeed = 42,
+    block_size: Annotated[
+        int, typer.Option(min=1, max=64, help="Context length for which contexts are counted.")
+    ] = 3,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Drop repeated words.")] = False,
     layout: CorpusFormat = AS_FILE,
 ) -> None:
-    """What is in a corpus."""
-    from makemore_core.data import corpus as corpora
+    """Show what is in a corpus: its words, alphabet and splits."""
+    from makemore_core.data.corpus import load
     from search.terminal import answers
 
-    words = corpora.load(name, session.data_dir.root, layout, dedupe=dedupe)
-    show_notes(session, words)
+    words = print_notes(load(name, session.data_dir.root, layout, dedupe=dedupe))
     view = answers.corpus_document(words, split_seed, block_size)
-    session.answer(view, answers.corpus(view))
+    session.print_result(view, answers.corpus(view))

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,20 +11,19 @@ from search.cli.common import load_words
 from search.cli.options import AS_FILE, CorpusName, StudyName
 from search.cli.session import Session
 from search.errors import BadInput
-from search.spec.sections import StudySection
-from search.spec.study_file import read_config
-from search.study import study
 
 if TYPE_CHECKING:
     from makemore_core.config import TrialConfig
     from makemore_core.data.dataset import Dataset
+    from makemore_core.lecture.capacity import CapacityPoint
 
 ConfigFile = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG.toml]", help="As `train` takes it.")
+    Path | None, typer.Argument(metavar="[CONFIG.toml]", help="The file that `train` takes.")
 ]
-Seed = Annotated[int, typer.Option(min=0)]
+Seed = Annotated[int, typer.Option(min=0, help="The training seed.")]
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", help="The picture. Default: in the data dir.")
+    Path | None,
+    typer.Option("-o", "--output", help="The plot. Default: a file in the data directory."),
 ]
 
 
@@ -36,31 +35,31 @@ def lr_range(
     seed: Seed = 1,
     output: Output = None,
 ) -> None:
-    """The learning-rate range test, with its plot; without a file, of the lecture's network."""
+    """Run the learning-rate range test, with its plot; without a file, of the lecture's network."""
     from makemore_core.config import LECTURE
     from makemore_core.lecture.lr_range import VALLEY
-    from makemore_core.lecture.lr_range import lr_range as test
+    from makemore_core.lecture.lr_range import lr_range as run_range_test
     from search.figures import lecture_figures
 
     target = _target(session, output, "lr-range.svg")
     config, data = _config_and_data(session, file, corpus, layout, LECTURE)
-    found = test(config, data, seed)
-    _write(target, lecture_figures.lr_range(found))
+    result = run_range_test(config, data, seed)
+    _write(target, lecture_figures.lr_range(result))
     document = {
-        "suggested": found.suggested,
-        "valley": list(found.valley),
-        "learning_rates": found.learning_rates.tolist(),
-        "losses": found.losses.tolist(),
-        "smoothed": found.smoothed.tolist(),
+        "suggested": result.suggested,
+        "valley": list(result.valley),
+        "learning_rates": result.learning_rates.tolist(),
+        "losses": result.losses.tolist(),
+        "smoothed": result.smoothed.tolist(),
         "picture": str(target),
     }
-    low, high = found.valley
+    low, high = result.valley
     text = (
-        f"suggested learning rate {found.suggested:.2g}: the middle, in the exponent, of the "
+        f"suggested learning rate {result.suggested:.2g}: the middle, in the exponent, of the "
         f"valley from {low:.2g} to {high:.2g},\nwhere the smoothed loss is within {VALLEY:g} nats "
-        f"of its lowest ({found.smoothed.min():.4f}; one seed)\n{target}"
+        f"of its lowest ({result.smoothed.min():.4f}; one seed)\n{target}"
     )
-    session.answer(document, text)
+    session.print_result(document, text)
 
 
 def capacity(
@@ -72,45 +71,47 @@ def capacity(
     widths: Annotated[str | None, typer.Option(help="Hidden widths, such as 4,16,64,256.")] = None,
     output: Output = None,
 ) -> None:
-    """Under- and overfitting: train and dev loss against model size, over a grid, with its plot."""
-    from makemore_core.lecture.capacity import CONFIG, WIDTHS, CapacityPoint, verdict
-    from makemore_core.lecture.capacity import capacity as grid
+    """Show under- and overfitting: train and dev loss against model size, with a plot."""
+    from makemore_core.lecture.capacity import CONFIG, WIDTHS, verdict
+    from makemore_core.lecture.capacity import capacity as train_grid
     from search.figures import lecture_figures
 
     sizes = WIDTHS if widths is None else _whole_numbers(widths)
     target = _target(session, output, "capacity.svg")
     config, data = _config_and_data(session, file, corpus, layout, CONFIG)
-    console = session.console
-
-    def tell(point: CapacityPoint) -> None:
-        if not session.quiet:
-            console.print(
-                f"{point.hidden_width:6,} hidden units  {point.parameters:9,} parameters  "
-                f"train {point.train_loss:.4f}  dev {point.dev_loss:.4f}  ({point.seconds:.1f}s)"
-            )
-
-    points = grid(config, data, seed, sizes, on_point=tell)
+    points = train_grid(
+        config, data, seed, sizes, on_point=lambda point: _print_point(session, point)
+    )
     _write(target, lecture_figures.capacity(points))
     text = f"{verdict(points)}\n{target}"
-    session.answer({"points": [asdict(p) for p in points], "picture": str(target)}, text)
+    session.print_result({"points": [asdict(p) for p in points], "picture": str(target)}, text)
+
+
+def _print_point(session: Session, point: "CapacityPoint") -> None:
+    if not session.quiet:
+        session.console.print(
+            f"{point.hidden_width:6,} hidden units  {point.parameters:9,} parameters  "
+            f"train {point.train_loss:.4f}  dev {point.dev_loss:.4f}  ({point.seconds:.1f}s)"
+        )
 
 
 def mix(
     session: Session,
     name: StudyName,
-    order: Annotated[int, typer.Option(min=1, help="Characters of the n-gram.")] = 3,
+    order: Annotated[int, typer.Option(min=1, help="Characters in an n-gram.")] = 3,
     weight: Annotated[
-        float | None, typer.Option(help="The network's share. Default: fitted on dev.")
+        float | None, typer.Option(help="The network's weight. Default: fitted on the dev split.")
     ] = None,
 ) -> None:
-    """A study's models, alone and mixed with an interpolated n-gram: the table of the paper."""
+    """Evaluate a study's models, alone and mixed with an n-gram: the table of the paper."""
     from search.evaluation import ngram_mixture
+    from search.study import study
     from search.terminal import answers
 
     storage = session.open()
     stored = study.resolve(storage, name)
     view = ngram_mixture.table(storage, stored, session.data_dir, order, weight)
-    session.answer(asdict(view), answers.mixtures(view))
+    session.print_result(asdict(view), answers.mixtures(view))
 
 
 def _config_and_data(
@@ -120,8 +121,10 @@ def _config_and_data(
     layout: CorpusFormat,
     default: "TrialConfig",
 ) -> "tuple[TrialConfig, Dataset]":
-    """The configuration of a file, or a known one on the corpus that needs no download."""
+    """The configuration of a file, or the default one on the corpus that needs no download."""
     from makemore_core.data.dataset import Dataset
+    from search.spec.sections import StudySection
+    from search.spec.study_file import read_config
 
     section, config = (StudySection(name="config"), default) if file is None else read_config(file)
     words = load_words(session, section, layout, corpus)
@@ -129,7 +132,7 @@ def _config_and_data(
 
 
 def _target(session: Session, output: Path | None, name: str) -> Path:
-    """Where a picture goes; a directory that is not there is said before the work."""
+    """The file of a plot; checks before the work that its directory exists."""
     if output is None:
         session.data_dir.root.mkdir(parents=True, exist_ok=True)
         return session.data_dir.root / name
@@ -145,11 +148,11 @@ def _write(target: Path, picture: str) -> None:
         raise BadInput(f"--output {target}: cannot be written ({error.strerror})") from None
 
 
-def _whole_numbers(told: str) -> list[int]:
+def _whole_numbers(text: str) -> list[int]:
     try:
-        found: list[Any] = [int(part) for part in told.split(",")]
+        numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        found = [0]
-    if min(found) < 1:
-        raise BadInput(f"--widths {told}: give whole numbers from 1 up, such as 4,16,64")
-    return found
+        numbers = [0]
+    if min(numbers) < 1:
+        raise BadInput(f"--widths {text}: give whole numbers from 1 up, such as 4,16,64")
+    return numbers

@@ -1,4 +1,4 @@
-"""Where `run` has its workers: on this machine, or on a Ray cluster."""
+"""The launchers of `run`: workers on this machine, or on a Ray cluster."""
 
 import contextlib
 from typing import TYPE_CHECKING, Annotated
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 RayAddress = Annotated[
     str | None,
     typer.Option(
-        "--ray", metavar="ADDRESS", help="Workers as actors of this Ray cluster: auto, host:port."
+        "--ray",
+        metavar="ADDRESS",
+        help="Run workers as actors of this Ray cluster: auto, or host:port.",
     ),
 ]
 CpusPerWorker = Annotated[
-    float | None, typer.Option(min=0.1, help="Cores that Ray sets aside. Default: the threads.")
+    float | None, typer.Option(min=0.1, help="Cores that Ray reserves. Default: --threads.")
 ]
 GpusPerWorker = Annotated[
-    float | None, typer.Option(min=0, help="GPUs that Ray sets aside. Default: 1 for a GPU device.")
+    float | None, typer.Option(min=0, help="GPUs that Ray reserves. Default: 1 for a GPU device.")
 ]
 
 
 def local_launcher(
     session: Session, workers: int | None, threads: int, device: str
 ) -> "contextlib.AbstractContextManager[Launcher]":
-    """Workers as processes of this machine: loaded while this one loads and opens the study."""
+    """Workers as processes of this machine; they load while this process opens the study."""
     from search.launch.local import LocalLauncher
 
     check_device(device)
@@ -46,12 +48,12 @@ def ray_launcher(
     cpus: float | None,
     gpus: float | None,
 ) -> "contextlib.AbstractContextManager[Launcher]":
-    """Workers as actors of a cluster, whose nodes are the ones that must have the device."""
+    """Workers as actors of a cluster; its nodes must have the device, not this machine."""
     try:
         from search.launch.ray_cluster import WorkerResources, connect
     except ImportError:
         raise BadInput(
             "--ray: Ray is not installed; pip install 'makemore-search[cluster]'"
         ) from None
-    share = WorkerResources(cpus or threads, float(device != "cpu") if gpus is None else gpus)
-    return connect(address, session.storage_url, share, workers)
+    resources = WorkerResources(cpus or threads, float(device != "cpu") if gpus is None else gpus)
+    return connect(address, session.storage_url, resources, workers)

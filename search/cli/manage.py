@@ -4,18 +4,19 @@ from typing import Annotated
 
 import typer
 
-from search.cli.common import answer_status, ask, file_of
+from search.cli.common import ask, file_of, print_status
 from search.cli.options import StudyName, Yes
 from search.cli.session import Session
-from search.study import study
 
 
 def stop(session: Session, name: StudyName) -> None:
-    """Ask a study's workers, wherever they are, to finish as on Ctrl-C."""
+    """Ask the workers of a study, on every host, to finish as on Ctrl-C."""
+    from search.study import study
+
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
     study.request_stop(storage, stored)
-    answer_status(session, storage, stored, file_of(name))
+    print_status(session, storage, stored, file_of(name))
 
 
 def delete(
@@ -25,6 +26,7 @@ def delete(
 ) -> None:
     """Delete a study with its trials and checkpoints; the record of its test opening stays."""
     from search.dashboard import trial_pictures
+    from search.study import study
 
     storage = session.open(writing=True)
     stored = study.resolve(storage, name)
@@ -37,40 +39,42 @@ def delete(
     study.delete_study(storage, stored, session.data_dir)
     if stored.moved_to is None:
         trial_pictures.delete_pictures(session.data_dir, pictures)
-    session.answer({"study": stored.name, "deleted": True}, f"{stored.name}: deleted")
+    session.print_result({"study": stored.name, "deleted": True}, f"{stored.name}: deleted")
 
 
 def move_storage(
     session: Session,
     source: Annotated[str, typer.Argument(metavar="FROM", help="The URL of a database.")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="Of one without studies, or none.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TO", help="The URL of a database that is empty or new.")
+    ],
 ) -> None:
-    """Copy all studies of a database into an empty one, compare every row, and shut the old ones.
+    """Copy all studies of a database into an empty one, compare every row, and close the old ones.
 
     Between SQLite and PostgreSQL, either way. Model files stay where they are.
     """
     from rich.progress import Progress
 
-    from search.study import move
+    from search.study.move import move
     from search.trials import recovery
 
     hidden = session.quiet or not session.console.is_terminal
-    with Progress(console=session.console, disable=hidden, transient=True) as shown:
-        bar = shown.add_task("copying and comparing rows", total=None)
-        moved = move.move(
+    with Progress(console=session.console, disable=hidden, transient=True) as progress:
+        bar = progress.add_task("copying and comparing rows", total=None)
+        result = move(
             source,
             target,
-            lambda done, of: shown.update(bar, completed=done, total=of),
+            lambda done, total: progress.update(bar, completed=done, total=total),
             recovery.recover_all,
         )
     document = {
-        "from": moved.source,
-        "to": moved.target,
-        "studies": moved.studies,
-        "rows": moved.rows,
+        "from": result.source,
+        "to": result.target,
+        "studies": result.studies,
+        "rows": result.rows,
     }
-    session.answer(
+    session.print_result(
         document,
-        f"in {moved.target} now: studies {moved.studies}, rows {moved.rows:,}, each compared\n"
-        f"what {moved.source} keeps of them is only to look at; model files stay where they are",
+        f"moved to {result.target}: studies {result.studies}, rows {result.rows:,}, each compared\n"
+        f"the studies in {result.source} can now only be read; model files stay where they are",
     )

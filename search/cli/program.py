@@ -5,48 +5,120 @@ import sys
 import traceback
 from collections.abc import Iterable
 from contextlib import redirect_stdout
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from makemore_core.data.printable import printable
 from makemore_core.errors import CoreError
 from search.cli import streams
 from search.cli.import_path import without_working_directory
-from search.cli.options import with_common_options
+from search.cli.options import with_common_options, with_options_before_the_verb
 from search.errors import BadInput, Interrupted, SearchError
 
-VERBS = {
-    **dict.fromkeys(("run", "submit", "worker", "preview"), "run"),
-    **dict.fromkeys(("status", "trials", "best"), "status"),
-    **dict.fromkeys(("confirm", "test", "replay"), "confirm"),
-    "train": "train",
-    "baseline": "corpus",
-    "sample": "train",
-    "corpus": "corpus",
-    **dict.fromkeys(("stop", "delete", "move-storage"), "manage"),
-    "serve": "serve",
-    "report": "status",
-    "dashboard": "serve",
-    **dict.fromkeys(("lr-range", "capacity", "mix"), "experiments"),
+NAME = "makemore-search"
+
+GROUPS: dict[str, dict[str, str]] = {
+    "Search": {
+        **{"init": "init"},
+        **dict.fromkeys(("preview", "run", "submit", "worker"), "run"),
+        **{"stop": "manage"},
+    },
+    "Results": dict.fromkeys(("status", "trials", "best", "report", "export"), "status"),
+    "Confirm and test": dict.fromkeys(("confirm", "test", "replay"), "confirm"),
+    "Models": dict.fromkeys(("train", "sample", "score"), "train"),
+    "Corpora, the lecture and the paper": {
+        **dict.fromkeys(("corpus", "baseline"), "corpus"),
+        **dict.fromkeys(("lr-range", "capacity", "mix"), "experiments"),
+    },
+    "Service": dict.fromkeys(("serve", "dashboard"), "serve"),
+    "Administration": dict.fromkeys(("delete", "move-storage"), "manage"),
 }
 """Each verb, in the order in which `--help` lists them, and the module of this package it is in."""
 
+VERBS = {verb: module for verbs in GROUPS.values() for verb, module in verbs.items()}
+
+
+class _VerbGroup(TyperGroup):
+    """The verbs; each is imported when it is first asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # for a name that is no verb, all are loaded: the error message suggests similar ones
+        for verb in [cmd_name] if cmd_name in VERBS else VERBS:
+            if verb not in self.commands:
+                self.commands[verb] = _load(verb)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The verbs in their groups, each with the whole first paragraph of its help."""
+        width = max(map(len, VERBS))
+        for title, verbs in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(verb.ljust(width), self._summary(ctx, verb)) for verb in verbs]
+                )
+
+    def _summary(self, ctx: Any, verb: str) -> str:
+        return " ".join(self.get_command(ctx, verb).help.split("\n\n")[0].split())
+
+
+def _load(verb: str) -> Any:
+    with redirect_stdout(sys.stderr):  # for what libraries print as they are loaded
+        module = importlib.import_module(f"search.cli.{VERBS[verb]}")
+    program = typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+    program.command(verb)(with_common_options(getattr(module, verb.replace("-", "_"))))
+    return typer.main.get_command(program)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        python = ".".join(map(str, sys.version_info[:3]))
+        libraries = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "optuna"))
+        print(f"{NAME} {metadata.version(NAME)} (Python {python}, {libraries})")
+        raise typer.Exit
+
+
+def _begin(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Hyperparameter search for the makemore MLP (Bengio et al. 2003).
+
+    `makemore-search init quick` writes a first study file, `makemore-search run quick.toml` runs
+    it. The options below stand before a verb or after it; `makemore-search VERB --help` shows the
+    rest.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
 
 def app(verbs: Iterable[str] = tuple(VERBS)) -> typer.Typer:
-    """The program with these verbs; modules of others are not loaded, which would take a while."""
-    made = typer.Typer(
-        name="makemore-search",
-        help="Hyperparameter search for the makemore MLP (Bengio et al. 2003).",
-        add_completion=False,
-        no_args_is_help=True,
+    """The program; these verbs are loaded at once, and the others when they are asked for."""
+    program = typer.Typer(
+        name=NAME,
+        cls=_VerbGroup,
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    made.callback()(lambda: None)  # with a single verb too, its name is part of the command
+    program.callback()(with_options_before_the_verb(_begin))
     for verb in verbs:
         module = importlib.import_module(f"search.cli.{VERBS[verb]}")
-        made.command(verb)(with_common_options(getattr(module, verb.replace("-", "_"))))
-    return made
+        program.command(verb)(with_common_options(getattr(module, verb.replace("-", "_"))))
+    return program
 
 
 def main() -> int:
@@ -57,10 +129,7 @@ def main() -> int:
 
 def _main() -> int:
     try:
-        asked = [verb for verb in sys.argv[1:2] if verb in VERBS]
-        with redirect_stdout(sys.stderr):  # for what libraries print as they are loaded
-            program = app(asked or VERBS)
-        status = program(standalone_mode=False)
+        status = app(verbs=())(prog_name=NAME, standalone_mode=False)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:  # bad usage
         return _failed(error.format_message(), error.exit_code)

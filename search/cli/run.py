@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from makemore_core.data.corpus_format import CorpusFormat
-from search.cli.common import check_device, new_job, show_notes, worker_count
+from search.cli.common import check_device, new_job, print_notes, worker_count
 from search.cli.launchers import (
     CpusPerWorker,
     GpusPerWorker,
@@ -49,7 +49,7 @@ def run(
     cpus_per_worker: CpusPerWorker = None,
     gpus_per_worker: GpusPerWorker = None,
 ) -> None:
-    """Create a study, or go on with it, on N workers until its budget is met."""
+    """Create a study, or continue it, on N workers until its budget is met."""
     if ray is None and (cpus_per_worker is not None or gpus_per_worker is not None):
         raise BadInput("--cpus-per-worker and --gpus-per-worker: only with --ray ADDRESS")
     with ExitStack() as stack:
@@ -57,17 +57,19 @@ def run(
             try:
                 launcher = stack.enter_context(local_launcher(session, workers, threads, device))
             except BadInput as error:
-                raise _beside(error, file, trials, timeout, corpus, seed, layout) from None
-        from search.cli import run_study  # what loads for long, while the processes load as well
+                raise _with_mistakes_of_file(
+                    error, file, trials, timeout, corpus, seed, layout
+                ) from None
+        from search.cli import run_study  # slow to load; the workers load at the same time
 
         spec = run_study.read_with_overrides(file, trials, timeout, corpus, seed, layout)
         if ray is not None:
-            share = (cpus_per_worker, gpus_per_worker)
-            cluster = ray_launcher(session, ray, workers, threads, device, *share)
+            resources = (cpus_per_worker, gpus_per_worker)
+            cluster = ray_launcher(session, ray, workers, threads, device, *resources)
             launcher = stack.enter_context(cluster)
         job = new_job(session, threads, device)
         workers_here = worker_count(workers, threads) if ray is None else None
-        course = run_study.run(session, spec, artifacts, launcher, job, workers_here)
+        outcome = run_study.run(session, spec, artifacts, launcher, job, workers_here)
     options = {
         "--workers": workers,
         "--threads": None if threads == 1 else threads,
@@ -85,11 +87,11 @@ def run(
         "--gpus-per-worker": gpus_per_worker,
     }
     given = {name: str(value) for name, value in options.items() if value is not None}
-    run_study.print_result(session, course, file, given)
+    run_study.print_result(session, outcome, file, given)
 
 
-def _beside(error: BadInput, *shape: Any) -> BadInput:
-    """A mistake that was found before the file was read, together with those of the file."""
+def _with_mistakes_of_file(error: BadInput, *shape: Any) -> BadInput:
+    """A mistake found before the file was read, together with those of the file."""
     from search.cli import run_study
 
     try:
@@ -109,12 +111,12 @@ def submit(
     layout: CorpusFormat = AS_FILE,
     artifacts: Artifacts = None,
 ) -> None:
-    """Create a study and return; whoever serves the storage works on it."""
+    """Create a study and return; the workers of `serve`, or `worker`, run its trials."""
     from search.cli import run_study
-    from search.cli.common import answer_status
+    from search.cli.common import print_status
 
     spec = run_study.read_with_overrides(file, trials, timeout, corpus, seed, layout)
-    answer_status(session, *run_study.create_or_resume(session, spec, artifacts), str(file))
+    print_status(session, *run_study.create_or_resume(session, spec, artifacts), str(file))
 
 
 def worker(
@@ -123,7 +125,7 @@ def worker(
     threads: Threads = 1,
     device: Device = "cpu",
 ) -> None:
-    """One more worker, for one study, or for every open study of the storage in turn."""
+    """Start one more worker, for one study, or for every open study of the storage in turn."""
     from search import file_errors
     from search.study import study
     from search.worker import process
@@ -157,7 +159,7 @@ def preview(
     seed: Seed = None,
     layout: CorpusFormat = AS_FILE,
 ) -> None:
-    """Check a study file and show its space and its cost; creates nothing."""
+    """Check a study file, and show its search space and estimated cost; creates nothing."""
     from makemore_core.data.dataset import Dataset
     from search.cli import run_study
     from search.spec import auto_learning_rate
@@ -165,10 +167,10 @@ def preview(
     from search.terminal import answers
 
     spec = run_study.read_with_overrides(file, trials, timeout, corpus, seed, layout)
-    words = show_notes(session, study.load_corpus(spec, session.data_dir))
+    words = print_notes(study.load_corpus(spec, session.data_dir))
     count = worker_count(workers, threads)
     need = memory.ensure_corpus_fits(spec, words, count)
     spec = auto_learning_rate.resolve_auto(spec.resolved_for(words), words)
     data = Dataset.of(words, spec.study.split_seed)
     view = cost_estimate.preview(spec, data, count, threads, need)
-    session.answer(asdict(view) | {"memory": need.as_document()}, answers.preview(view))
+    session.print_result(asdict(view) | {"memory": need.as_document()}, answers.preview(view))

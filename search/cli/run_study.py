@@ -1,4 +1,4 @@
-"""The rest of `run`: the study is made or resumed, and supervised until its budget is met."""
+"""The slow part of `run`: creates or resumes the study, and supervises its workers."""
 
 import contextlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.corpus_format import CorpusFormat
 from search import file_errors
-from search.cli.common import answer_status, same_place, show_notes, shown_progress
+from search.cli.common import live_view, location_options, print_notes, print_status
 from search.cli.session import Session
 from search.dashboard.trial_pictures import PicturePublisher
 from search.errors import BadInput, Interrupted, SearchError, StorageUnavailable, together
@@ -28,13 +28,13 @@ from search.worker.job import Job
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """A study that workers were at, and how that ended."""
+    """The study of a run, and how the run ended."""
 
     storage: Storage
     stored: StoredStudy
-    shown: LiveView
+    view: LiveView
     is_done: bool
-    """False: a signal or `stop` interrupted them."""
+    """False: a signal or `stop` interrupted the run."""
 
 
 def run(
@@ -45,25 +45,25 @@ def run(
     job: Job,
     workers_here: int | None,
 ) -> RunOutcome:
-    """Creates a study, or goes on with it, until its budget is met.
+    """Creates a study, or continues it, until its budget is met.
 
     Args:
-        workers_here: how many are to share this machine's memory; None: they are elsewhere.
+        workers_here: how many workers share this machine's memory; None: they run elsewhere.
     """
     if workers_here is not None:
         file_errors.ensure_writable(session.data_dir.all_checkpoints)
     storage, stored = create_or_resume(session, spec, artifacts, workers_here)
     if workers_here is not None:
         study.ensure_writable(stored, session.data_dir)
-    shown = shown_progress(session, storage, stored)
-    is_done = _supervise(session, storage, stored, launcher, job, shown)
-    return RunOutcome(storage, stored, shown, is_done)
+    view = live_view(session, storage, stored)
+    is_done = _supervise(session, storage, stored, launcher, job, view)
+    return RunOutcome(storage, stored, view, is_done)
 
 
 def print_result(
-    session: Session, course: RunOutcome, file: Path, given: Mapping[str, str]
+    session: Session, outcome: RunOutcome, file: Path, given: Mapping[str, str]
 ) -> None:
-    """The answer of `run`, once its launcher is closed.
+    """Prints the result of `run`, once its launcher is closed.
 
     Args:
         file, given: what leads another `run` to the same study; see `ending.describe_way_on`.
@@ -72,14 +72,14 @@ def print_result(
         Interrupted: it was; the same command goes on.
         SearchError: every trial diverged or found no memory.
     """
-    storage, stored = course.storage, course.stored
-    if not course.is_done:
+    storage, stored = outcome.storage, outcome.stored
+    if not outcome.is_done:
         raise _interrupted(session, storage, stored)
-    answer_status(session, storage, stored, str(file), given)
+    print_status(session, storage, stored, str(file), given)
     view = status.status(storage, stored)
     if format_failed(view):
         raise SearchError(str(describe_barren(view)))
-    _print_next_steps(session, storage, stored, course.shown)
+    _print_next_steps(session, storage, stored, outcome.view)
 
 
 def read_with_overrides(
@@ -95,17 +95,17 @@ def read_with_overrides(
     Raises:
         BadInput: all mistakes of the file and of the options, at once.
     """
-    wrong: list[BadInput] = []
+    mistakes: list[BadInput] = []
     try:
         timeout = sections.parse_duration(timeout)
     except ValueError as error:
-        wrong.append(BadInput(f"--timeout: {error}"))
+        mistakes.append(BadInput(f"--timeout: {error}"))
     try:
         spec = study_file.read(file, corpus)
     except BadInput as error:
-        raise together(error, *wrong) from None
-    if wrong:
-        raise together(*wrong)
+        raise together(error, *mistakes) from None
+    if mistakes:
+        raise together(*mistakes)
     if corpus is not None and Path(corpus).is_file():
         corpus = str(Path(corpus).absolute())
     spec = spec.with_values("budget", trials=trials, timeout=timeout)
@@ -126,22 +126,20 @@ def with_layout(spec: StudySpec, layout: CorpusFormat) -> StudySpec:
 def create_or_resume(
     session: Session, spec: StudySpec, artifacts: str | None, workers_here: int | None = None
 ) -> tuple[Storage, StoredStudy]:
-    """The study of a file, as far as it is not stored yet; refused if its words are too many for
-    the workers that are to be here."""
-    words = show_notes(session, _corpus(session, spec))
+    """The stored study of a file, created if there is none; refused if its corpus does not fit the
+    memory of the workers on this machine."""
+    words = print_notes(_corpus(session, spec))
     if workers_here is not None:
         memory.ensure_corpus_fits(spec, words, workers_here)
-    checked = None if artifacts is None else artifact_stores.validate_location(artifacts)
+    location = None if artifacts is None else artifact_stores.validate_location(artifacts)
     storage = session.create()
-    return storage, create.create_or_resume(storage, spec, words, session.data_dir, checked)
+    return storage, create.create_or_resume(storage, spec, words, session.data_dir, location)
 
 
 def _corpus(session: Session, spec: StudySpec) -> Corpus:
-    """The words of a study file: those that its study keeps, where that exists and the file of the
-    corpus does not."""
-    with contextlib.suppress(
-        StorageUnavailable
-    ):  # there is none yet; or creating it says what it is
+    """The corpus of a study file; of a study that exists, its stored words if the file is gone."""
+    # there is no storage yet; or creating it raises the same error again
+    with contextlib.suppress(StorageUnavailable):
         storage = session.open()
         stored = study.find(storage, spec.study.name)
         if stored is not None:
@@ -155,33 +153,33 @@ def _supervise(
     stored: StoredStudy,
     launcher: Launcher,
     job: Job,
-    shown: LiveView,
+    view: LiveView,
 ) -> bool:
-    """Has workers at work until the budget is met; False if something interrupted them."""
-    illustrator = PicturePublisher(storage, stored, session.data_dir)
+    """Runs workers until the budget is met; False if the run was interrupted."""
+    publisher = PicturePublisher(storage, stored, session.data_dir)
 
     def watch() -> None:
-        shown.update()
-        illustrator.update()
+        view.update()
+        publisher.update()
 
     supervisor = Supervisor(
-        storage, StudyWorkload(storage, stored), launcher, job, watch, shown.stopping
+        storage, StudyWorkload(storage, stored), launcher, job, watch, view.stopping
     )
-    with shown:
+    with view:
         try:
             supervisor.run()
         except Interrupted:
             return False
         finally:
-            shown.update(last=True)
-            illustrator.finish()
+            view.update(last=True)
+            publisher.finish()
     return True
 
 
 def _interrupted(session: Session, storage: Storage, stored: StoredStudy) -> Interrupted:
-    """How an interrupted run ends; StudyClosed if a `test` is what ended it."""
+    """The error of an interrupted run; StudyClosed if a `test` ended it."""
     if session.json:
-        answer_status(session, storage, stored)
+        print_status(session, storage, stored)
     study.ensure_open(study.by_uid(storage, stored.uid))
     return Interrupted(
         f"study {stored.name}: interrupted; the same command goes on where it stopped"
@@ -189,12 +187,12 @@ def _interrupted(session: Session, storage: Storage, stored: StoredStudy) -> Int
 
 
 def _print_next_steps(
-    session: Session, storage: Storage, stored: StoredStudy, shown: LiveView
+    session: Session, storage: Storage, stored: StoredStudy, live: LiveView
 ) -> None:
-    """To people only; standard output holds the answer."""
+    """Prints the summary to standard error; standard output holds the result."""
     if session.quiet or session.json:
         return
     verbs = ("best", "report", "confirm", "test")
     view = status.status(storage, stored)
-    text = closing_summary(view, stored, shown.others, verbs, same_place(session))
+    text = closing_summary(view, stored, live.others, verbs, location_options(session))
     session.console.print(text, markup=False)

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from search.dashboard.app import Access
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
-Port = Annotated[int, typer.Option(min=0, max=65535)]
-Writable = Annotated[bool, typer.Option("--writable", help="Allow changes.")]
-TokenFile = Annotated[Path | None, typer.Option(help="A file with the token to enter with.")]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any free one.")
+]
+Writable = Annotated[bool, typer.Option("--writable", help="Allow changes from the browser.")]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="A file with the token that visitors must give.")
+]
 AllowHost = Annotated[
-    list[str] | None, typer.Option(help="One more name by which it may be addressed.")
+    list[str] | None,
+    typer.Option(help="One more host name under which it may be reached; repeatable."),
 ]
 
 
@@ -32,7 +37,7 @@ def serve(
     token_file: TokenFile = None,
     allow_host: AllowHost = None,
 ) -> None:
-    """The service: the dashboard, and N supervised workers for every open study."""
+    """Run the service: the dashboard, and N supervised workers for every open study."""
     from search import file_errors
     from search.launch import service
 
@@ -57,7 +62,7 @@ def dashboard(
     token_file: TokenFile = None,
     allow_host: AllowHost = None,
 ) -> None:
-    """The Optuna dashboard over the storage."""
+    """Show the studies of the storage in the Optuna dashboard."""
     from search.dashboard import app
 
     access = _access(host, port, writable, token_file, allow_host)
@@ -65,7 +70,7 @@ def dashboard(
     server = app.make_server(storage, session.data_dir, access)
     session.console.print(
         f"dashboard of {storage.redacted_url} on {app.address(server, access)}"
-        f"{'?token=TOKEN' if access.token else ''} (Ctrl-C ends it)"
+        f"{'?token=TOKEN' if access.token else ''} (Ctrl-C stops it)"
     )
     server.run()
 

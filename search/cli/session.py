@@ -59,7 +59,7 @@ class Session:
     _output: TextIO = field(default_factory=lambda: sys.stdout, repr=False)
 
     @classmethod
-    def of(
+    def from_options(
         cls, data_dir: Path, storage: str | None, json: bool, quiet: bool, debug: bool
     ) -> "Session":
         place = DataDir(_data_dir(data_dir))
@@ -69,21 +69,20 @@ class Session:
         """The storage, which must exist; and bear writing, where that is what follows."""
         from search.storage.database import open_storage
 
-        return self._until_the_end(open_storage(self.storage_url, writing=writing))
+        return self._close_at_exit(open_storage(self.storage_url, writing=writing))
 
     def create(self) -> "Storage":
         """The storage, made if it does not exist."""
         from search.storage.database import create_storage
 
-        return self._until_the_end(create_storage(self.storage_url))
+        return self._close_at_exit(create_storage(self.storage_url))
 
-    def _until_the_end(self, storage: "Storage") -> "Storage":
+    def _close_at_exit(self, storage: "Storage") -> "Storage":
         self._opened.callback(storage.close)
         return storage
 
     def __enter__(self) -> Self:
-        """From here on standard output is for `answer` alone; what libraries print goes to standard
-        error."""
+        """Leaves standard output to `print_result`; what libraries print goes to standard error."""
         self._opened.enter_context(redirect_stdout(sys.stderr))
         return self
 
@@ -95,7 +94,7 @@ class Session:
         """Where people are told of progress: standard error."""
         return _Plain(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-    def answer(self, document: Mapping[str, Any] | list[Any], text: str) -> None:
+    def print_result(self, document: Mapping[str, Any] | list[Any], text: str) -> None:
         """The result on standard output: as one JSON document, or for people.
 
         Raises:

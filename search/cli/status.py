@@ -1,47 +1,68 @@
-"""Verbs that show what a storage holds: `status`, `trials`, `best` and `report`."""
+"""Verbs that show what a storage holds: `status`, `trials`, `best`, `report` and `export`."""
 
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.common import answer_status, file_of, shown_progress, status_document
+from search.cli.common import file_of, live_view, print_status, status_document
 from search.cli.options import AnyStudyName, StudyName
 from search.cli.session import Session
 from search.errors import BadInput
-from search.evaluation.baselines import baselines, kept_baselines
-from search.storage.database import Storage
-from search.study import study
-from search.study.study import StoredStudy
-from search.terminal.display import one_line
-from search.terminal.live_view import HINT_WATCH
-from search.trials import results
-from search.trials import status as status_module
+
+if TYPE_CHECKING:
+    from search.storage.database import Storage
+    from search.study.study import StoredStudy
 
 
 def status(
     session: Session,
     name: AnyStudyName = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep showing it until the study ends.")
+    ] = False,
 ) -> None:
-    """How a study stands; without STUDY a list of all."""
+    """Show the progress of a study; without STUDY, of every study."""
+    from search.study import study
+
     storage = session.open()
     if name is None:
-        every = [study.resolve(storage, each) for each in results.study_names(storage)]
-        views = [status_module.status(storage, each) for each in every]
-        text = "\n".join(one_line(view) for view in views) or "no studies yet"
-        documents = [
-            status_document(view, kept_baselines(storage, each))
-            for view, each in zip(views, every, strict=True)
-        ]
-        session.answer(documents, text)
+        _print_all(session, storage)
         return
     stored = study.resolve(storage, name)
     if watch:
         _watch(session, storage, stored)
-    answer_status(session, storage, stored, file_of(name))
+    print_status(session, storage, stored, file_of(name))
+
+
+def _print_all(session: Session, storage: "Storage") -> None:
+    from search.evaluation.baselines import kept_baselines
+    from search.study import study
+    from search.terminal.display import one_line
+    from search.trials import results
+    from search.trials.status import status as status_of
+
+    studies = [study.resolve(storage, name) for name in results.study_names(storage)]
+    views = [status_of(storage, each) for each in studies]
+    documents = [
+        status_document(view, kept_baselines(storage, each))
+        for view, each in zip(views, studies, strict=True)
+    ]
+    session.print_result(documents, "\n".join(map(one_line, views)) or "no studies yet")
+
+
+def _watch(session: Session, storage: "Storage", stored: "StoredStudy") -> None:
+    from search.study import study
+    from search.terminal.live_view import HINT_WATCH
+    from search.trials.status import status as status_of
+
+    with live_view(session, storage, stored, hint=HINT_WATCH) as view:
+        while status_of(storage, study.by_uid(storage, stored.uid)).state == "open":
+            view.update()
+            time.sleep(1.0)
+        view.update(last=True)
 
 
 def trials(
@@ -49,8 +70,10 @@ def trials(
     name: StudyName,
     format: Annotated[str | None, typer.Option(help="json or csv.")] = None,
 ) -> None:
-    """Every trial of a study, flat."""
+    """List every trial of a study."""
+    from search.study import study
     from search.terminal import answers
+    from search.trials import results
 
     if format not in (None, "json", "csv"):
         raise BadInput(f"--format {format}: give json or csv")
@@ -58,45 +81,65 @@ def trials(
     views = results.trials(storage, study.resolve(storage, name))
     session = replace(session, json=session.json or format == "json")
     text = answers.trials_csv(views) if format == "csv" else answers.trials(views)
-    session.answer([asdict(view) for view in views], text)
+    session.print_result([asdict(view) for view in views], text)
 
 
 def best(
     session: Session,
     name: StudyName,
-    toml: Annotated[bool, typer.Option("--toml", help="As the file that `train` takes.")] = False,
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Write the file that `train` takes.")
+    ] = False,
 ) -> None:
-    """The winner of a study: of `confirm` if there was one, else the best complete trial."""
+    """Show the winner of a study: of `confirm` if there was one, else the best complete trial."""
+    from search.evaluation.baselines import baselines
+    from search.study import study
     from search.terminal import answers
+    from search.trials import results
 
     storage = session.open()
     stored = study.resolve(storage, name)
     view = results.require_best(storage, stored)
     if toml and not session.json:
-        session.answer({}, study.config_file(stored, view.config))
+        session.print_result({}, study.config_file(stored, view.config))
         return
     others = baselines(storage, stored, session.data_dir)
-    session.answer(asdict(view) | {"count_model": others.count_model}, answers.best(view, others))
+    document = asdict(view) | {"count_model": others.count_model}
+    session.print_result(document, answers.best(view, others))
 
 
 def report(
     session: Session,
     name: StudyName,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Default: STUDY-report.html here.")
+        Path | None,
+        typer.Option("-o", "--output", help="The page. Default: STUDY-report.html here."),
     ] = None,
 ) -> None:
-    """One self-contained page with everything that a study found."""
-    from search.report import page
+    """Write one self-contained HTML page with everything that a study found."""
+    from search.report.page import write_report
+    from search.study import study
 
     storage = session.open()
-    path = page.write_report(storage, study.resolve(storage, name), session.data_dir, output)
-    session.answer({"path": str(path)}, str(path))
+    path = write_report(storage, study.resolve(storage, name), session.data_dir, output)
+    session.print_result({"path": str(path)}, str(path))
 
 
-def _watch(session: Session, storage: Storage, stored: StoredStudy) -> None:
-    with shown_progress(session, storage, stored, hint=HINT_WATCH) as shown:
-        while status_module.status(storage, study.by_uid(storage, stored.uid)).state == "open":
-            shown.update()
-            time.sleep(1.0)
-        shown.update(last=True)
+def export(
+    session: Session,
+    name: StudyName,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="A directory to be created.")
+    ],
+) -> None:
+    """Write the winner as files: its model, configuration, vocabulary and a card about it."""
+    from search.evaluation.export import export_winner
+    from search.study import study
+
+    storage = session.open()
+    stored = study.resolve(storage, name)
+    files = export_winner(storage, stored, session.data_dir, output)
+    session.print_result(
+        {"path": str(output), "files": [str(file) for file in files]},
+        "\n".join(map(str, files)),
+    )

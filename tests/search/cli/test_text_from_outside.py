@@ -128,7 +128,7 @@ def test_a_data_directory_as_a_shell_would_mean_it(
 ) -> None:
     """`~` stands for the home directory, also where no shell has seen it; nothing is refused."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    made = Session.of(Path("~/runs"), None, False, False, False)
+    made = Session.from_options(Path("~/runs"), None, False, False, False)
     assert tmp_path / "runs" == made.data_dir.root
     for given_as in ("", b"\xff".decode(errors="surrogateescape")):
         answer = invoke("status", "--data-dir", given_as)
