@@ -1,6 +1,6 @@
-"""Uncertainty: of a mean loss over words and over seeds, and of a share.
+"""Confidence intervals of a loss over words, of a mean over seeds, and of a proportion.
 
-Words are what a split is a sample of, so a loss is resampled over them.
+A split is a sample of words, so a loss is resampled over words.
 """
 
 import math
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 CHUNK = 250
-"""Resamples drawn at once: bounds the memory."""
+"""Resamples drawn at once, which bounds the memory."""
 
 
 def bootstrap(
     nats: NDArray[np.float64], characters: NDArray[np.int64], seed: int = 0
 ) -> tuple[float, float]:
-    """A 95 % percentile interval of `nats.sum() / characters.sum()`, resampling words.
+    """Returns a 95 % percentile interval of `nats.sum() / characters.sum()`, resampled over words.
 
     Args:
         nats: summed over each word, (W,); the difference of two models' for a paired interval.
         characters: predicted characters of each word, (W,).
 
     Returns:
-        Its ends; both infinite where a word's nats are not finite.
+        Its bounds; both infinite if a word's nats are not finite.
     """
     if not np.isfinite(nats).all():
         return math.inf, math.inf
@@ -38,18 +38,18 @@ def bootstrap(
     return float(low), float(high)
 
 
-def proportion(count: int, of: int) -> tuple[float, float]:
-    """The exact 95 % interval (Clopper and Pearson) of a share, given `count` hits among `of`."""
-    from scipy.special import betaincinv  # a third of a second that a launcher does without
+def proportion(count: int, total: int) -> tuple[float, float]:
+    """Returns the exact 95 % interval (Clopper and Pearson) of `count` successes in `total`."""
+    from scipy.special import betaincinv  # takes a third of a second to import
 
-    low = betaincinv(count, of - count + 1, 0.025) if count else 0.0
-    high = betaincinv(count + 1, of - count, 0.975) if count < of else 1.0
+    low = betaincinv(count, total - count + 1, 0.025) if count else 0.0
+    high = betaincinv(count + 1, total - count, 0.975) if count < total else 1.0
     return float(low), float(high)
 
 
 def mean_over_seeds(losses: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % t-interval of a mean over seeds; None with a single seed, which has no spread, and
-    where a loss is not finite."""
+    """Returns the 95 % t-interval of a mean over seeds; None with one seed or a loss that is not
+    finite."""
     from scipy.special import stdtrit
 
     if len(losses) < 2 or not all(map(math.isfinite, losses)):

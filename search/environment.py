@@ -1,6 +1,7 @@
-"""What a trial's bits rest on beside its configuration, seed and threads; kept with each attempt.
+"""Records what a trial's bits depend on beside its configuration, seed and threads.
 
-`replay` compares it with what is here now, so that a curve that differs has a reason.
+It is stored with each attempt; `replay` compares it with the present one to explain a curve that
+differs.
 """
 
 import functools
@@ -20,7 +21,7 @@ import search
 
 @functools.cache
 def run_environment() -> Mapping[str, str]:
-    """Versions, our own code's fingerprint, and the machine; a few hundredths of a second, once."""
+    """Returns versions, our code's fingerprint and the machine."""
     instructions = torch.backends.cpu.get_cpu_capability()
     return {
         "python": platform.python_version(),
@@ -33,7 +34,7 @@ def run_environment() -> Mapping[str, str]:
 
 
 def code_fingerprint(packages: list[Path]) -> str:
-    """SHA-256 over the Python sources of packages: their names and contents, in a fixed order."""
+    """Returns the SHA-256 of packages' Python sources, names and contents, in a fixed order."""
     digest = hashlib.sha256()
     for package in packages:
         for path in sorted(package.rglob("*.py")):
@@ -43,10 +44,10 @@ def code_fingerprint(packages: list[Path]) -> str:
 
 
 def differences(recorded: Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
-    """What differs between recorded surroundings and those here: (recorded, here) by name."""
-    here = run_environment()
+    """Returns what differs from a recorded environment, as (recorded, present) by name."""
+    present = run_environment()
     return {
         name: (recorded.get(name), value)
-        for name, value in here.items()
+        for name, value in present.items()
         if recorded.get(name) != value
     }

@@ -5,21 +5,21 @@
       │    ├─ StudyFileError    2  every mistake of a study or config file, at once
       │    ├─ NotFound          2  no such study, trial or checkpoint
       │    └─ StorageUnavailable 2  a database that cannot be opened, read or written
-      ├─ Refused                3  it would break a promise
+      ├─ Refused                3  it would break a guarantee (docs/guarantees.md)
       │    ├─ Drift             3  the study in the storage has another definition
       │    └─ StudyClosed       3  the test split has been opened: no further trials
-      ├─ FilesUnusable          1  model files cannot be written, which will not pass by itself
-      ├─ StorageLost            1  the database went away and did not come back
-      ├─ WorkerCrashLoop        1  workers die again and again, and use up the budget
-      └─ Interrupted          130  the same command goes on where it stopped
+      ├─ FilesUnusable          1  model files cannot be written, and waiting would not help
+      ├─ StorageLost            1  the database became unavailable and did not come back
+      ├─ WorkerCrashLoop        1  workers crash one after another
+      └─ Interrupted          130  the same command resumes the run
 
-    (The core's CorpusError, ConfigError and CheckpointError are bad input as well: status 2.)
+    The core's CorpusError, ConfigError and CheckpointError are bad input as well: status 2.
 
-Two more never reach a user: they end a trial, with the reason that is recorded for it.
+Two more never reach a user: they end a trial and carry the reason that is recorded for it.
 
     TrialEnded
       ├─ TrialPruned            the pruner stopped it, or it broke its limits: an outcome
-      └─ TrialLost              its claim is gone, or its worker was told to stop: tried again
+      └─ TrialLost              its claim expired, or its worker must stop: it is repeated
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 
 class SearchError(Exception):
-    """Whatever the search raises on purpose."""
+    """The base class of all errors that the search raises on purpose."""
 
     exit_status = 1
 
@@ -52,7 +52,7 @@ class Mistake(NamedTuple):
 
 
 class StudyFileError(BadInput):
-    """All mistakes of a file, each with its key, and its line where the text is at hand."""
+    """All mistakes of a file, each with its key, and with its line where the text is known."""
 
     def __init__(self, where: Path | str, mistakes: Sequence[tuple[str, str] | Mistake]) -> None:
         self.where = where
@@ -60,9 +60,9 @@ class StudyFileError(BadInput):
         super().__init__(f"{where}: {'; '.join(map(str, self.mistakes))}")
 
 
-def together(*found: BadInput) -> BadInput:
-    """Several mistakes of one command, told at once."""
-    return found[0] if len(found) == 1 else BadInput("; ".join(map(str, found)))
+def together(*errors: BadInput) -> BadInput:
+    """Combines several errors of one command into one."""
+    return errors[0] if len(errors) == 1 else BadInput("; ".join(map(str, errors)))
 
 
 class NotFound(BadInput):
@@ -74,13 +74,14 @@ class StorageUnavailable(BadInput):
 
 
 class Refused(SearchError):
-    """What was asked for would break a promise."""
+    """The request would break a guarantee: a study has one definition and one opening of its test
+    split, runs in one storage, and recorded results stay what they are."""
 
     exit_status = 3
 
 
 class Drift(Refused):
-    """The stored study was defined otherwise."""
+    """The stored study has another definition."""
 
 
 class StudyClosed(Refused):
@@ -88,15 +89,15 @@ class StudyClosed(Refused):
 
 
 class StorageLost(SearchError):
-    """The database went away while running, and did not come back."""
+    """The database became unavailable during a run and did not come back."""
 
 
 class FilesUnusable(SearchError):
-    """Model files cannot be written where they belong, and waiting would not help."""
+    """Model files cannot be written, and waiting would not help."""
 
 
 class WorkerCrashLoop(SearchError):
-    """Workers die one after another without finishing a trial, or all at once time and again."""
+    """Workers crash one after another without finishing a trial."""
 
 
 class Interrupted(SearchError):
@@ -106,7 +107,7 @@ class Interrupted(SearchError):
 
 
 class TrialEnded(Exception):
-    """Ends a trial; `reason` is what is recorded for it."""
+    """Ends a trial; `reason` is recorded for it."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -114,8 +115,8 @@ class TrialEnded(Exception):
 
 
 class TrialPruned(TrialEnded):
-    """An outcome of the configuration: counted, never repeated."""
+    """The configuration's own outcome, which counts and is never repeated."""
 
 
 class TrialLost(TrialEnded):
-    """No fault of the configuration: its claim was given away, or its worker must stop."""
+    """No fault of the configuration: the claim expired, or the worker must stop."""

@@ -1,4 +1,4 @@
-"""What an error of a file says: whether it may pass by itself, and what to do about it."""
+"""Classifies and describes errors of the file system."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search.errors import BadInput
 
-LASTING = {
+PERMANENT = {
     getattr(errno, name)
     for name in (
         *("EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "EINVAL"),
@@ -16,35 +16,35 @@ LASTING = {
     )
     if hasattr(errno, name)
 }
-"""Somebody has to do something about these; a disk or a network that fails may come back."""
+"""Errors that do not pass by themselves; a disk or a network that fails may come back."""
 
 
-def may_pass(error: OSError) -> bool:
-    """Whether it is worth waiting for."""
-    return error.errno not in LASTING
+def is_transient(error: OSError) -> bool:
+    """Whether an error may pass by itself."""
+    return error.errno not in PERMANENT
 
 
 def describe(error: OSError) -> str:
-    """What is wrong and where, in a few words."""
-    what = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    return f"{what} ({error.filename})" if error.filename else what
+    """Describes an error and its file in a few words."""
+    problem = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return f"{problem} ({error.filename})" if error.filename else problem
 
 
 def ensure_writable(directory: Path) -> None:
-    """Raises BadInput unless files can be made in a directory, or in what it would be made in.
+    """Raises BadInput if no file can be created in a directory, or in its closest existing parent.
 
-    Nothing is left there. An error that may pass is none: whoever writes waits for it.
+    Leaves no file behind. Ignores transient errors, which a writer waits for.
     """
-    place = directory.absolute()
+    existing = directory.absolute()
     try:
-        while not os.path.lexists(place) and place != place.parent:
-            place = place.parent
-        probe = place / f".probe.{os.getpid()}.{secrets.token_hex(4)}"
+        while not os.path.lexists(existing) and existing != existing.parent:
+            existing = existing.parent
+        probe = existing / f".probe.{os.getpid()}.{secrets.token_hex(4)}"
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         probe.unlink()
     except OSError as error:
-        if error.errno == errno.ENOENT or not may_pass(error):
+        if error.errno == errno.ENOENT or not is_transient(error):
             raise BadInput(
-                f"data directory: nothing can be written to {place} ({error.strerror}); make it "
-                "yours to write, or give another with --data-dir"
+                f"data directory: nothing can be written to {existing} ({error.strerror}); change "
+                "its permissions, or give another with --data-dir"
             ) from None

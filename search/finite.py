@@ -1,15 +1,15 @@
-"""Numbers that a picture or a document can hold: JSON knows no infinity and no NaN."""
+"""Filters numbers that are not finite, which JSON and pictures cannot show."""
 
 import math
 from collections.abc import Iterable
 from typing import Any
 
 LOWEST_DRAWN = 1e-6
-"""What lies below it is drawn at it on a log scale: a loss may come to nothing at all."""
+"""The lowest value of a logarithmic scale; a smaller loss, which may be zero, is drawn there."""
 
 
 def finite(document: Any) -> Any:
-    """A JSON document with null in place of every number that is none.
+    """Returns a JSON document with null in place of every number that is not finite.
 
     >>> finite({"losses": [1.0, float("nan"), float("inf")]})
     {'losses': [1.0, None, None]}
@@ -24,10 +24,10 @@ def finite(document: Any) -> Any:
 
 
 def is_finite(value: float | None) -> bool:
-    """Whether there is a number that can be drawn."""
+    """Whether a value is a finite number."""
     return value is not None and math.isfinite(value)
 
 
 def finite_of(values: Iterable[float | None]) -> list[float]:
-    """Those that can be drawn."""
+    """Returns the finite numbers among values."""
     return [value for value in values if value is not None and math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""Numbers, times and configurations as text for people."""
+"""Formats numbers, times, configurations and commands as text for people."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,34 +7,34 @@ from makemore_core.data.printable import printable
 
 
 def format_rate(finished: int, seconds: float) -> str:
-    """Trials by the minute; by the hour where that would be none.
+    """Formats trials per minute, or per hour where that would be zero.
 
     >>> format_rate(40, 60), format_rate(1, 600), format_rate(0, 0)
     ('40/min', '6/h', '0/min')
     """
-    a_minute = finished / seconds * 60 if seconds else 0.0
-    return f"{a_minute * 60:.0f}/h" if 0 < a_minute < 1 else f"{a_minute:.0f}/min"
+    per_minute = finished / seconds * 60 if seconds else 0.0
+    return f"{per_minute * 60:.0f}/h" if 0 < per_minute < 1 else f"{per_minute:.0f}/min"
 
 
 def format_seed_interval(ci95: Sequence[float] | None) -> str:
-    """The interval of a mean over seeds, or that there is none."""
+    """Formats the interval of a mean over seeds, or says that there is none."""
     if ci95 is None:
         return "one seed: no interval"
     return f"95% interval over seeds {ci95[0]:.4f} to {ci95[1]:.4f}"
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds for people: 41s, 3m20s, 2h05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    """Formats seconds as 41s, 3m20s or 2h05m."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded}s"
+    if rounded < 3600:
+        return f"{rounded // 60}m{rounded % 60:02}s"
+    return f"{rounded // 3600}h{rounded % 3600 // 60:02}m"
 
 
 def format_config(config: object) -> str:
-    """A configuration's main values in one line."""
+    """Formats a configuration's main values in one line."""
     values = dict(config) if isinstance(config, dict) else {}
     names = (
         ("block", "block_size"),
@@ -48,15 +48,15 @@ def format_config(config: object) -> str:
 
 
 NO_FILE = "STUDY.toml"
-"""Stands for the study's file, where a verb was given the study's name only."""
+"""A placeholder for the study's file, where only the study's name was given."""
 
 
 def command(verb: str, *arguments: str, options: Sequence[str] = (), place: str = "") -> str:
-    """A command as a shell takes it.
+    """Formats a command for a shell.
 
     Args:
         arguments: names and files; one that begins with a dash comes last, after `--`.
-        place: the options that lead to the same storage, as a shell takes them.
+        place: the options that select the same storage, quoted for a shell.
 
     >>> command("test", "my study"), command("best", "-x", options=["--toml"])
     ("makemore-search test 'my study'", 'makemore-search best --toml -- -x')
@@ -67,7 +67,7 @@ def command(verb: str, *arguments: str, options: Sequence[str] = (), place: str 
 def verb_and_arguments(
     verb: str, *arguments: str, options: Sequence[str] = (), place: str = ""
 ) -> str:
-    """The same without the program's name, for a line that has no room for it."""
+    """Formats a command without the program's name, for a line with little room."""
     names = [*map(_quoted, arguments)]
     given = [*map(_quoted, options), *([place.strip()] if place else [])]
     if any(argument.startswith("-") for argument in arguments):
@@ -78,14 +78,14 @@ def verb_and_arguments(
 def _quoted(argument: str) -> str:
     if argument == NO_FILE:
         return argument
-    shown = printable(argument)
-    return shlex.quote(argument) if shown == argument else f"$'{_in_dollar_quotes(argument)}'"
+    is_printable = printable(argument) == argument
+    return shlex.quote(argument) if is_printable else f"$'{_in_dollar_quotes(argument)}'"
 
 
 def _in_dollar_quotes(argument: str) -> str:
-    """For what no terminal shows: the shell itself turns the escapes back."""
-    told = argument.replace("\\", "\\\\").replace("'", "\\'")
-    return "".join(c if printable(c) == c else _bytes_of(c) for c in told)
+    """Escapes characters that no terminal shows; the shell decodes the escapes."""
+    escaped = argument.replace("\\", "\\\\").replace("'", "\\'")
+    return "".join(c if printable(c) == c else _bytes_of(c) for c in escaped)
 
 
 def _bytes_of(character: str) -> str:

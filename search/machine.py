@@ -1,7 +1,7 @@
-"""What this process and those it starts may use of the machine; light to import.
+"""Reads how many cores and how much memory this process and its children may use; light to import.
 
-A process is often allowed less than the machine has: a mask of cores (`taskset`, a batch system),
-or the quota of a control group (a container, a systemd slice), whose ancestors have quotas as well.
+A process may use less than the machine has: a mask of cores (`taskset`, a batch system) limits it,
+or the quota of a control group (a container, a systemd slice) or of one of its ancestors.
 """
 
 import contextlib
@@ -14,33 +14,34 @@ from pathlib import Path
 
 ROOT = Path("/")
 UNLIMITED = 2**60
-"""Bytes; version 1 of control groups writes such a number where there is no limit."""
+"""In bytes: version 1 of control groups writes such a number where there is no limit."""
 
 
 def usable_cpus(root: Path = ROOT) -> int:
-    """How many cores: at least one, and a quota of one and a half is worth two."""
+    """Returns the number of usable cores: at least one, and a quota is rounded up."""
     quotas = [group.cpu_quota() for group in _groups(root, "cpu")]
     return max(1, min([_permitted_cpus(), *(math.ceil(q) for q in quotas if q is not None)]))
 
 
 def usable_memory(root: Path = ROOT) -> int | None:
-    """How many bytes can still be had, by all processes together; None where nobody can tell.
+    """Returns the bytes that all processes together can still take; None if unknown.
 
-    A limit on each single process is not part of it; see `process_memory_limit`.
+    The limit of a single process is `process_memory_limit`.
     """
-    found = [_available_memory(root)]
-    found += [group.memory_left() for group in _groups(root, "memory")]
-    return min((bytes_ for bytes_ in found if bytes_ is not None), default=None)
+    bounds = [_available_memory(root)]
+    bounds += [group.memory_left() for group in _groups(root, "memory")]
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def process_memory_limit() -> int | None:
-    """How many bytes of address space a single process may take (`ulimit -v`); None: any."""
+    """Returns the bytes of address space of a single process (`ulimit -v`); None if unlimited."""
     try:
         import resource
     except ImportError:  # Windows
         return None
-    found = [resource.getrlimit(each)[0] for each in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-    return min((limit for limit in found if limit != resource.RLIM_INFINITY), default=None)
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    limits = [resource.getrlimit(kind)[0] for kind in kinds]
+    return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=None)
 
 
 def _permitted_cpus() -> int:
@@ -51,9 +52,9 @@ def _permitted_cpus() -> int:
 
 
 def _available_memory(root: Path) -> int | None:
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
-    if found is not None:
-        return int(found[1]) * 1024
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    if match is not None:
+        return int(match[1]) * 1024
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -62,13 +63,13 @@ def _available_memory(root: Path) -> int | None:
 
 @dataclass(frozen=True)
 class _Group:
-    """A control group that this process is in, itself or through a descendant."""
+    """A control group that contains this process, directly or in a descendant."""
 
     directory: Path
     is_unified: bool  # version 2
 
     def cpu_quota(self) -> float | None:
-        """In cores; None: no quota."""
+        """Returns the quota in cores; None if there is none."""
         if self.is_unified:
             quota, _, period = _text(self.directory / "cpu.max").partition(" ")
         else:
@@ -78,7 +79,7 @@ class _Group:
         return used / span if used and span else None
 
     def memory_left(self) -> int | None:
-        """In bytes; what the kernel would give up for us is not counted as taken."""
+        """Returns the bytes left, counting reclaimable file cache as free; None if unlimited."""
         if self.is_unified:
             limits = [_number(_text(self.directory / f"memory.{n}")) for n in ("max", "high")]
             used = _number(_text(self.directory / "memory.current"))
@@ -87,15 +88,15 @@ class _Group:
             limits = [_number(_text(self.directory / "memory.limit_in_bytes"))]
             used = _number(_text(self.directory / "memory.usage_in_bytes"))
             files = "total_inactive_file"
-        limit = min((each for each in limits if each is not None), default=UNLIMITED)
+        limit = min((bound for bound in limits if bound is not None), default=UNLIMITED)
         if limit >= UNLIMITED:
             return None
-        told = re.search(rf"^{files} (\d+)", _text(self.directory / "memory.stat"), re.MULTILINE)
-        return max(0, limit - (used or 0) + (int(told[1]) if told else 0))
+        match = re.search(rf"^{files} (\d+)", _text(self.directory / "memory.stat"), re.MULTILINE)
+        return max(0, limit - (used or 0) + (int(match[1]) if match else 0))
 
 
 def _groups(root: Path, controller: str) -> Iterator[_Group]:
-    """The groups that limit this process in something, from its own up to the outermost."""
+    """Yields the groups that limit this process in `controller`, from its own to the outermost."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, controllers, path = (*line.split(":", 2), "", "")[:3]
         is_unified = number == "0" and not controllers
@@ -106,7 +107,7 @@ def _groups(root: Path, controller: str) -> Iterator[_Group]:
 
 
 def _upwards(mounted_at: Path, top: str, path: str, is_unified: bool) -> Iterator[_Group]:
-    """A group and its ancestors, as far as they are visible here."""
+    """Yields a group and its ancestors, as far as they are visible."""
     inner = path.removeprefix(top.rstrip("/")) if path.startswith(top) else ""
     parts = [part for part in inner.split("/") if part]
     if ".." in parts:  # the process is outside of what is mounted here
@@ -118,10 +119,10 @@ def _upwards(mounted_at: Path, top: str, path: str, is_unified: bool) -> Iterato
 
 
 def _mount(root: Path, controller: str | None) -> tuple[Path, str] | None:
-    """Where a hierarchy of groups is mounted, and which of its groups is at the top there.
+    """Returns where a hierarchy of groups is mounted, and which of its groups is at the top there.
 
     Args:
-        controller: of version 1; None: version 2, which has one hierarchy.
+        controller: a controller of version 1; None for version 2, which has one hierarchy.
     """
     for line in _text(root / "proc/self/mountinfo").splitlines():
         mount, _, source = line.partition(" - ")
@@ -137,11 +138,11 @@ def _mount(root: Path, controller: str | None) -> tuple[Path, str] | None:
 
 
 def _unescaped(path: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
 def _number(text: str) -> int | None:
-    """A count; None for what is no limit: `max`, -1, or a file that is not there."""
+    """Parses a limit; returns None for no limit: `max`, -1, or a missing file."""
     return int(text) if text.isdigit() else None
 
 

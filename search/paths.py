@@ -1,4 +1,4 @@
-"""Every file name under the data directory, in one place."""
+"""Names every file under the data directory."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True)
 class DataDir:
-    """Where this machine keeps its things."""
+    """The data directory of this machine."""
 
     root: Path
 
@@ -19,11 +19,11 @@ class DataDir:
 
     @property
     def default_storage(self) -> str:
-        """A URL: what is more than a letter there has to be escaped."""
+        """Returns the URL of the default database, with the path escaped."""
         return f"sqlite:///{quote(str(self.database))}"
 
     def corpus(self, fingerprint: str) -> Path:
-        """The words a study was created with, whatever becomes of the user's file."""
+        """Returns the file with the words of a study, independent of the user's own file."""
         return self.root / "corpora" / f"{fingerprint}.txt"
 
     @property
@@ -43,17 +43,18 @@ class DataDir:
         return self.checkpoints(study_uid) / f"slot-{ordinal}-step-{step}.safetensors"
 
     def artifacts(self) -> Path:
-        """Pictures of trials; model files that every host needs lie where the study says."""
+        """Returns the directory of the trials' pictures."""
         return self.root / "artifacts"
 
     def log(self, study_name: str, worker: str) -> Path:
-        """Of one worker process."""
+        """Returns the log file of one worker process."""
         return self.root / "logs" / f"{file_name(study_name)}-{worker}.log"
 
 
 def file_name(text: str) -> str:
-    """A name for a file about something, safe for any file system, and another one for any other
-    text: where it is not the text itself, it ends in a hash of it.
+    """Returns a file name for a text, unique to it and valid on any file system.
+
+    A text that is no such name itself gets one that ends in a hash of it.
 
     >>> file_name("adam-2"), file_name("adam [lr]"), file_name("名前")
     ('adam-2', 'adam-lr-048205c6', '7ec26292')
@@ -66,19 +67,19 @@ def file_name(text: str) -> str:
 
 
 _MEANS_A_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
-"""To Windows, whatever stands behind the dot."""
+"""Names of devices on Windows, with any extension."""
 
 
 def trial_of(name: str) -> int | None:
-    """The trial whose checkpoint has this file name."""
+    """Returns the trial whose checkpoint has this file name."""
     return _number(r"trial-(\d+)\.safetensors", name)
 
 
 def ordinal_of(name: str) -> int | None:
-    """The slot whose snapshot has this file name."""
+    """Returns the slot whose snapshot has this file name."""
     return _number(r"slot-(\d+)-step-\d+\.safetensors", name)
 
 
 def _number(pattern: str, name: str) -> int | None:
-    found = re.fullmatch(pattern, name)
-    return None if found is None else int(found[1])
+    match = re.fullmatch(pattern, name)
+    return None if match is None else int(match[1])

@@ -127,7 +127,7 @@ def _is_storage_error(error: Exception) -> bool:
 def _is_transient(error: Exception) -> bool:
     """Whether the storage's trouble may go away by itself."""
     if isinstance(error, OSError):
-        return file_errors.may_pass(error)
+        return file_errors.is_transient(error)
     lasting = (
         "no such table",
         "no such column",
@@ -180,7 +180,7 @@ def retry_files(step: Callable[[], R], meanwhile: Callable[[], object] = lambda:
             result = step()
         except OSError as error:
             meanwhile()
-            if not file_errors.may_pass(error):
+            if not file_errors.is_transient(error):
                 raise FilesUnusable(
                     f"model files: {file_errors.describe(error)}; make their directory yours to "
                     "write, and the same command goes on"

@@ -1,14 +1,14 @@
-"""Pruners: pure functions of the dev losses that the study's trials reported so far.
+"""Pruners as pure functions of the dev losses that the study's trials have reported.
 
-A trial is judged by the lowest dev loss of its curve, so that is what is compared: at each rung, a
-trial's lowest so far with the lowest of each other trial up to there. No rule here stops the trial
-that has reported the lowest loss of all.
+A trial's value is the lowest dev loss of its curve, so a rung compares a trial's lowest loss so far
+with that of each other trial up to the same resource. No rule stops the trial with the lowest loss
+of all.
 
-Written here, not taken from Optuna, for three reasons. Optuna's successive halving also compares
-with attempts that were lost, so that an interrupted study prunes otherwise than one that was not;
-its Hyperband draws a bracket from the trial number, which a lost attempt shifts; and both re-read
-every unfinished trial at each report. Resources are examples seen, as whole numbers: the same share
-of a trial whatever its batch size.
+They are not Optuna's, for three reasons. Optuna's successive halving compares with lost attempts
+too, so that an interrupted study prunes differently from an uninterrupted one; its Hyperband draws
+a bracket from the trial number, which a lost attempt shifts; and both re-read every unfinished
+trial at each report. Resources are examples seen, as integers: the same fraction of a trial at any
+batch size.
 """
 
 import statistics
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 LossesAt = Callable[[int], Sequence[float]]
-"""The lowest dev loss up to a resource, of each other trial of the study that reported there; lost
-attempts left out."""
+"""Returns, for a resource, the lowest dev loss so far of each other trial that reported there,
+without lost attempts."""
 
 
 class PruningRule(Protocol):
-    """Which rule stops trials, as a study file names it."""
+    """The rule that stops trials, as in the study file's `[pruner]`."""
 
     @property
     def kind(self) -> str: ...
@@ -31,7 +31,7 @@ class PruningRule(Protocol):
 
 
 class TrialLength(Protocol):
-    """How long a full trial is, and how often it is evaluated."""
+    """The length of a full trial and its number of evaluations, as in `[budget]`."""
 
     @property
     def examples(self) -> int: ...
@@ -40,26 +40,26 @@ class TrialLength(Protocol):
 
 
 def resource_at(budget: TrialLength, evaluation: int) -> int:
-    """Examples seen at the k-th evaluation, by plan: what a report is filed under."""
+    """Returns the planned examples at the k-th evaluation, which is the step of its report."""
     return budget.examples * evaluation // budget.evaluations
 
 
 def lowest_so_far(reports: Mapping[int, float]) -> dict[int, float]:
-    """A trial's lowest dev loss up to each resource at which it reported.
+    """Returns a trial's lowest dev loss up to each resource at which it reported.
 
     >>> lowest_so_far({20: 2.5, 10: 2.25, 30: 2.0})
     {10: 2.25, 20: 2.25, 30: 2.0}
     """
-    found: dict[int, float] = {}
+    lowest_at: dict[int, float] = {}
     lowest = float("inf")
     for resource, loss in sorted(reports.items()):
-        lowest = found[resource] = min(lowest, loss)
-    return found
+        lowest = lowest_at[resource] = min(lowest, loss)
+    return lowest_at
 
 
 @dataclass(frozen=True)
 class Pruner:
-    """Decides at each evaluation whether a trial goes on."""
+    """Decides at each evaluation whether a trial is stopped."""
 
     section: PruningRule
     budget: TrialLength
@@ -67,7 +67,7 @@ class Pruner:
     def should_prune(
         self, ordinal: int, evaluation: int, losses: Sequence[float], at: LossesAt
     ) -> bool:
-        """Whether the trial that has reported `losses` (one for each evaluation) should end now."""
+        """Whether the trial with `losses`, one for each evaluation so far, is to be stopped."""
         if not self.is_rung(ordinal, evaluation):
             return False
         own, others = min(losses), at(resource_at(self.budget, evaluation))
@@ -83,7 +83,7 @@ class Pruner:
         return self.section.kind == "median" or evaluation in self.rungs(ordinal)
 
     def rungs(self, ordinal: int) -> tuple[int, ...]:
-        """The evaluations at which a trial is compared, for its bracket."""
+        """Returns the evaluations at which a trial of this ordinal's bracket is compared."""
         factor, last = self.section.reduction_factor, self.budget.evaluations
         rungs = []
         rung = last
@@ -98,7 +98,7 @@ class Pruner:
 
 
 def _is_worse_than_median(own: float, others: Sequence[float]) -> bool:
-    """Whether a loss is above the median of the others, once there are enough of those.
+    """Whether a loss is above the median of at least MIN_FOR_MEDIAN others.
 
     Optuna's MedianPruner, with its defaults, does the same over complete trials alone; here running
     and pruned trials count as well, at the resources that they reached.

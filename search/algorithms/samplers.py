@@ -1,9 +1,12 @@
-"""Samplers whose every ask is a function of the study's seed, the ordinal and the trials so far.
+"""Samplers that depend on nothing but the study's seed, the ordinal and the trials so far.
 
-An Optuna sampler draws from one generator for as long as its process lives, so a study that was
-interrupted, or has two workers, asks for other configurations than one that was not. Here a fresh
-sampler is made for each ask, its seed derived from the study's seed and the ordinal of the
-configuration (its trial number, were no attempt ever lost).
+An Optuna sampler draws from one generator for the life of its process, so an interrupted study, or
+one with two workers, samples other configurations than an uninterrupted one. Here each ask gets a
+fresh sampler, seeded from the study's seed and the ordinal of the configuration (its trial number
+if no attempt is lost).
+
+Only samplers without `before_trial` and `after_trial` fit, since a trial is sampled before it
+exists: CMA-ES and NSGA-II would not work.
 """
 
 import math
@@ -25,25 +28,26 @@ from optuna.trial import FrozenTrial
 from search.seeds import derive_seed
 
 N_STARTUP = 8
-"""Configurations before a model of the losses is asked; a power of two, for an even spread."""
+"""Configurations of the initial design; a power of two, for an even Sobol sequence."""
 
 WIDTH = "hidden_width"
-"""What the cost of a trial hangs on most."""
+"""The hyperparameter that the cost of a trial depends on most."""
 INITIAL_WIDTH_FRACTIONS = (0.12, 0.5, 0.7, 0.78, 0.86, 0.94)
-"""Of the first configurations, as shares of the range of hidden widths: a small one for a result
-soon, then such as end when a random search would have its first good ones."""
+"""Hidden widths of the first configurations, as fractions of their range: a small one for an early
+result, then widths that finish when a random search would have its first good results."""
 DROPOUT = "dropout"
 DROPOUT_PER_WIDTH_FRACTION = 0.7
-"""Where in the range of dropouts those configurations lie, for each unit of size: the smaller a
-network, the less it overfits."""
+"""Dropout of those configurations, as a fraction of its range per fraction of width: a smaller
+network overfits less."""
 INITIAL_SPREAD = 0.25
-"""How much of each other range those configurations are spread over."""
+"""The fraction of each other range that those configurations are spread over."""
 SCHEDULE, EARLY_SCHEDULE = "schedule", "cosine"
-"""Where it may be had, they take the schedule that is nearly as good some time before its end."""
+"""Those configurations use the cosine schedule if the space has it: its losses are nearly final
+some time before the end of a trial."""
 
 
 def sampler_for(kind: str, study_seed: int, ordinal: int) -> BaseSampler:
-    """The sampler that asks for the configuration with this ordinal."""
+    """Returns the sampler for the configuration with this ordinal."""
     seed = derive_seed(study_seed, ordinal, "ask")
     if kind == "random":
         return RandomSampler(seed=seed)
@@ -59,10 +63,10 @@ def sampler_for(kind: str, study_seed: int, ordinal: int) -> BaseSampler:
 
 
 def relative_cost(values: Mapping[str, Any]) -> float:
-    """Roughly how long a configuration trains, beside others of the same space.
+    """Estimates the training time of a configuration relative to others of the same space.
 
-    For each example: work on the hidden units, and for each step the products that fold the
-    embedding into the first layer (27 symbols), spread over the batch.
+    It counts, for each example, the work on the hidden units and the example's part of the products
+    that fold the embedding into the first layer (27 symbols) once a step.
     """
     folded = values.get("block_size", 1) * values.get("embedding_size", 1)
     per_unit = 300 + 27 * 6 * folded / values.get("batch_size", 32)
@@ -70,10 +74,10 @@ def relative_cost(values: Mapping[str, Any]) -> float:
 
 
 class _SobolSampler(BaseSampler):
-    """Point `ordinal` of one scrambled Sobol sequence: the same sequence for every worker.
+    """Samples point `ordinal` of one scrambled Sobol sequence, the same for every worker.
 
-    Optuna's own quasi-random sampler counts its points in the study's attributes, where a lost
-    attempt would use one up.
+    Optuna's QMCSampler counts its points in the study's attributes, where a lost attempt would skip
+    one.
     """
 
     def __init__(self, scramble_seed: int, ordinal: int) -> None:
@@ -88,8 +92,8 @@ class _SobolSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
-        shares = _sobol_points(len(search_space), self._scramble_seed, self._ordinal + 1)
-        return _values_at(search_space, shares[-1])
+        points = _sobol_points(len(search_space), self._scramble_seed, self._ordinal + 1)
+        return _values_at(search_space, points[-1])
 
     def sample_independent(
         self,
@@ -102,42 +106,48 @@ class _SobolSampler(BaseSampler):
 
 
 class _InitialDesign(_SobolSampler):
-    """The first configurations of a model-based search.
+    """Samples the first configurations of a model-based search.
 
-    First the middle of the space, where whoever drew it up expects the best, in several sizes, the
-    small ones first, with dropout to match and on a schedule that ends early: a result soon, and
-    better ones as soon as they can be had. Then points that are well spread, the cheaper first.
+    The first ones lie near the middle of the space, where its author expects good results, with
+    growing widths, dropout to match, and a schedule that converges early, for early results. The
+    rest are Sobol points, the cheapest first.
     """
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
-        sizes = INITIAL_WIDTH_FRACTIONS if WIDTH in search_space else ()
+        widths = INITIAL_WIDTH_FRACTIONS if WIDTH in search_space else ()
         spread = _sobol_points(len(search_space), self._scramble_seed, N_STARTUP)
-        if self._ordinal < len(sizes):
-            size = sizes[self._ordinal]
-            middle = [
-                DROPOUT_PER_WIDTH_FRACTION * size if name == DROPOUT else 0.5
-                for name in search_space
-            ]
-            off = [INITIAL_SPREAD * (share - 0.5) for share in spread[self._ordinal]]
-            shares = [min(max(at + by, 0.0), 1.0) for at, by in zip(middle, off, strict=True)]
-            shares[list(search_space).index(WIDTH)] = size
-            point = _values_at(search_space, shares)
-            schedules = search_space.get(SCHEDULE)
-            if (
-                isinstance(schedules, CategoricalDistribution)
-                and EARLY_SCHEDULE in schedules.choices
-            ):
-                point[SCHEDULE] = EARLY_SCHEDULE
-            return point
-        points = [_values_at(search_space, shares) for shares in spread[len(sizes) :]]
-        return sorted(points, key=relative_cost)[self._ordinal - len(sizes)]
+        if self._ordinal < len(widths):
+            return _near_the_middle(search_space, widths[self._ordinal], spread[self._ordinal])
+        points = [_values_at(search_space, fractions) for fractions in spread[len(widths) :]]
+        return sorted(points, key=relative_cost)[self._ordinal - len(widths)]
+
+
+def _near_the_middle(
+    search_space: Mapping[str, BaseDistribution], width: float, spread: Sequence[float]
+) -> dict[str, Any]:
+    """Returns the values of a width near the middle of the other ranges.
+
+    Args:
+        width: a fraction of the range of hidden widths.
+        spread: a point of the unit cube, which is scaled to INITIAL_SPREAD.
+    """
+    fractions = []
+    for name, coordinate in zip(search_space, spread, strict=True):
+        middle = DROPOUT_PER_WIDTH_FRACTION * width if name == DROPOUT else 0.5
+        near = min(max(middle + INITIAL_SPREAD * (coordinate - 0.5), 0.0), 1.0)
+        fractions.append(width if name == WIDTH else near)
+    values = _values_at(search_space, fractions)
+    schedules = search_space.get(SCHEDULE)
+    if isinstance(schedules, CategoricalDistribution) and EARLY_SCHEDULE in schedules.choices:
+        values[SCHEDULE] = EARLY_SCHEDULE
+    return values
 
 
 def _sobol_points(dimensions: int, scramble_seed: int, count: int) -> list[list[float]]:
-    """The first points of a scrambled Sobol sequence, each coordinate from 0 to 1."""
-    import torch  # a launcher, which never asks, does without
+    """Returns the first points of a scrambled Sobol sequence in the unit cube."""
+    import torch  # here, since a launcher never samples
     from torch.quasirandom import SobolEngine
 
     engine = SobolEngine(dimensions, scramble=True, seed=scramble_seed)  # type: ignore[no-untyped-call]
@@ -146,34 +156,34 @@ def _sobol_points(dimensions: int, scramble_seed: int, count: int) -> list[list[
 
 
 def _values_at(
-    search_space: Mapping[str, BaseDistribution], shares: Sequence[float]
+    search_space: Mapping[str, BaseDistribution], fractions: Sequence[float]
 ) -> dict[str, Any]:
-    """The values at these shares of a space's ranges."""
+    """Returns the values at fractions (0 to 1) of a space's ranges."""
     return {
-        name: _value_at(distribution, share)
-        for (name, distribution), share in zip(search_space.items(), shares, strict=True)
+        name: _value_at(distribution, fraction)
+        for (name, distribution), fraction in zip(search_space.items(), fractions, strict=True)
     }
 
 
-def _value_at(distribution: BaseDistribution, share: float) -> Any:
-    """The value at a share (0 to 1) of a distribution."""
+def _value_at(distribution: BaseDistribution, fraction: float) -> Any:
+    """Returns the value at a fraction (0 to 1) of a distribution."""
     if isinstance(distribution, CategoricalDistribution):
         count = len(distribution.choices)
-        return distribution.choices[min(int(share * count), count - 1)]
+        return distribution.choices[min(int(fraction * count), count - 1)]
     if isinstance(distribution, IntDistribution):
         value = _interpolate(
-            distribution.low - 0.5, distribution.high + 0.5, distribution.log, share
+            distribution.low - 0.5, distribution.high + 0.5, distribution.log, fraction
         )
         return min(max(round(value), distribution.low), distribution.high)
     assert isinstance(distribution, FloatDistribution)
-    value = _interpolate(distribution.low, distribution.high, distribution.log, share)
+    value = _interpolate(distribution.low, distribution.high, distribution.log, fraction)
     return min(max(value, distribution.low), distribution.high)
 
 
-def _interpolate(low: float, high: float, log: bool, share: float) -> float:
+def _interpolate(low: float, high: float, log: bool, fraction: float) -> float:
     if log:
-        return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
-    return low + share * (high - low)
+        return math.exp(math.log(low) + fraction * (math.log(high) - math.log(low)))
+    return low + fraction * (high - low)
 
 
 def ask(
@@ -182,7 +192,7 @@ def ask(
     trial: FrozenTrial,
     searched: Mapping[str, BaseDistribution],
 ) -> dict[str, Any]:
-    """Samples every searched hyperparameter for a trial that need not exist yet."""
+    """Samples every searched hyperparameter for a trial that need not exist."""
     values = dict(sampler.sample_relative(study, trial, dict(searched))) if searched else {}
     for name, distribution in searched.items():
         if name not in values:

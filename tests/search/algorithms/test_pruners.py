@@ -35,7 +35,7 @@ def pruner(kind: str, evaluations: int = 27, factor: int = 3) -> Pruner:
 def should_prune(
     kind: str, evaluation: int, losses: Sequence[float], others: Sequence[float]
 ) -> bool:
-    return pruner(kind).stops(0, evaluation, losses, lambda _resource: others)
+    return pruner(kind).should_prune(0, evaluation, losses, lambda _resource: others)
 
 
 @given(st.integers(1, 27), LOSSES, RIVALS)
@@ -86,8 +86,8 @@ def test_a_worse_trial_is_not_treated_better(
     """If a trial is stopped, one with a higher loss in its place would be, too."""
     low, high = sorted((one, other))
     rule = pruner(kind)
-    if rule.stops(ordinal, evaluation, [low], lambda _: others):
-        assert rule.stops(ordinal, evaluation, [high], lambda _: others)
+    if rule.should_prune(ordinal, evaluation, [low], lambda _: others):
+        assert rule.should_prune(ordinal, evaluation, [high], lambda _: others)
 
 
 @given(st.integers(1, 200), st.integers(2, 10), st.integers(0, 1000))
@@ -122,10 +122,10 @@ def test_median_is_optunas_over_complete_trials(
         lowest = lowest_so_far(reports(rule, own[:evaluation]))
         trial = create_trial(state=TrialState.RUNNING, intermediate_values=lowest)
         expected = study.pruner.prune(study, trial)
-        found = rule.stops(
-            0, evaluation, own[:evaluation], lambda resource: [each[resource] for each in curves]
+        decided = rule.should_prune(
+            0, evaluation, own[:evaluation], lambda resource: [curve[resource] for curve in curves]
         )
-        assert expected == found
+        assert expected == decided
 
 
 def reports(rule: Pruner, losses: Sequence[float]) -> dict[int, float]:
@@ -149,7 +149,7 @@ def test_the_lowest_loss_of_a_study_is_never_a_stopped_trials(
         trial = order.choice(going)
         losses = curves[trial][: len(reported[trial]) + 1]
         others = [lowest_so_far(each) for k, each in enumerate(reported) if k != trial]
-        stops = rule.stops(
+        stops = rule.should_prune(
             trial, len(losses), losses, lambda at, those=others: [o[at] for o in those if at in o]
         )
         reported[trial] = reports(rule, losses)
