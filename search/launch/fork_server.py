@@ -1,17 +1,19 @@
-"""One process that loads what workers need, and is forked into each worker that is asked for.
+"""The fork server: one process that loads what workers need, and is forked into each of them.
 
     python -m search.launch.fork_server fork|spawn EVENTS NOTICES
 
-On standard input it takes jobs, as JSON, one a line: a storage URL may hold a password, which a
-process list would show. Into the pipe EVENTS, a descriptor, it writes `started PID` for each, in
-their order, and `ended PID STATUS`; its workers write their notices into the pipe NOTICES. Standard
-output and standard error are left to libraries, which may print. It ends when its standard input
-does, and its workers then leave, as orphans.
+Standard input brings jobs as JSON, one a line: a storage URL may hold a password, which a process
+list would show. EVENTS is the descriptor of a pipe that takes `started PID` for each job, in their
+order, and `ended PID STATUS`. NOTICES is that of a pipe for what workers log about an unavailable
+storage. Standard output and standard error are left to libraries, which may print. The process
+ends when its standard input does; its workers notice that they are orphans, and exit.
 
-Loading takes seconds and most of a worker's memory; a fork takes 15 ms, and shares both. It is
-sound as long as this process has one thread and no device, so it warms up on one thread of the
-CPU. Where a fork without a new program is not to be trusted (macOS, whose system libraries start
-threads), `spawn` starts each worker as an interpreter of its own.
+Loading takes seconds and most of a worker's memory; a fork takes 15 ms and shares both. Forking is
+safe as long as this process has one thread and uses no device, so it warms up on one thread of the
+CPU. Where a fork without exec is unsafe (macOS, whose system libraries start threads), `spawn`
+starts each worker as an interpreter of its own.
+
+`multiprocessing`'s forkserver is not used: tests/benchmarks/LOG.md, 2026-11-26, has the reasons.
 """
 
 import functools
@@ -34,16 +36,16 @@ Start = Callable[[Job], int]
 
 
 def main(way: str, *pipes: str) -> int:
-    """Starts workers until there is nobody left to ask for one."""
+    """Starts a worker for each job, until standard input ends."""
     events, notices = map(int, pipes)
-    os.set_inheritable(events, False)  # by nobody that is started from here
-    os.set_blocking(notices, False)  # a launcher that does not read must not hold anyone up
+    os.set_inheritable(events, False)  # no child inherits it
+    os.set_blocking(notices, False)  # a launcher that does not read must not block a worker
     start = {"fork": _forking, "spawn": _spawning}[way](events, notices)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # not before: while it loads, it may well end
+        signal.signal(number, signal.SIG_IGN)  # not before: while it loads, a signal may end it
     signal.signal(signal.SIGCHLD, functools.partial(_reap_children, events))
     for line in sys.stdin:
-        # Held back until the worker is one that SIGTERM ends, and is known to the launcher.
+        # Blocked until SIGTERM ends the worker, and the launcher knows its process id.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         _send(events, f"started {start(replace(Job.from_json(line), parent_pid=os.getpid()))}")
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -51,14 +53,14 @@ def main(way: str, *pipes: str) -> int:
 
 
 def _forking(events: int, notices: int) -> Start:
-    gc.disable()  # nothing that is loaded here is ever garbage: a sixth of the time
+    gc.disable()  # nothing loaded here becomes garbage: saves a sixth of the time
     from makemore_core.training.trainer import torch_threads
     from makemore_core.training.warm_up import warm_up
     from search.worker import process as worker  # noqa: F401  loaded here, once for all
 
     with torch_threads(threads=1), _warnings_sent_to(notices):
         warm_up()
-    gc.freeze()  # nor do the workers look for any among it, which would copy its memory
+    gc.freeze()  # workers do not collect it either, which would copy its memory
     gc.enable()
 
     def start(job: Job) -> int:
@@ -69,8 +71,8 @@ def _forking(events: int, notices: int) -> Start:
 
 @contextmanager
 def _warnings_sent_to(notices: int) -> Iterator[None]:
-    """What loading has to say, such as of compiled kernels that cannot be kept, is shown; not
-    for longer than that: in a worker the same number may be another file."""
+    """Sends warnings of loading, such as of compiled kernels that cannot be stored, to a pipe;
+    no longer than that, since in a worker the descriptor may be another file."""
     lines = os.fdopen(notices, "w", 1, "utf-8", "backslashreplace", closefd=False)
     handler = logging.StreamHandler(lines)
     logging.getLogger("makemore_core").addHandler(handler)
@@ -81,7 +83,7 @@ def _warnings_sent_to(notices: int) -> Iterator[None]:
 
 
 def _become_worker(job: Job, events: int, notices: int) -> NoReturn:
-    """What a fork does from here on; nothing of the fork server's is left to it."""
+    """Turns a fork into a worker, with none of the fork server's signals, pipes or session."""
     status = 1
     try:
         os.setsid()
@@ -93,14 +95,14 @@ def _become_worker(job: Job, events: int, notices: int) -> NoReturn:
         from search.worker import process as worker
 
         status = worker.run_job(job, notices)
-    except BaseException:  # noqa: BLE001  the last words of a process
+    except BaseException:  # noqa: BLE001  the process ends
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
 def _spawning(_events: int, notices: int) -> Start:
-    spawned = []  # Python minds when one that may still run is forgotten
+    spawned = []  # Python warns when the handle of a running process is dropped
 
     def start(job: Job) -> int:
         command = [sys.executable, "-P", "-m", "search.worker", str(notices)]
@@ -128,7 +130,9 @@ def _reap_children(events: int, _number: int, _frame: Any) -> None:
 
 
 def _send(events: int, line: str) -> None:
-    os.write(events, line.encode() + b"\n")  # whole, also when a signal comes in between
+    os.write(
+        events, line.encode() + b"\n"
+    )  # one write, so that a signal handler cannot split the line
 
 
 if __name__ == "__main__":

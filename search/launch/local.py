@@ -16,27 +16,27 @@ from search.processes import HOST, is_dead, thread_limits
 from search.worker.job import Job
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
-"""How a fork_server starts a worker; see there."""
+"""How the fork server starts a worker; see `search.launch.fork_server`."""
 STARTER_DIED = "the process that starts the workers died"
 POLL_SECONDS = 0.01
-IN_GOOD_ORDER = (0, Interrupted.exit_status)
+CLEAN_EXITS = (0, Interrupted.exit_status)
 SETTLING_SECONDS = 0.3
 MAX_UNREAD = 65536
-MAX_LAST_WORDS = 400
+MAX_LOG_LINE = 400
 
 
 class ForkServer:
-    """The process that starts workers; see `search.launch.fork_server`.
+    """A process that forks workers; see `search.launch.fork_server`.
 
     It has a session of its own, as each worker has, so that Ctrl-C reaches only the launcher, which
-    then ends its workers in good order.
+    then ends its workers cleanly.
     """
 
     def __init__(self, threads: int) -> None:
-        self._output = _file_without_a_name()
-        self._events, its_events = os.pipe()
-        self._notices, its_notices = os.pipe()
-        theirs = [its_events, its_notices]
+        self._output = _anonymous_file()
+        self._events, child_events = os.pipe()
+        self._warnings, child_notices = os.pipe()
+        child_pipes = [child_events, child_notices]
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -44,30 +44,30 @@ class ForkServer:
                 "-m",
                 "search.launch.fork_server",
                 START_METHOD,
-                *map(str, theirs),
+                *map(str, child_pipes),
             ],
             stdin=subprocess.PIPE,
-            stdout=self._output,  # where libraries may print what they like
+            stdout=self._output,  # libraries may print there
             stderr=self._output,
-            pass_fds=theirs,
+            pass_fds=child_pipes,
             start_new_session=True,
             env=os.environ | thread_limits(threads),
         )
-        for pipe in theirs:
+        for pipe in child_pipes:
             os.close(pipe)
         assert self._process.stdin is not None
         self._input = self._process.stdin
-        for pipe in (self._events, self._notices):
+        for pipe in (self._events, self._warnings):
             os.set_blocking(pipe, False)
         self._buffer = b""
         self._pending: list[LocalWorker] = []
         self._ended: dict[int, int] = {}
-        self._deaths_heard: dict[LocalWorker, float] = {}
+        self._first_seen_dead: dict[LocalWorker, float] = {}
         self.pid = self._process.pid
 
     def start(self, job: Job, log: Path) -> "LocalWorker":
-        """A worker, which is at work as soon as the fork server has loaded."""
-        with contextlib.suppress(BrokenPipeError):  # it died: whoever polls the worker sees that
+        """Starts a worker, which runs as soon as the fork server has loaded."""
+        with contextlib.suppress(BrokenPipeError):  # it was killed: polling the worker shows that
             self._input.write(job.to_json().encode() + b"\n")
             self._input.flush()
         self._pending.append(LocalWorker(self, log))
@@ -77,9 +77,9 @@ class ForkServer:
         return self._process.poll() is None
 
     def status_of(self, worker: "LocalWorker") -> int | None:
-        """A worker's exit status, or that of the fork server, which takes its workers with it."""
+        """A worker's exit status, or that of the fork server, whose workers exit with it."""
         own = self._process.poll()
-        self._listen()
+        self._read_events()
         if worker.pid in self._ended:
             is_settled = own is not None or self._is_settled(worker)
             return self._ended.pop(worker.pid) if is_settled else None
@@ -87,25 +87,25 @@ class ForkServer:
         return None if own is None or is_leaving else own or 1
 
     def _is_settled(self, worker: "LocalWorker") -> bool:
-        """Whether it is clear what ended a worker: what takes this process as well may take a
-        moment to do so."""
-        if self._ended[worker.pid or 0] in IN_GOOD_ORDER:
+        """Whether it is clear what ended a worker: whatever ends the fork server as well may take
+        SETTLING_SECONDS to do so."""
+        if self._ended[worker.pid or 0] in CLEAN_EXITS:
             return True
-        heard = self._deaths_heard.setdefault(worker, time.monotonic())
-        return time.monotonic() - heard >= SETTLING_SECONDS
+        seen = self._first_seen_dead.setdefault(worker, time.monotonic())
+        return time.monotonic() - seen >= SETTLING_SECONDS
 
-    def _listen(self) -> None:
+    def _read_events(self) -> None:
         self._buffer += _read(self._events)
         *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
-            told, pid, *status = line.split()
-            if told == b"started":
+            event, pid, *status = line.split()
+            if event == b"started":
                 self._pending.pop(0).on_started(int(pid))
             else:
                 self._ended[int(pid)] = int(status[0])
 
     def storage_warnings(self) -> list[str]:
-        return _read(self._notices).decode(errors="replace").splitlines()
+        return _read(self._warnings).decode(errors="replace").splitlines()
 
     def output(self) -> str:
         size = os.fstat(self._output).st_size
@@ -114,13 +114,13 @@ class ForkServer:
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
-        for pipe in (self._events, self._notices):
+        for pipe in (self._events, self._warnings):
             os.close(pipe)
         os.close(self._output)
 
 
-def _file_without_a_name() -> int:
-    """In memory where that can be: not every machine has a directory for temporary files."""
+def _anonymous_file() -> int:
+    """A file in memory, or a temporary one: not every machine has a directory for those."""
     with contextlib.suppress(AttributeError, OSError):
         return os.memfd_create("output")
     try:
@@ -131,7 +131,7 @@ def _file_without_a_name() -> int:
 
 
 def _read(pipe: int) -> bytes:
-    """What stands in a pipe that does not block; lines as their writers wrote them, whole."""
+    """Reads what a non-blocking pipe holds; its writers write whole lines."""
     try:
         return os.read(pipe, MAX_UNREAD)
     except BlockingIOError:
@@ -152,7 +152,7 @@ class LocalWorker:
         return str(self._log) if self._log.is_file() else None
 
     def on_started(self, pid: int) -> None:
-        """Called by the fork server, once the process is there."""
+        """Called by the fork server once the process has started."""
         self.pid = pid
         if self._terminate_requested:
             self.terminate()
@@ -166,7 +166,7 @@ class LocalWorker:
         return None if self._fork_server.is_alive() else STARTER_DIED
 
     def terminate(self) -> None:
-        """Before the process is there this ends the fork server, if that is still loading."""
+        """Sends SIGTERM; to the fork server, if that is still loading and has not started it."""
         self._terminate_requested = True
         self._send(signal.SIGTERM)
 
@@ -187,22 +187,22 @@ class LocalWorker:
                 os.kill(self.pid or self._fork_server.pid, number)
 
     def last_log_line(self) -> str:
-        """The last line of its log, or what was said before it had one, or by what started it when
-        that died."""
-        said = self._fork_server.output()
-        if self._log.is_file() and (self._fork_server.is_alive() or not said.strip()):
-            said += self._log.read_text(errors="replace")
-        lines = [line for line in said.splitlines() if line.strip()]
-        return lines[-1][:MAX_LAST_WORDS] if lines else "it wrote nothing"
+        """The last line of its log; of the fork server's output if there is no log, or if the fork
+        server was killed and had written something."""
+        text = self._fork_server.output()
+        if self._log.is_file() and (self._fork_server.is_alive() or not text.strip()):
+            text += self._log.read_text(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
+        return lines[-1][:MAX_LOG_LINE] if lines else "it wrote nothing"
 
 
 class LocalLauncher:
-    """Starts worker processes, each with a log of its own."""
+    """A launcher of worker processes on this host, each with a log of its own."""
 
     host: str | None = HOST
 
     def __init__(self, data_dir: DataDir, workers: int, threads: int) -> None:
-        """The fork_server loads from here on, while the study is still being opened."""
+        """Starts the fork server, which loads while the study is being opened."""
         self._data_dir, self._threads = data_dir, threads
         self.workers = workers
         self._started = 0

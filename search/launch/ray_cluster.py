@@ -1,8 +1,8 @@
-"""Workers as Ray actors, on whatever cluster the user has. The only module that knows Ray.
+"""Workers as Ray actors on a cluster of the user. The only module that imports Ray.
 
-Ray places each actor and notices when its node dies; the supervisor then starts another in its
-place, as it does for a process that died, and Ray puts that where there is room. Ray's own
-`max_restarts` would start it again without a word, for ever, also where everything dies.
+Ray places each actor and notices when its node fails; the supervisor then starts another in its
+place, as it does for a process that crashed, and Ray puts that where there is room. Ray's own
+`max_restarts` would restart it silently and without end, also where every worker crashes.
 """
 
 import contextlib
@@ -34,18 +34,18 @@ log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 5.0
 CONNECT_SECONDS = 30.0
-"""For an address that answers, but not as Ray does."""
+"""For an address that answers, but not with Ray's protocol."""
 SETTLING_SECONDS = 5.0
-"""A cluster takes so long to notice that a node is gone; its workers may be missed sooner."""
+"""The time in which a cluster notices that a node has failed; its workers may be missed sooner."""
 NODE_DIED = "a node of the cluster died"
 
 
 @dataclass(frozen=True)
 class WorkerResources:
-    """What Ray sets aside for each worker: cores and GPUs, whole ones or a fraction of one.
+    """The resources that Ray reserves for each worker: cores and GPUs, or a fraction of one.
 
     Raises:
-        BadInput: it is an amount that Ray cannot count with.
+        BadInput: Ray cannot reserve such an amount.
     """
 
     cpus: float
@@ -63,7 +63,7 @@ class WorkerActor:
     """The actor: one worker, in a process of its own on the node that Ray chose."""
 
     def work(self, job: Job) -> tuple[int, str]:
-        """Works until nothing is left to do or the call is cancelled.
+        """Runs a job until nothing is left to do or the call is canceled.
 
         The job holds the storage's URL, perhaps with a password. It comes with a call because Ray
         keeps the arguments of constructors, and shows environments and names.
@@ -72,7 +72,7 @@ class WorkerActor:
             The exit status that a worker process would have, and one line on why.
         """
         os.environ |= thread_limits(job.threads)
-        from search.worker import process  # only now: it loads torch
+        from search.worker import process  # imported late: it loads torch
 
         try:
             process.run_until(job, ray.get_runtime_context().is_canceled)
@@ -81,36 +81,36 @@ class WorkerActor:
         return 0, ""
 
     def node(self) -> str:
-        """The node that it is on."""
+        """The id of the node that the actor runs on."""
         return str(ray.get_runtime_context().get_node_id())
 
 
 class RayWorkerHandle:
-    """One actor at work; see `supervisor.WorkerHandle`."""
+    """The handle of one running actor; see `supervisor.WorkerHandle`."""
 
     log_location: str | None = "Ray's logs"
 
     def __init__(self, actor: Any, job: Job) -> None:
-        self._actor = actor  # Ray ends an actor once nobody holds it
+        self._actor = actor  # Ray ends an actor that no variable refers to
         self._node = actor.node.remote()
         self._call = actor.work.remote(job)
-        self._words = ""
+        self._reason = ""
         self._died_at: float | None = None
 
     def poll(self) -> int | None:
         if not self._has_ended(0) or not self._is_settled():
             return None
         try:
-            status, self._words = ray.get(self._call)
+            status, self._reason = ray.get(self._call)
         except TaskCancelledError:
             return Interrupted.exit_status
-        except RayError as error:  # its process or its node died, or an error of ours
-            self._words = _error_text(error)
+        except RayError as error:  # its process or its node failed, or an error of ours
+            self._reason = _error_text(error)
             return 1
         return int(status)
 
     def _is_settled(self) -> bool:
-        """Whether the cluster has had the time to notice that a node is gone."""
+        """Whether the cluster has had the time to notice that a node has failed."""
         try:
             ray.get(self._call)
         except (ActorDiedError, ActorUnavailableError):
@@ -122,13 +122,13 @@ class RayWorkerHandle:
         return True
 
     def shared_cause(self) -> str | None:
-        """Its node died, with all that was on it."""
+        """Names its node, if that failed with all that ran on it."""
         if self._died_at is None:
             return None
         try:
             node = ray.get(self._node, timeout=0)
         except RayError:
-            return None  # it died before it was anywhere
+            return None  # it failed before it was placed
         alive = {each["NodeID"] for each in ray.nodes() if each["Alive"]}
         return None if node in alive else NODE_DIED
 
@@ -140,7 +140,7 @@ class RayWorkerHandle:
             ray.kill(self._actor)
 
     def last_log_line(self) -> str:
-        return self._words
+        return self._reason
 
     def _has_ended(self, seconds: float) -> bool:
         ended, _ = ray.wait([self._call], timeout=seconds)
@@ -148,29 +148,31 @@ class RayWorkerHandle:
 
 
 class RayLauncher:
-    """Starts workers on the cluster that this process is connected to."""
+    """A launcher of workers on the cluster that this process is connected to."""
 
     host: str | None = None
 
-    def __init__(self, share: WorkerResources, workers: int | None) -> None:
-        """`workers` is how many there will be; None: as many as the cluster has room for."""
-        room = _capacity(share)
-        self.workers = workers or max(1, room)
-        self._new = ray.remote(WorkerActor).options(num_cpus=share.cpus, num_gpus=share.gpus)
-        if self.workers > room:
-            log.warning("the cluster has room for %d of %d workers now", room, self.workers)
+    def __init__(self, resources: WorkerResources, workers: int | None) -> None:
+        """`workers` is how many to start; None: as many as the cluster has room for."""
+        capacity = _capacity(resources)
+        self.workers = workers or max(1, capacity)
+        self._new = ray.remote(WorkerActor).options(
+            num_cpus=resources.cpus, num_gpus=resources.gpus
+        )
+        if self.workers > capacity:
+            log.warning("the cluster has room for %d of %d workers now", capacity, self.workers)
 
     def start(self, job: Job) -> RayWorkerHandle:
         return RayWorkerHandle(self._new.remote(), replace(job, storage=_absolute_url(job.storage)))
 
     def storage_warnings(self) -> list[str]:
-        """None: this process uses the same storage, and says itself what troubles it."""
+        """Empty: this process uses the same storage, and logs that it is unavailable itself."""
         return []
 
 
 @contextlib.contextmanager
 def connect(
-    address: str, storage_url: str, share: WorkerResources, workers: int | None
+    address: str, storage_url: str, resources: WorkerResources, workers: int | None
 ) -> Iterator[RayLauncher]:
     """A launcher on a cluster; `address` as `ray.init` takes it: host:port, auto, local, ray://...
 
@@ -180,7 +182,7 @@ def connect(
     _connect(address)
     try:
         _check_storage_reachable(storage_url)
-        yield RayLauncher(share, workers)
+        yield RayLauncher(resources, workers)
     finally:
         ray.shutdown()
 
@@ -188,7 +190,7 @@ def connect(
 def _connect(address: str) -> None:
     """Joins a cluster, or starts one on this machine."""
     if address == "local":
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody need know of it
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage report
         _init(address, include_dashboard=False)
         return
     _probe(address)
@@ -197,14 +199,14 @@ def _connect(address: str) -> None:
     connecting.start()
     connecting.join(CONNECT_SECONDS)
     if failed or connecting.is_alive():
-        raise _unreachable(address, "".join(failed) or "it does not answer as Ray does")
+        raise _unreachable(address, "".join(failed) or "what answers there is not Ray")
 
 
 def _connect_in_thread(address: str, failed: list[str]) -> None:
     """In a thread, because Ray tries for minutes, and then ends the process."""
     try:
         _init(address)
-    except BaseException as error:  # noqa: BLE001  the launcher tells, and ends in good order
+    except BaseException as error:  # noqa: BLE001  the caller raises it as BadInput
         failed.append(str(error))
 
 
@@ -214,7 +216,7 @@ def _init(address: str, **options: Any) -> None:
 
 
 def _probe(address: str) -> None:
-    """Refuses at once an address where nobody listens; Ray would try for minutes."""
+    """Raises BadInput at once for an address without a listener; Ray would try for minutes."""
     if address in ("auto", "local"):
         return
     try:
@@ -231,7 +233,7 @@ def _unreachable(address: str, why: str) -> BadInput:
 
 
 def _check_storage_reachable(storage_url: str) -> None:
-    """A SQLite database is a file of this machine; a worker elsewhere would not find it."""
+    """Raises BadInput for a SQLite file where the cluster has nodes on other hosts."""
     elsewhere = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     elsewhere -= {socket.gethostname()}
     url = parse_url(storage_url)
@@ -243,7 +245,7 @@ def _check_storage_reachable(storage_url: str) -> None:
 
 
 def _absolute_url(storage_url: str) -> str:
-    """The URL of a storage for processes that run in other directories."""
+    """A storage URL that is valid in every working directory."""
     url = parse_url(storage_url)
     path = sqlite_path(url)
     if path is not None:
@@ -251,15 +253,15 @@ def _absolute_url(storage_url: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _capacity(share: WorkerResources) -> int:
-    """How many workers fit on the cluster as it is, whatever else runs there."""
+def _capacity(resources: WorkerResources) -> int:
+    """How many workers the cluster's total resources hold, whatever else runs there."""
     cluster = ray.cluster_resources()
-    needs = {"CPU": share.cpus, "GPU": share.gpus}
+    needs = {"CPU": resources.cpus, "GPU": resources.gpus}
     return int(min(cluster.get(kind, 0) // need for kind, need in needs.items() if need))
 
 
 def _error_text(error: RayError) -> str:
-    """One line: of an error in the worker's code the error itself, else what Ray says."""
+    """An error as one line: that of the worker's own code, or else Ray's message."""
     if isinstance(error, RayTaskError):
         return str(error).strip().splitlines()[-1][:160]
     return " ".join(str(error).split())[:300]

@@ -33,31 +33,29 @@ def serve(
     workers: int,
     tell: Callable[[str], object],
 ) -> None:
-    """Serves until SIGTERM or Ctrl-C, then drains: running trials are recorded as interrupted and
-    go on from their snapshots when the service comes back.
+    """Serves until SIGTERM or Ctrl-C, then drains: running trials are recorded as interrupted, and
+    continue from their snapshots when the service is started again.
 
     Raises:
         BadInput: the dashboard's address is taken.
-        WorkerCrashLoop: workers die one after another and no trial finishes.
+        WorkerCrashLoop: workers crash one after another and no trial finishes.
     """
     work = ServiceWorkload(storage)
     with ExitStack() as stack:
         launcher = stack.enter_context(closing(LocalLauncher(data_dir, workers, job.threads)))
-        service, gallery = (
-            stack.enter_context(serving(storage)),
-            AllStudiesPublisher(storage, data_dir),
-        )
+        service = stack.enter_context(serving(storage))
+        pictures = AllStudiesPublisher(storage, data_dir)
 
-        def watch() -> None:
+        def on_tick() -> None:
             service.beat()
-            gallery.update()
+            pictures.update()
 
-        supervisor = Supervisor(storage, work, launcher, job, watch)
+        supervisor = Supervisor(storage, work, launcher, job, on_tick)
         health = _health(storage, supervisor, workers)
         access = replace(access, public={**access.public, "/healthz": health})
-        # A storage of its own: the dashboard's connections refuse to write.
-        board = stack.enter_context(closing(open_storage(job.storage)))
-        server = stack.enter_context(closing(app.make_server(board, data_dir, access)))
+        # A storage of its own: the dashboard's connections are read-only.
+        dashboard_storage = stack.enter_context(closing(open_storage(job.storage)))
+        server = stack.enter_context(closing(app.make_server(dashboard_storage, data_dir, access)))
         threading.Thread(target=server.run, name="dashboard", daemon=True).start()
         address = app.address(server, access)
         tell(f"serving {storage.redacted_url} on {address} with {workers} workers")

@@ -1,8 +1,8 @@
-"""Has workers started, watches them, replaces those that die, and ends them cleanly.
+"""The supervisor starts workers, watches them, replaces those that crash, and ends them cleanly.
 
-A worker that ends by itself, while its launcher and the process that started it live on, is one
-death, and is held against its configuration. What takes several workers at once is one event, and
-is held against nobody. Too many of either without any progress end the run.
+A worker that crashes while its launcher and the process that started it live on counts as one
+failure of its configuration. A cause that ends several workers at once counts as one event, and as
+a failure of no configuration. Too many of either without progress end the run.
 """
 
 import logging
@@ -30,72 +30,72 @@ POLL_SECONDS = 0.1
 TICK_SECONDS = 0.5
 DRAIN_SECONDS = 30.0
 HANG_SECONDS = 10.0
-"""A worker that is still there so long after the study is over hangs."""
+"""A worker that still runs so many seconds after the study has finished hangs."""
 RECOVERY_SECONDS = 2.0
-"""Between two looks for workers, of any host, whose lease ran out."""
+"""Between two searches for workers, of any host, whose lease has expired."""
 SECONDS_BETWEEN_EQUAL_NOTICES = 20.0
-SPARE_DEATHS = 4
-"""Each worker may die once, and so many more, without a trial finished in between. More would set
-configurations aside one after another: a configuration does not outlive its second death."""
+SPARE_CRASHES = 4
+"""Each worker may crash once, plus so many more, without a trial finished in between. More would
+set configurations aside one after another: a configuration is set aside at its second crash."""
 MAX_SHARED_EVENTS = 3
-"""So often may the same cause take several workers at once with no report in between."""
+"""How often the same cause may end several workers at once without a report in between."""
 
 STORAGE_AWAY = "the storage was away for too long"
 NO_LEASE_RENEWED = "no worker could renew its lease"
 
 OnTick = Callable[[], None]
-"""Called now and then while the workers are at it; shows progress."""
+"""Called every TICK_SECONDS while workers run; shows progress."""
 
 
 def _ending_signals() -> list[signal.Signals]:
-    """Those that end the work in good order; the terminal's end too, unless `nohup` ignores it."""
+    """The signals that end a run cleanly; SIGHUP is one of them unless `nohup` ignores it."""
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
 
 class WorkerHandle(Protocol):
-    """One worker that was started, wherever it runs."""
+    """The handle of one started worker, wherever it runs."""
 
     @property
     def log_location(self) -> str | None:
-        """Where its log is, for people; None: it wrote none."""
+        """Where its log is, as text for people; None if it wrote none."""
 
     def poll(self) -> int | None:
-        """Its exit status; None while it runs, negative if a signal ended it.
+        """Returns its exit status: None while it runs, negative if a signal ended it.
 
-        One that died is not told before it is clear whether what started it lives on.
+        A crash is returned only once it is clear whether the process that started it lives on.
         """
 
     def shared_cause(self) -> str | None:
-        """What ended it and others with it; None: it ended while what started it lived on."""
+        """Returns the cause that ended other workers too; None if this worker alone ended."""
 
     def terminate(self) -> None:
-        """Lets it record the trial under way as interrupted, and leave."""
+        """Asks it to record its running trial as interrupted, and to exit."""
 
     def wait_or_kill(self, seconds: float) -> None:
-        """Waits so long for it to leave, then insists."""
+        """Waits for it to exit, and kills it after `seconds`."""
 
     def last_log_line(self) -> str:
-        """One line on why it ended."""
+        """Returns one line on why it ended."""
 
 
 class Launcher(Protocol):
-    """Starts workers."""
+    """A launcher starts workers."""
 
     workers: int
-    """How many there are to be."""
+    """How many workers it starts."""
     host: str | None
-    """Where they run; None: on many."""
+    """The host that they run on; None for several."""
 
     def start(self, job: Job) -> WorkerHandle:
         """Starts one more worker."""
 
     def storage_warnings(self) -> list[str]:
-        """What its workers said of the storage's troubles since it was last asked."""
+        """Returns what workers have logged about an unavailable storage since the last call."""
 
 
 class SharedEvents:
-    """How often the same cause took several workers at once, since there was progress last."""
+    """The number of times that one cause ended several workers at once since the last progress."""
 
     def __init__(self) -> None:
         self._hit: set[WorkerHandle] = set()
@@ -103,10 +103,10 @@ class SharedEvents:
         self._progress: tuple[int, int] | None = None
 
     def is_new(self, worker: WorkerHandle, others: Sequence[WorkerHandle]) -> bool:
-        """Whether a worker's end is more than the rest of an event that was counted.
+        """Whether a worker's exit belongs to no event that has been counted already.
 
         Args:
-            others: the workers that were there with it, and which the same event may end later.
+            others: the workers that ran beside it, which the same event may end later.
         """
         if worker in self._hit:
             return False
@@ -114,14 +114,14 @@ class SharedEvents:
         return True
 
     def count(self, progress: tuple[int, int]) -> int:
-        """One more; returns how many there were without progress in between."""
+        """Counts one event; returns how many there were without progress in between."""
         self._times = self._times + 1 if progress == self._progress else 1
         self._progress = progress
         return self._times
 
 
 class Leases:
-    """Which leases of a launcher's workers ran out lately."""
+    """The leases of a launcher's workers that have expired lately."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -129,7 +129,7 @@ class Leases:
         self._lately: dict[str, float] = {}
 
     def all_ran_out(self, launch_ids: Sequence[str]) -> bool:
-        """Whether those of all these processes did, since this was so last."""
+        """Whether the leases of all these processes have expired since this last returned True."""
         now = time.monotonic()
         for worker_id, launch_id in leases.expired_workers(self._storage, launch_ids).items():
             if worker_id not in self._known:
@@ -143,7 +143,7 @@ class Leases:
 
 
 class Supervisor:
-    """Keeps as many workers at work as its launcher is to have."""
+    """A supervisor keeps as many workers running as its launcher has room for."""
 
     def __init__(
         self,
@@ -154,14 +154,14 @@ class Supervisor:
         watch: OnTick,
         on_stop: OnTick = lambda: None,
     ) -> None:
-        """`watch` is called now and then, `on_stop` once when a signal or `stop` ends the work."""
+        """`watch` is called every TICK_SECONDS, `on_stop` once a signal or `stop` ends the run."""
         self._storage, self._work, self._launcher = storage, work, launcher
         self._job = replace(job, study_uid=work.study_uid, name=work.name, supervised=True)
         self._watch, self._on_stop = watch, on_stop
-        self._workers: dict[WorkerHandle, str] = {}  # and under which id each was launched
-        self._max_deaths = 0
-        self._deaths = 0
-        self._finished_at_last_death = -1
+        self._workers: dict[WorkerHandle, str] = {}  # with the id of its launch
+        self._max_crashes = 0
+        self._crashes = 0
+        self._finished_at_last_crash = -1
         self._events: dict[str, SharedEvents] = {}
         self._leases = Leases(storage)
         self._stopping = False
@@ -169,23 +169,22 @@ class Supervisor:
 
     @property
     def workers(self) -> int:
-        """How many workers are alive now."""
+        """The number of workers that are alive now."""
         return len(self._workers)
 
     def run(self) -> None:
-        """Keeps workers at work for as long as there is any.
+        """Runs workers until there is no work left.
 
         Raises:
             Interrupted: a signal, or `stop`; every running trial is recorded as interrupted.
-            WorkerCrashLoop: workers die one after another and no trial finishes, or all at once,
-                three
-                times, and no trial reports.
+            WorkerCrashLoop: workers crash one after another and no trial finishes, or all at once,
+                three times, and no trial reports.
         """
         before = {number: signal.signal(number, self._on_signal) for number in _ending_signals()}
         try:
             self._work.recover()
             wanted = self._work.desired_workers(self._launcher.workers)
-            self._max_deaths = wanted + SPARE_DEATHS
+            self._max_crashes = wanted + SPARE_CRASHES
             for _ in range(wanted):
                 self._start()
             self._supervise()
@@ -212,12 +211,12 @@ class Supervisor:
             if time.monotonic() - recovered > RECOVERY_SECONDS:
                 recovered = time.monotonic()
                 self._work.recover()
-                self._note_expirations()
+                self._check_expirations()
                 if not self._work.is_finished():
                     busy = time.monotonic()
 
     def _relay_warnings(self) -> None:
-        """Shows what workers say of the storage's troubles; of many that say the same, one."""
+        """Logs what workers say about an unavailable storage; equal lines once."""
         for line in self._launcher.storage_warnings():
             now = time.monotonic()
             if now - self._last_notice.get(line, -1e9) > SECONDS_BETWEEN_EQUAL_NOTICES:
@@ -225,17 +224,17 @@ class Supervisor:
                 log.warning("%s", line.rstrip())
 
     def _on_exit(self, worker: WorkerHandle, status: int) -> None:
-        """A worker left: because it was done, was told to, or died."""
+        """Handles a worker's exit: it had finished, was asked to, or crashed."""
         others = [each for each in self._workers if each is not worker]
         launch_id = self._workers.pop(worker)
-        if status == FILES_UNUSABLE:  # for every other worker as well, and for good
+        if status == FILES_UNUSABLE:  # every other worker would fail in the same way
             raise FilesUnusable(
                 f"{self._work.name}: {worker.last_log_line().rpartition(GAVE_UP)[2]}"
             )
         cause = STORAGE_AWAY if status == STORAGE_LOST else worker.shared_cause()
         if status == Interrupted.exit_status and cause is None:
-            # `stop`, or the study was closed: the others leave as well. If not, somebody told this
-            # one worker to end.
+            # `stop`, or the study was closed: the others exit as well. If not, a signal was sent to
+            # this one worker.
             self._stopping = self._stopping or not self._work.is_open()
         elif status != 0:
             leases.end_launched(
@@ -245,35 +244,35 @@ class Supervisor:
             if cause is None:
                 self._count_crash(worker, status)
             elif self._events_of(cause).is_new(worker, others):
-                self._count_event(cause, _what_ended(worker, status), worker.log_location)
+                self._count_event(cause, _reason_of(worker, status), worker.log_location)
 
     def _count_crash(self, worker: WorkerHandle, status: int) -> None:
         finished = self._work.finished_trials(self._launcher.host)
-        self._deaths = self._deaths + 1 if finished == self._finished_at_last_death else 1
-        self._finished_at_last_death = finished
-        told = f"signal {-status}" if status < 0 else f"status {status}"
+        self._crashes = self._crashes + 1 if finished == self._finished_at_last_crash else 1
+        self._finished_at_last_crash = finished
+        ended_by = f"signal {-status}" if status < 0 else f"status {status}"
         if worker.log_location is None:
-            log.warning("a worker died (%s): %s", told, worker.last_log_line())
+            log.warning("a worker died (%s): %s", ended_by, worker.last_log_line())
         else:
-            log.warning("a worker died (%s); see %s", told, worker.log_location)
-        if self._deaths >= self._max_deaths:
+            log.warning("a worker died (%s); see %s", ended_by, worker.log_location)
+        if self._crashes >= self._max_crashes:
             raise WorkerCrashLoop(
-                f"{self._work.name}: {self._deaths} workers died in a row without finishing a "
+                f"{self._work.name}: {self._crashes} workers died in a row without finishing a "
                 f"trial ({worker.last_log_line()}){_see(worker.log_location)}"
             )
 
     def _count_event(self, cause: str, why: str, log_location: str | None) -> None:
-        """One event, however many workers it took."""
+        """Counts one event, however many workers it ended."""
         times = self._events_of(cause).count(self._progress())
-        log.warning("%s (%s); what was under way is tried again", cause, why)
+        log.warning("%s (%s); running trials are tried again", cause, why)
         if times >= MAX_SHARED_EVENTS:
             raise WorkerCrashLoop(
                 f"{self._work.name}: {cause}, {times} times with no report of a trial in between "
                 f"({why}){_see(log_location)}"
             )
 
-    def _note_expirations(self) -> None:
-        """Leases of all workers that ran out at about the same time: nobody could renew one."""
+    def _check_expirations(self) -> None:
+        """Counts an event when the leases of all workers expire together: none was renewed."""
         if self._leases.all_ran_out(list(self._workers.values())):
             why = f"for {tables.LEASE_SECONDS:.0f} s"
             self._count_event(NO_LEASE_RENEWED, why, next(iter(self._workers)).log_location)
@@ -296,7 +295,7 @@ class Supervisor:
         self._workers[worker] = launch.id
 
     def _end_all(self) -> None:
-        """Asks the workers to end, then insists; what they could not record is recovered."""
+        """Terminates the workers, kills those that stay, and records what they could not."""
         if self._stopping:
             self._on_stop()
         for worker in self._workers:
@@ -313,12 +312,12 @@ class Supervisor:
 
     def _on_signal(self, _number: int, _frame: Any) -> None:
         if self._stopping:
-            raise Interrupted("interrupted twice: not waiting for anything")
+            raise Interrupted("interrupted twice: not waiting for the workers")
         self._stopping = True
         RetryState.shorten_deadline()
 
 
-def _what_ended(worker: WorkerHandle, status: int) -> str:
+def _reason_of(worker: WorkerHandle, status: int) -> str:
     return f"signal {-status}" if status < 0 else worker.last_log_line()
 
 

@@ -1,4 +1,4 @@
-"""What workers are for: one study, or every open one."""
+"""The work of a supervisor's workers: one study, or every open one."""
 
 from typing import Protocol
 
@@ -10,32 +10,32 @@ from search.trials import budget, recovery, results
 
 
 class Workload(Protocol):
-    """What the workers are for."""
+    """The work of a supervisor's workers."""
 
     name: str
     study_uid: str | None
 
     def desired_workers(self, workers: int) -> int:
-        """How many of so many workers there is work for."""
+        """How many of `workers` have something to do."""
 
     def finished_trials(self, host: str | None) -> int:
-        """How many trials the workers of a host, or of any, have finished so far."""
+        """How many trials the workers of a host, or of all hosts (None), have finished."""
 
     def reports(self, host: str | None) -> int:
-        """How many dev losses they have reported so far."""
+        """How many dev losses they have reported."""
 
     def is_open(self) -> bool:
-        """Whether it is still wanted at all: not stopped, closed or deleted."""
+        """Whether it may go on: it is not stopped, closed or deleted."""
 
     def is_finished(self) -> bool:
-        """Whether there is nothing left to do, nor anything under way."""
+        """Whether there is nothing left to do, and no trial is running."""
 
     def recover(self) -> None:
-        """Settles what dead workers left."""
+        """Ends the attempts of workers that are gone."""
 
 
 class StudyWorkload:
-    """Workers that leave when one study's budget is met."""
+    """One study: its workers exit when its budget is met."""
 
     def __init__(self, storage: Storage, stored: StoredStudy) -> None:
         self._storage, self._study = storage, stored
@@ -72,7 +72,7 @@ class StudyWorkload:
 
 
 class ServiceWorkload:
-    """Workers that stay, for whatever open studies the storage holds."""
+    """Every open study of a storage: its workers stay until they are terminated."""
 
     name = "serve"
 
