@@ -72,20 +72,6 @@ class Storage:
         """The URL for people: without a password."""
         return redacted_url(self.url)
 
-    def optuna_study(
-        self,
-        name: str,
-        sampler: optuna.samplers.BaseSampler,
-        trials: BaseStorage | None = None,
-    ) -> optuna.Study:
-        """A study to ask a sampler with, for a trial that is not stored yet.
-
-        Args:
-            trials: what reads its trials, if not Optuna, which is slow over many of them.
-        """
-        storage: Any = SamplingView(trials or self.optuna)
-        return optuna.Study(study_name=name, storage=storage, sampler=sampler)
-
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A short read."""
@@ -141,23 +127,6 @@ class Storage:
         _open_files.pop(id(self), None)
         self.optuna.remove_session()
         self.engine.dispose()
-
-
-class SamplingView:
-    """A storage that drops what samplers note about the trial they are asked for.
-
-    TPE and GP store what they sampled on that trial, which does not exist yet: it is created with
-    its parameters in one go, so the note would say nothing new.
-    """
-
-    def __init__(self, storage: BaseStorage) -> None:
-        self._storage = storage
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Drops the note."""
 
 
 def open_storage(raw_url: str, *, wait: bool = False, writing: bool = False) -> Storage:

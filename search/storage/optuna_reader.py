@@ -241,6 +241,17 @@ class BulkReadStorage(BaseStorage):
     set_trial_user_attr = _passed_on("set_trial_user_attr")
 
 
+class SamplingView(BulkReadStorage):
+    """The storage that a sampler is given, for a trial that is not stored yet.
+
+    TPE and GP store what they sampled with that trial. It is made with its parameters in one
+    transaction later, so the note says nothing new, and is ignored.
+    """
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
+        """Ignores the note."""
+
+
 def _is_there(connection: Connection, study_id: int, last: TrialWithId) -> bool:
     """Whether a study still holds a trial as it was read."""
     trial_id, trial = last

@@ -17,7 +17,7 @@ from makemore_core.data.dataset import Dataset
 from search.errors import Interrupted, SearchError
 from search.paths import DataDir
 from search.storage.database import Storage
-from search.storage.optuna_reader import BulkReadStorage
+from search.storage.optuna_reader import SamplingView
 from search.study import study
 from search.study.study import StoredStudy
 from search.trials import attempts, claims, leases, recovery
@@ -46,7 +46,7 @@ class Worker:
         self._storage, self._job, self._interrupted = storage, job, interrupted
         self._data_dir = DataDir(Path(job.data_dir))
         self._data: dict[str, Dataset] = {}
-        self._trials = BulkReadStorage(storage, only_ours=True)
+        self._trials = SamplingView(storage, only_ours=True)
         self._reported_losses = ReportedLosses(storage)
         self._errors_in_a_row = 0
         self._recovered = 0.0

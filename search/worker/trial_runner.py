@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
@@ -30,7 +31,7 @@ from search.spec import search_space
 from search.spec.study_file import StudySpec
 from search.storage import optuna_studies
 from search.storage.database import Storage
-from search.storage.optuna_reader import BulkReadStorage
+from search.storage.optuna_reader import SamplingView
 from search.storage.optuna_writer import TrialKey
 from search.storage.study_files import StudyFiles
 from search.study.study import StoredStudy, files_of
@@ -60,7 +61,7 @@ class WorkerContext:
     device: str
     interrupted: Callable[[], bool]
     """Whether a signal came, or the launcher has gone."""
-    trials: BulkReadStorage
+    trials: SamplingView
     """What a sampler learns from; for as long as the worker lives it reads each trial once."""
     reported_losses: ReportedLosses
     """What a pruner compares with; likewise."""
@@ -226,7 +227,7 @@ def _configuration(context: WorkerContext, claim: Claim) -> tuple[dict[str, Any]
     if len(searched) < len(names):
         sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
         name = optuna_studies.name(context.storage, context.study.optuna_id)
-        study = context.storage.optuna_study(name, sampler, context.trials)
+        study = optuna.load_study(study_name=name, storage=context.trials, sampler=sampler)
         searched = samplers.ask(sampler, study, _placeholder_trial(), names) | searched
     config = search_space.configuration(
         spec.space,

@@ -16,6 +16,7 @@ from search.algorithms.samplers import ask, relative_cost, sampler_for
 from search.seeds import derive_seed
 from search.spec.search_space import distributions
 from search.spec.study_file import from_document
+from search.storage.optuna_reader import SamplingView
 
 KINDS = ("tpe", "random", "qmc", "gp")
 SPACE = from_document(tiny(), "x").space
@@ -26,9 +27,11 @@ def asked(bed: Workspace, kind: str, seed: int, ordinals: range) -> list[dict[st
     """Asks one by one; each answer becomes a trial whose loss is its learning rate."""
     name = secrets.token_hex(4)
     optuna.create_study(study_name=name, storage=bed.storage.optuna)
-    answers = []
+    answers, view = [], SamplingView(bed.storage)
     for ordinal in ordinals:
-        study = bed.storage.optuna_study(name, sampler_for(kind, seed, ordinal))
+        study = optuna.load_study(
+            study_name=name, storage=view, sampler=sampler_for(kind, seed, ordinal)
+        )
         values = ask(study.sampler, study, UNBORN, distributions(SPACE))
         answers.append(values)
         study.add_trial(

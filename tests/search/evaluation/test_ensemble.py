@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note
 from sqlalchemy import select
 from workspace import Workspace, some_words
@@ -61,7 +61,7 @@ def test_without_a_word_in_the_file_nothing_changes(finished: Workspace) -> None
     assert all(MEMBER == member.keys() for member in view["ensemble"]["members"])
     finished.json("report", "tiny", "-o", finished.root / "page.html")
     stored = study.resolve(finished.storage, "tiny")
-    note = get_note(finished.storage.optuna_study("tiny", RandomSampler()))
+    note = get_note(optuna.load_study(study_name="tiny", storage=finished.storage.optuna))
     told = finished.cli("best", "tiny").out, note, (finished.root / "page.html").read_text()
     models, loss = len(view["ensemble"]["members"]), view["ensemble"]["dev_loss"]
     for text in told:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note
 from rich.console import Console
@@ -83,7 +82,7 @@ def told(bed: Workspace) -> dict[str, str]:
         "list": bed.cli("status").out,
         "live": live.getvalue(),
         "end": closing_summary(view, stored, NOTHING, (), ""),
-        "note": get_note(bed.storage.optuna_study("tiny", RandomSampler())),
+        "note": get_note(optuna.load_study(study_name="tiny", storage=bed.storage.optuna)),
         "report": (bed.root / "page.html").read_text(),
     }
 
