@@ -1,4 +1,4 @@
-"""Waits for a storage or a file system that may come back, and gives up in the end."""
+"""Retries calls to a storage or a file system that may come back, for a limited time."""
 
 import errno
 import functools
@@ -32,27 +32,27 @@ R = TypeVar("R")
 
 
 RETRY_SECONDS = 600.0
-"""How long a running worker waits for a database or a disk that is locked, full or gone."""
+"""How long a worker waits for a database or a disk that is locked, full or unavailable."""
 
 
 RETRY_SECONDS_AFTER_SIGNAL = 5.0
-"""The same, once a signal has told the process to end."""
+"""How long it waits once a signal has asked the process to end."""
 
 
 SECONDS_BETWEEN_NOTICES = 30.0
 
 
 _open_files: dict[int, Path] = {}
-"""The SQLite files of the storages that are open: one that vanishes is told as what it is."""
+"""The files of the SQLite storages that are open, so that an error can name one that vanished."""
 
 
 def retry_storage(call: Callable[P, R]) -> Callable[P, R]:
-    """Makes a call ride out a database or a disk that is locked, full, restarting or gone.
+    """Retries a call while a database or a disk is locked, full, restarting or unavailable.
 
-    The call must bear repetition: it may have been carried out when its answer was lost.
+    The call must be idempotent: it may have been executed when its answer was lost.
 
     Raises:
-        StorageLost: it did not come back within RETRY_SECONDS, or never will.
+        StorageLost: it did not come back within RETRY_SECONDS, or the error is permanent.
     """
 
     @functools.wraps(call)
@@ -73,26 +73,26 @@ def retry_storage(call: Callable[P, R]) -> Callable[P, R]:
 
 
 class RetryState:
-    """A database or a disk that does not answer as it should: said at once, waited for, ended."""
+    """The state of one outage of a database or a disk: logs it, backs off, and gives up."""
 
     _leave_by = math.inf
 
     @classmethod
     def shorten_deadline(cls) -> None:
-        """A signal told this process to end: it retries for RETRY_SECONDS_AFTER_SIGNAL more."""
+        """Limits all retries to RETRY_SECONDS_AFTER_SIGNAL, after a signal."""
         cls._leave_by = min(cls._leave_by, time.monotonic() + RETRY_SECONDS_AFTER_SIGNAL)
 
     def __init__(self) -> None:
         self._started: float | None = None
-        self._told = 0.0
+        self._last_notice = 0.0
         self._pause = 0.05
 
     def wait(self, error: Exception) -> None:
         """Waits before the next try.
 
         Raises:
-            StorageLost: there must be none.
-            Interrupted: a signal came, and whoever sent it does not want to wait.
+            StorageLost: the outage lasted too long, or is permanent.
+            Interrupted: a signal asked the process to end.
         """
         now = time.monotonic()
         self._started = self._started or now
@@ -102,14 +102,14 @@ class RetryState:
             ) from error
         if now - self._started > RETRY_SECONDS or not _is_transient(error):
             raise StorageLost(f"storage: {error_summary(error)}; gave up") from error
-        if now - self._told > SECONDS_BETWEEN_NOTICES or not self._told:
-            self._told = now
+        if now - self._last_notice > SECONDS_BETWEEN_NOTICES or not self._last_notice:
+            self._last_notice = now
             log.warning("storage: %s; waiting, and trying again", error_summary(error))
         time.sleep(self._pause * random.uniform(0.5, 1.5))
         self._pause = min(2 * self._pause, 5.0)
 
     def end(self) -> None:
-        """It answers again."""
+        """Ends the outage."""
         if self._started is not None:
             took = time.monotonic() - self._started
             log.warning("storage: answers again after %.1f s", took)
@@ -142,12 +142,12 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _full_message(error: BaseException) -> str:
-    """The text of an error and of what caused it: Optuna wraps the database's own words."""
+    """Returns the text of an error and of its cause: Optuna wraps the database's errors."""
     return f"{error} {error.__cause__ or ''}"
 
 
 def error_summary(error: BaseException) -> str:
-    """A database's own words for what is wrong, in one line."""
+    """Returns a database's own message in one line."""
     inner = error.__cause__ or error
     if isinstance(inner, OSError):
         return file_errors.describe(inner)
@@ -155,24 +155,24 @@ def error_summary(error: BaseException) -> str:
         for path in _open_files.values():
             if not path.exists():
                 return f"{path} is gone: it was removed, moved or unmounted while in use"
-    told = str(getattr(inner, "orig", None) or inner).strip().splitlines()[0][:160]
-    return f"{told}: another program keeps writing to it" if told == LOCKED else told
+    message = str(getattr(inner, "orig", None) or inner).strip().splitlines()[0][:160]
+    return f"{message}: another program keeps writing to it" if message == LOCKED else message
 
 
 LOCKED = "database is locked"
 
 
 def retry_files(step: Callable[[], R], meanwhile: Callable[[], object] = lambda: None) -> R:
-    """Takes a step that writes files until it succeeds: a full disk or a store may come back.
+    """Retries a step that writes files while a disk is full or a store is unavailable.
 
-    A disk that is read-only, or somebody else's directory, is not waited for.
+    Permanent errors, such as a read-only disk, are not retried.
 
     Args:
         meanwhile: called before each wait; may raise to give up.
 
     Raises:
-        FilesUnusable: it always will fail.
-        StorageLost: it failed for too long.
+        FilesUnusable: the error is permanent.
+        StorageLost: it did not succeed within RETRY_SECONDS.
     """
     trouble = RetryState()
     while True:
@@ -182,8 +182,8 @@ def retry_files(step: Callable[[], R], meanwhile: Callable[[], object] = lambda:
             meanwhile()
             if not file_errors.is_transient(error):
                 raise FilesUnusable(
-                    f"model files: {file_errors.describe(error)}; make their directory yours to "
-                    "write, and the same command goes on"
+                    f"model files: {file_errors.describe(error)}; make their directory writable, "
+                    "and the same command goes on"
                 ) from error
             trouble.wait(error)
         else:
