@@ -10,16 +10,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+from optuna.storages import RDBStorage
+from sqlalchemy import select
 
 from search import cli
 from search.paths import DataDir
 from search.spec import study_file
+from search.storage import tables
 from search.storage.database import Storage, create_storage, open_storage
 from search.study import create as creation
 from search.study import study
@@ -120,6 +123,14 @@ class Workspace:
         return self.url != self.data_dir.default_storage or self.data_dir.database.exists()
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether nothing was created: no file, or no study in a database that was there."""
+        if self.url == self.data_dir.default_storage:
+            return not self.has_storage
+        with self.storage.read() as connection:
+            return not connection.execute(select(tables.studies.c.uid)).all()
+
+    @property
     def storage(self) -> Storage:
         """The storage, made when it is first needed: a copy of an empty one."""
         if self._storage is None:
@@ -136,9 +147,24 @@ class Workspace:
 
     def told(self, verb: Any, *arguments: Any) -> list[str]:
         """A command line that says where things are, where it does not say so itself."""
+        return [*map(str, (verb, *self.options, *arguments))]
+
+    @property
+    def options(self) -> list[str]:
+        """Where the studies are, on a command line."""
         is_default = self.url == self.data_dir.default_storage
-        storage = () if is_default else ("--storage", self.url)
-        return [*map(str, (verb, *storage, *arguments, "--data-dir", self.data_dir.root))]
+        storage = [] if is_default else ["--storage", self.url]
+        return [*storage, "--data-dir", str(self.data_dir.root)]
+
+    @contextlib.contextmanager
+    def optuna_storage(self) -> Iterator[RDBStorage]:
+        """The database as Optuna itself opens it; its connections are closed afterwards."""
+        opened = RDBStorage(self.url)
+        try:
+            yield opened
+        finally:
+            opened.remove_session()
+            opened.engine.dispose()
 
     # Files
 

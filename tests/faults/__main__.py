@@ -34,12 +34,14 @@ def main() -> int:
     """Acts the chosen scenarios out on the chosen databases."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--on", choices=("sqlite", "postgresql"))
-    parser.add_argument("--only", default="", help="scenarios whose name has these words")
+    parser.add_argument("--only", nargs="+", help="scenarios whose name has one of these phrases")
     parser.add_argument("--times", type=float, default=1.0, help="share of the repetitions")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     wanted = [
-        each for each in (*SCENARIOS, *two_hosts.SCENARIOS, *SWEEPS) if options.only in each.name
+        each
+        for each in (*SCENARIOS, *two_hosts.SCENARIOS, *SWEEPS)
+        if options.only is None or any(phrase in each.name for phrase in options.only)
     ]
     struck: Counter[str] = Counter()
     broken = 0

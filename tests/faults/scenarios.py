@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import os
 import random
 import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -665,6 +667,79 @@ def down_at_the_start(place: Place, rng: random.Random) -> None:
         found.refused(2, "127.0.0.1")
         assert "Tops3cret" not in found.out + found.err
     assert place.tree() == {}
+
+
+# Clocks and zones
+
+PATIENT_LEASE = {
+    "search.storage.tables.LEASE_SECONDS": 10.0,
+    "search.launch.supervisor.RECOVERY_SECONDS": 0.3,
+}
+
+
+@scenario("the clocks set by eight hours under a run: forward, back, and back again", times=3)
+def set_clocks(place: Place, rng: random.Random) -> None:
+    """Exactly the budget within the timeout: what counts is what workers worked, and no lease of a
+    worker that lives is taken to have run out."""
+    place.constants = dict(PATIENT_LEASE)
+    place.trials, place.examples = 6, 600_000
+    budget = {"trials": place.trials, "examples": place.examples, "evaluations": 10}
+    place.write_study(budget=budget | {"timeout": "10m"})
+    place.plan(sets_clocks=True)
+    began = time.monotonic()
+    run = place.run()
+    for hours in rng.choice([(8, 0, -8), (8, -8, 0), (-8, 0, 8)]):
+        place.wait_for("stored", len(place.events("stored")) + rng.randint(4, 8))
+        set_clock(place, hours * 3600.0)
+        place.note_struck("the clocks")
+    found = ended(run).expect(0)
+    elapsed = time.monotonic() - began
+    assert found.json["budget"]["finished"] == place.trials, found.json
+    check(place)
+    assert [a for a in attempts(place) if a.outcome != "complete"] == [], found.err
+    causes = place.query("SELECT DISTINCT end_cause FROM makemore_workers")
+    assert {cause for (cause,) in causes}.isdisjoint({"expired", "killed", "shared"}), causes
+    moments = [event["at"] for event in place.events("stored")]
+    ((worked,),) = place.query("SELECT worked_seconds FROM makemore_studies")
+    assert 0.8 * (max(moments) - min(moments)) <= worked <= elapsed + 5.0, (worked, elapsed)
+
+
+def set_clock(place: Place, seconds: float) -> None:
+    """Sets the clocks of every process, and waits until a worker has signed by its own."""
+    aside = place.faults_dir / "clock to be"
+    aside.write_text(str(seconds))
+    aside.rename(place.faults_dir / "clock")
+    now = time.time() + seconds
+    signs = "SELECT seen_at FROM makemore_workers"
+    wait_until(lambda: any(abs(row.seen_at - now) < 3600.0 for row in place.try_query(signs)))
+
+
+TELL_TIMES = """
+import sys, optuna
+for trial in optuna.load_study(study_name="faults", storage=sys.argv[1]).trials:
+    print(trial.datetime_start.timestamp(), trial.datetime_complete.timestamp())
+"""
+
+
+@scenario("a machine whose clock shows New York's time")
+def another_zone(place: Place, rng: random.Random) -> None:
+    """Optuna's own reader tells when each trial ran, to the second, there and elsewhere."""
+    place.before = ["env", "TZ=America/New_York"]
+    place.finish()
+    check(place)
+    lives = [(a.started_at, a.ended_at) for a in sorted(attempts(place), key=lambda a: a.trial)]
+    for zone in ("America/New_York", "UTC", "Asia/Kathmandu"):
+        read = subprocess.run(
+            [sys.executable, "-c", TELL_TIMES, place.url],
+            env=os.environ | {"TZ": zone},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        times = [tuple(map(float, line.split())) for line in read.stdout.splitlines()]
+        assert len(times) == len(lives) == place.trials
+        for (began, over), (claimed, settled) in zip(times, lives, strict=True):
+            assert claimed - 1.0 <= began <= over <= settled + 1.0, (zone, began, claimed)
 
 
 # File systems and machines that lack something, and caches that are broken

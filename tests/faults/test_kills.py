@@ -82,6 +82,21 @@ def test_a_configuration_that_goes_down_with_its_host_is_never_blamed(act: Act) 
     act(scenarios.kill_everything)
 
 
+def test_clocks_that_are_set_end_no_trial(act: Act) -> None:
+    """Neither the timeout nor a lease is reached by the clock alone."""
+    act(scenarios.set_clocks)
+
+
+def test_clocks_that_are_set_end_no_trial_on_postgresql(act_on_postgresql: Act) -> None:
+    """As on SQLite."""
+    act_on_postgresql(scenarios.set_clocks)
+
+
+def test_optuna_reads_the_times_of_another_zone(act: Act) -> None:
+    """To the second, in whatever zone it is read."""
+    act(scenarios.another_zone)
+
+
 def test_a_configuration_whose_lease_runs_out_is_set_aside(act: Act) -> None:
     """After four."""
     act(scenarios.expiring_configuration)

@@ -6,6 +6,7 @@
     watch       phases to count; those of the faults are counted anyway
     refused     {"link": 1, ...}: functions of `os` that fail, and by which error
     limits_pages  whether a file `full` beside the plan lets no SQLite database grow
+    sets_clocks   whether a file `clock` beside the plan says how many seconds the clocks are ahead
     faults      [{"phase", "at", "action", "role", "ordinal"}]: what to do when a phase is reached
 
 A phase is a moment in the life of an attempt, just before or just after one function of the
@@ -26,6 +27,7 @@ import sys
 import time
 from pathlib import Path
 
+true_clock = time.time
 PLACE = os.environ.get("FAULTS")
 ROLE = "worker" if "search.launch.fork_server" in sys.orig_argv else "launcher"
 
@@ -68,9 +70,19 @@ class Plan:
         self.faults = [f for f in plan.get("faults", ()) if f.get("role", "worker") == ROLE]
         self.watched = {fault["phase"] for fault in self.faults} | set(plan.get("watch", ()))
         self.limits_pages = plan.get("limits_pages", False)
+        self.sets_clocks = plan.get("sets_clocks", False)
         self.ordinal = None
         for name, number in plan.get("refused", {}).items():
             setattr(os, name, refused(number))
+        if self.sets_clocks:
+            time.time = lambda: true_clock() + self.seconds_ahead()
+
+    def seconds_ahead(self):
+        """By how much the clocks are set, read anew at each look at one."""
+        try:
+            return float((self.place / "clock").read_text())
+        except FileNotFoundError:
+            return 0.0
 
     def reach(self, phase, seen=None):
         """Counts a phase, and does what is planned for it."""
@@ -100,7 +112,7 @@ class Plan:
 
     def note(self, event, **values):
         """Appends one event, whole, to what the harness reads afterwards."""
-        values |= {"event": event, "pid": os.getpid(), "at": time.time()}
+        values |= {"event": event, "pid": os.getpid(), "at": true_clock()}
         line = json.dumps(values).encode() + b"\n"
         file = os.open(f"{self.place}/events", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(file, line)
@@ -352,7 +364,20 @@ def limit_pages(plan, connect):
     return sqlite3.dbapi2.connect
 
 
+def set_database_clock(plan, now):
+    """The database's clock is set together with those of the processes."""
+    if not plan.sets_clocks:
+        return now
+
+    @functools.wraps(now)
+    def ahead(storage):
+        return now(storage) + plan.seconds_ahead()
+
+    return ahead
+
+
 WATCHES = {
+    "search.storage.database:Storage.now": set_database_clock,
     "search.trials.attempts:record_reports": watch_report,
     "search.trials.attempts:finish_attempt": watch_finish,
     "search.trials.attempts:record_snapshots": watch_recorded_snapshots,

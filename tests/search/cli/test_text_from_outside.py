@@ -26,8 +26,11 @@ anything = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_study_is_shown_by_the_name_that_it_has(bed: Workspace, name: str) -> None:
+def test_a_study_is_shown_by_the_name_that_it_has(
+    bed: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the answer, in what is said of its course, and in every command that a hint names."""
+    monkeypatch.setenv("MAKEMORE_SEARCH_STORAGE", bed.url)  # no hint shows a PostgreSQL URL
     bed.work(bed.create(study={"name": name}, budget={"trials": 1}))
     answer = bed.cli("run", bed.root / "tiny.toml")
     assert 0 == answer.status, answer.err
@@ -41,12 +44,8 @@ def test_a_study_is_shown_by_the_name_that_it_has(bed: Workspace, name: str) -> 
         assert "makemore-search" == words[0]
         if "test" != words[1] and "confirm" != words[1]:
             output = ["-o", str(bed.root / "page.html")] if words[1] == "report" else []
-            told = invoke(words[1], *output, *_at(bed), *words[2:])
+            told = invoke(words[1], *output, *bed.options, *words[2:])
             assert 0 == told.status, told.err
-
-
-def _at(bed: Workspace) -> list[str]:
-    return bed.told("", "")[2:]
 
 
 def _words(command: str) -> list[str]:

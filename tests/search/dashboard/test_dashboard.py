@@ -321,7 +321,8 @@ def test_only_known_changes_are_passed_on(board: Board) -> None:
 
 def test_a_study_of_optunas_may_be_changed(board: Board) -> None:
     """A study that Optuna made, in the same database, is renamed and deleted as ever."""
-    optuna.create_study(study_name="theirs", storage=board.bed.url)
+    with board.bed.optuna_storage() as storage:
+        optuna.create_study(study_name="theirs", storage=storage)
     client = board.client(Access(writable=True))
     assert 201 == client("POST", "/api/studies/2/rename", {"study_name": "renamed"}).status
     assert {"tiny", "renamed"} == {each["study_name"] for each in listed(client)}
@@ -433,11 +434,12 @@ def test_times_are_read_as_optuna_reads_them(bed: Workspace, zone: str) -> None:
     """Trials of workers and of Optuna, in any zone, also around the change of its clocks."""
     stored = bed.create(budget={"trials": 8})
     bed.work(stored)
-    ours = optuna.load_study(study_name=stored.name, storage=bed.url)
-    ours.enqueue_trial({"embedding_size": 2})
-    ours.tell(ours.ask(), 3.0)
-    theirs = optuna.create_study(study_name="theirs", storage=bed.url)
-    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    with bed.optuna_storage() as storage:
+        ours = optuna.load_study(study_name=stored.name, storage=storage)
+        ours.enqueue_trial({"embedding_size": 2})
+        ours.tell(ours.ask(), 3.0)
+        theirs = optuna.create_study(study_name="theirs", storage=storage)
+        theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     _expect_the_times_of_optuna(bed)
     trials = optuna_tables.optuna_trials
     with bed.storage.write() as connection:
@@ -452,7 +454,8 @@ def _expect_the_times_of_optuna(bed: Workspace) -> None:
     """The bulk reader, at its first look and at its second, against Optuna over a new storage."""
     quick = BulkReadStorage(bed.storage)
     for study_id, name in enumerate(("tiny", "theirs"), start=1):
-        expected = optuna.load_study(study_name=name, storage=bed.url).trials
+        with bed.optuna_storage() as storage:
+            expected = optuna.load_study(study_name=name, storage=storage).trials
         for _ in range(2):
             assert expected == quick.get_all_trials(study_id)
         assert all(trial.datetime_start for trial in expected)

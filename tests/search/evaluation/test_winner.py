@@ -170,7 +170,8 @@ def test_candidates_are_ranked_alike_for_all(finished: Workspace) -> None:
 
 def stored_trials(bed: Workspace) -> list[FrozenTrial]:
     """As anybody reads them with Optuna."""
-    return optuna.load_study(study_name="tiny", storage=bed.url).trials
+    with bed.optuna_storage() as storage:
+        return optuna.load_study(study_name="tiny", storage=storage).trials
 
 
 def test_ended_trials_say_what_they_were(finished: Workspace) -> None:

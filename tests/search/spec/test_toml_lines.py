@@ -167,7 +167,7 @@ def test_every_mistake_is_told_beside_the_others_with_its_line(bed: Workspace) -
         assert 2 == answer.status
         assert "wrong.toml: line 3: study.corpus: " in answer.complaint
         assert "line 15: enqueue.0.colour: " in answer.complaint
-    assert not bed.has_storage
+    assert bed.is_untouched
 
 
 def test_the_mistakes_of_a_config_file_have_lines(bed: Workspace) -> None:

@@ -33,19 +33,31 @@ def told_apart(found: dict[str, object]) -> dict[str, object]:
 
 
 def delete(bed: Workspace) -> None:
-    optuna.delete_study(study_name="tiny", storage=bed.url)
+    with bed.optuna_storage() as storage:
+        optuna.delete_study(study_name="tiny", storage=storage)
 
 
 def delete_and_reuse_the_number(bed: Workspace) -> None:
     delete(bed)
-    theirs = optuna.create_study(study_name="theirs", storage=bed.url)
-    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1) - 9.0, n_trials=3)
+    _add_theirs(bed, "theirs")
 
 
 def delete_and_reuse_number_and_name(bed: Workspace) -> None:
     delete(bed)
-    theirs = optuna.create_study(study_name="tiny", storage=bed.url)
-    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1) - 9.0, n_trials=3)
+    _add_theirs(bed, "tiny")
+
+
+def _add_theirs(bed: Workspace, name: str) -> None:
+    with bed.optuna_storage() as storage:
+        theirs = optuna.create_study(study_name=name, storage=storage)
+        theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1) - 9.0, n_trials=3)
+
+
+def _sizes(bed: Workspace) -> dict[str, int]:
+    """How many trials each study has, as Optuna tells it."""
+    with bed.optuna_storage() as storage:
+        found = optuna.get_all_study_summaries(storage)
+    return {each.study_name: each.n_trials for each in found}
 
 
 @pytest.mark.parametrize(
@@ -62,15 +74,10 @@ def test_a_study_that_optuna_deleted(
     assert "another program deleted" in caplog.text
     refused = finished.cli("run", finished.root / "tiny.toml", "--trials", 14, "--workers", 1)
     assert 3 == refused.status and "delete tiny --yes" in refused.complaint
-    others = {
-        each.study_name: each.n_trials for each in optuna.get_all_study_summaries(finished.url)
-    }
+    others = _sizes(finished)
     assert 0 == finished.cli("delete", "tiny", "--yes").status
     assert [] == finished.json("status")
-    after = {
-        each.study_name: each.n_trials for each in optuna.get_all_study_summaries(finished.url)
-    }
-    assert others == after
+    assert others == _sizes(finished)
 
 
 def test_a_deleted_study_begins_anew(finished: Workspace) -> None:
@@ -84,8 +91,9 @@ def test_a_deleted_study_begins_anew(finished: Workspace) -> None:
 
 def rename_in_a_dashboard(bed: Workspace) -> None:
     """As somebody's own optuna-dashboard does: it copies the study, and deletes the first."""
-    client = Client(wsgi(optuna.storages.RDBStorage(bed.url)))
-    reply = client("POST", "/api/studies/1/rename", {"study_name": "renamed"})
+    with bed.optuna_storage() as storage:
+        client = Client(wsgi(storage))
+        reply = client("POST", "/api/studies/1/rename", {"study_name": "renamed"})
     assert 201 == reply.status
 
 
@@ -95,23 +103,26 @@ def rename_by_sql(bed: Workspace) -> None:
 
 
 def copy(bed: Workspace) -> None:
-    optuna.copy_study(
-        from_study_name="tiny", to_study_name="copied", from_storage=bed.url, to_storage=bed.url
-    )
+    with bed.optuna_storage() as source, bed.optuna_storage() as target:
+        optuna.copy_study(
+            from_study_name="tiny", to_study_name="copied", from_storage=source, to_storage=target
+        )
 
 
 def add_trials(bed: Workspace) -> None:
-    theirs = optuna.load_study(study_name="tiny", storage=bed.url)
-    theirs.enqueue_trial({"hidden_width": 16})
-    theirs.ask()
-    theirs.add_trial(optuna.trial.create_trial(value=-9.0))
-    theirs.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+    with bed.optuna_storage() as storage:
+        theirs = optuna.load_study(study_name="tiny", storage=storage)
+        theirs.enqueue_trial({"hidden_width": 16})
+        theirs.ask()
+        theirs.add_trial(optuna.trial.create_trial(value=-9.0))
+        theirs.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
 
 
 def add_attributes(bed: Workspace) -> None:
-    theirs = optuna.load_study(study_name="tiny", storage=bed.url)
-    theirs.set_user_attr("mine", {"a": 1})
-    theirs._storage.set_study_system_attr(theirs._study_id, "other:attribute", [1, 2])
+    with bed.optuna_storage() as storage:
+        theirs = optuna.load_study(study_name="tiny", storage=storage)
+        theirs.set_user_attr("mine", {"a": 1})
+        storage.set_study_system_attr(theirs._study_id, "other:attribute", [1, 2])
 
 
 def change_direction(bed: Workspace) -> None:
@@ -202,5 +213,5 @@ def test_a_study_that_is_deleted_while_a_worker_is_at_it(bed: Workspace) -> None
     delete_and_reuse_the_number(bed)
     with pytest.raises(Refused, match="delete tiny --yes"):
         bed.work(longer)
-    assert 3 == len(optuna.load_study(study_name="theirs", storage=bed.url).trials)
+    assert 3 == _sizes(bed)["theirs"]
     assert stored.uid == longer.uid

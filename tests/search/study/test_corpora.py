@@ -163,13 +163,12 @@ def test_an_older_document_has_no_layout(bed: Workspace) -> None:
 def test_a_model_of_another_machine_is_said_to_lie_there(finished: Workspace) -> None:
     """With another data directory on the same database words are at hand, models are not: the one
     line says where they lie. A trial can be trained again there."""
-    url = f"sqlite:///{finished.data_dir.database}"
     place = finished.root / "another"
-    answer = invoke("sample", "tiny", "--storage", url, "--data-dir", place)
+    answer = invoke("sample", "tiny", "--storage", finished.url, "--data-dir", place)
     assert 2 == answer.status
     assert "another data dir" in answer.complaint
     assert str(place) in answer.complaint
-    assert 0 == invoke("replay", "tiny", 0, "--storage", url, "--data-dir", place).status
+    assert 0 == invoke("replay", "tiny", 0, "--storage", finished.url, "--data-dir", place).status
 
 
 @pytest.mark.sqlite_file

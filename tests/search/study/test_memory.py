@@ -52,7 +52,7 @@ def test_words_that_no_trial_could_hold_are_refused(
         answer = bed.cli(verb, bed.file(), "--workers", 2)
         assert 2 == answer.status
         assert "are available; what helps:" in answer.complaint
-    assert not bed.has_storage
+    assert bed.is_untouched
 
 
 def test_the_largest_networks_are_no_reason(

@@ -491,7 +491,8 @@ def test_optuna_tells_when_a_trial_ran(bed: Workspace, zone: str) -> None:
     began = datetime.now()
     bed.work(stored)
     took = datetime.now() - began
-    trial = optuna.load_study(study_name=stored.name, storage=bed.url).trials[0]
+    with bed.optuna_storage() as storage:
+        (trial,) = optuna.load_study(study_name=stored.name, storage=storage).trials
     assert trial.datetime_start is not None and trial.datetime_complete is not None
     assert timedelta(0) <= trial.datetime_start - began <= took
     assert timedelta(0) <= trial.datetime_complete - trial.datetime_start <= took
