@@ -66,7 +66,7 @@ class TrialConfig:
     learning_rate: float = 0.1
     """The peak of the schedule."""
     schedule: Schedule = "step"
-    """How the learning rate falls over the trial; see `schedule.py`."""
+    """How the learning rate falls over the trial."""
     step_at: float = 0.5
     """Where a step schedule falls, as a share of the trial."""
     step_factor: float = 0.1
@@ -80,11 +80,11 @@ class TrialConfig:
     dropout: float = 0.0
     """Probability that a hidden unit is zeroed for an example."""
     smoothing: float = 0.0
-    """Share of a Kneser-Ney n-gram's expectation in the targets; see `draws.py`."""
+    """Fraction of the targets that is a Kneser-Ney n-gram's distribution; see `batches.py`."""
     optimizer: Optimizer = "sgd"
     """Plain SGD as in the lecture, or AdamW with decoupled decay."""
     targets: Targets = "expected"
-    """How a batch's targets are drawn; see `trainer.py`."""
+    """`expected`: the distribution of each context's next character; `sampled`: one of them."""
     initialisation: Initialisation = "scaled"
     """`scaled` by fan-in, or the `lecture`'s unscaled normal."""
     direct: bool = False

@@ -123,7 +123,7 @@ class PrunerSection(_Section):
     kind: Literal["asha", "hyperband", "median", "none"] = "asha"
     """Successive halving, Hyperband, the median rule or none; the lowest loss so far counts."""
     reduction_factor: Annotated[int, Field(ge=2, le=100)] = 3
-    """`asha`, `hyperband`: at each rung one of so many trials goes on."""
+    """`asha`, `hyperband`: one in so many trials passes each rung."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of the trials to be pruned that run to their end, to measure what pruning costs."""
 
