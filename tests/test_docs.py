@@ -1,4 +1,4 @@
-"""The README names every verb and every option, and shows what the program says today."""
+"""README and docs/ show what the program says today: transcripts and pictures of one run."""
 
 import dataclasses
 import hashlib
@@ -7,13 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-import typer
 from rich.console import Console
 from transcripts import blocks, report_labels, shape, shortened, unknown
 from workspace import Workspace
 
-from search.cli import app
 from search.evaluation.baselines import baselines
 from search.processes import HOST
 from search.study import study
@@ -23,28 +20,12 @@ from search.trials import status
 from search.trials.history import WorkerView
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRANSCRIPTS = {
+    name: text
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    for name, text in blocks(page.read_text(encoding="utf-8")).items()
+}
 PICTURES: dict[str, Any] = json.loads((ROOT / "docs" / "pictures.json").read_text("utf-8"))
-COMMANDS = typer.main.get_command(app()).commands  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("verb", sorted(COMMANDS))
-def test_the_readme_has_every_verb_and_option(verb: str) -> None:
-    """Each verb stands in the README, and so does each of its options."""
-    options = {
-        name
-        for parameter in COMMANDS[verb].params
-        for name in parameter.opts
-        if name.startswith("--") and name != "--help"
-    }
-    assert f"`{verb}" in README or f"makemore-search {verb}" in README
-    assert set() == {name for name in options if name not in README}
-
-
-@pytest.mark.parametrize("verb", sorted(COMMANDS))
-def test_every_verb_says_what_it_does(verb: str) -> None:
-    """`--help` has a sentence for each verb."""
-    assert COMMANDS[verb].help
 
 
 def spoken(bed: Workspace, *arguments: Any) -> list[str]:
@@ -57,7 +38,7 @@ def spoken(bed: Workspace, *arguments: Any) -> list[str]:
 def test_the_transcript_of_a_search_is_what_run_says(finished: Workspace) -> None:
     """Each line has a shape that `run` prints today; else tests/browser/readme.py is to be run."""
     said = spoken(finished, "run", finished.root / "tiny.toml", "--workers", 1)
-    shown, _, samples = blocks(README)["search"].partition("$ makemore-search sample")
+    shown, _, samples = TRANSCRIPTS["search"].partition("$ makemore-search sample")
     assert [] == unknown(shown, said)
     assert 2 == len(samples.splitlines())
 
@@ -67,7 +48,7 @@ def test_the_transcript_of_belief_is_what_confirm_and_test_say(finished: Workspa
     options = ("--top", 2, "--seeds", 2, "--ensemble", 2, "--workers", 1)
     said = spoken(finished, "confirm", "tiny", *options)
     said += spoken(finished, "test", "tiny", "--yes")
-    assert [] == unknown(blocks(README)["belief"], said)
+    assert [] == unknown(TRANSCRIPTS["belief"], said)
 
 
 def test_the_pictures_are_those_of_that_run() -> None:

@@ -1,11 +1,12 @@
-"""What README shows of a run: where it stands, and whether the program still speaks like that.
+"""What README and docs/ show of a run, and whether the program still speaks like that.
 
 Numbers, names and words that a model made up differ from run to run; what is left of a line without
-them is its shape. A line of README is stale once the program prints no line of that shape.
+them is its shape. A shown line is stale once the program prints no line of that shape.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 BLOCK = re.compile(
     r"(?P<head><!-- transcript: (?P<name>\w+) -->\n```text\n)(?P<text>.*?)(?P<tail>```\n)",
@@ -30,16 +31,19 @@ REPLACED = (
 )
 
 
-def blocks(readme: str) -> dict[str, str]:
-    """The transcripts of a text, by name."""
-    return {found["name"]: found["text"] for found in BLOCK.finditer(readme)}
+def blocks(page: str) -> dict[str, str]:
+    """The transcripts of a page, by name."""
+    return {found["name"]: found["text"] for found in BLOCK.finditer(page)}
 
 
-def replaced(readme: str, transcripts: dict[str, str]) -> str:
-    """The text with other transcripts in the same places."""
-    missing = transcripts.keys() - blocks(readme).keys()
-    assert not missing, f"README has no place for {missing}"
-    return BLOCK.sub(lambda m: f"{m['head']}{transcripts[m['name']]}{m['tail']}", readme)
+def replaced(pages: Mapping[Path, str], transcripts: Mapping[str, str]) -> dict[Path, str]:
+    """The pages with other transcripts in the same places."""
+    missing = transcripts.keys() - {name for page in pages.values() for name in blocks(page)}
+    assert not missing, f"no page has a place for {missing}"
+    return {
+        path: BLOCK.sub(lambda m: f"{m['head']}{transcripts[m['name']]}{m['tail']}", page)
+        for path, page in pages.items()
+    }
 
 
 def shape(line: str) -> str:

@@ -1,10 +1,10 @@
-"""Makes README's transcripts and pictures, all of one real run of the program as it is.
+"""Makes the transcripts and pictures of README and docs/, all of one real run of the program.
 
     PYTHONPATH=tests python tests/browser/readme.py [STUDY.toml]
 
 The study is run in a temporary directory, then sampled, photographed, confirmed and tested there.
-What the program said replaces the transcripts in README.md, the pictures those in docs/, and
-docs/pictures.json says what the pictures are of. tests/test_docs.py holds all of it against the
+What the program said replaces the transcripts in README.md and docs/, the pictures those in docs/,
+and docs/pictures.json says what the pictures are of. tests/test_docs.py holds all of it against the
 program. It takes about three minutes on two cores that have nothing else to do.
 """
 
@@ -21,11 +21,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from conftest import CHROMIUM, FLAGS
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.text import Text
 from transcripts import replaced, report_labels, shortened
+
+from conftest import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS, README = ROOT / "docs", ROOT / "README.md"
@@ -67,7 +68,9 @@ def main() -> None:
             command(["test", name, "--yes"]),
             *said_by(("test", "{name}", "--yes"), name, place),
         )
-    README.write_text(replaced(README.read_text(encoding="utf-8"), transcripts), encoding="utf-8")
+    pages = {path: path.read_text(encoding="utf-8") for path in (README, *DOCS.glob("*.md"))}
+    for path, page in replaced(pages, transcripts).items():
+        path.write_text(page, encoding="utf-8")
     described = {
         "report_labels": labels,
         "terminal": frame_text(frame),
