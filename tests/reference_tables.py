@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, RANGES
 from search.cli import app
 from search.cli.options import COMMON
+from search.cli.program import GROUPS
 from search.spec.search_space import DEFAULTS
 from search.spec.sections import FileSections
 
@@ -191,12 +192,14 @@ def commands() -> dict[str, Any]:
 
 
 def list_of_verbs() -> str:
-    """Each verb with its sentence, linked to its section."""
+    """Each verb by its group, with its sentence, linked to its section."""
+    known = commands()
     rows = [
-        (f"[`{verb}`](#{verb})", " ".join(command.help.split()))
-        for verb, command in commands().items()
+        (title if number == 0 else "", f"[`{verb}`](#{verb})", " ".join(known[verb].help.split()))
+        for title, group in GROUPS.items()
+        for number, verb in enumerate(group)
     ]
-    return table(("verb", "what it does"), rows)
+    return table(("for", "verb", "what it does"), rows)
 
 
 def common_options() -> str:

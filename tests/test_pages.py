@@ -110,6 +110,7 @@ ANSWERS = {
     "baseline": ("baseline", "--corpus", "words.txt", "--order", 2),
     "train": ("train", "config.toml"),
     "mix": ("mix", "tiny"),
+    "score": ("score", "tiny", "aeil"),
     "lr-range": ("lr-range", "config.toml"),
     "capacity": ("capacity", "config.toml", "--widths", "4"),
     "confirm": ("confirm", "tiny", *("--top", 2, "--seeds", 2, "--ensemble", 2, "--workers", 1)),
