@@ -84,7 +84,7 @@ def retrain_all(
     """
     files = files_of(study, data_dir)
     for job, done in pool.train(jobs, lambda job: data_dir.confirmed(study.uid, *job.key)):
-        retry_files(partial(files.put, data_dir.confirmed(study.uid, *job.key)))
+        retry_files(partial(files.upload, data_dir.confirmed(study.uid, *job.key)))
         _record(storage, study, done)
         tell(done)
 

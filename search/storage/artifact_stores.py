@@ -1,7 +1,7 @@
-"""Where model files lie for every host: a directory that all of them mount, or an S3 bucket.
+"""Stores of model files for every host: a directory that all of them mount, or an S3 bucket.
 
-Both are Optuna's artifact stores underneath. Whatever goes wrong with one is an OSError in a few
-words, as with a disk; credentials come from the environment alone and stand in no message.
+Both use Optuna's artifact stores. Every failure is an OSError with a short message, as with a disk.
+Credentials come from the environment alone and appear in no message.
 """
 
 import contextlib
@@ -22,32 +22,32 @@ from search.processes import HOST
 
 BUCKET = re.compile(r"s3://([A-Za-z0-9][\w.-]*)(?:/([^?#\s]+))?")
 CONNECT_SECONDS, READ_SECONDS, TRIES = 2, 5, 2
-"""For S3: two calls that get no answer must fit into a worker's lease, which it cannot renew
-meanwhile; whoever must write tries again anyway."""
+"""For S3: two calls without an answer must fit into a worker's lease, which the worker cannot renew
+during them; callers that must write retry anyway."""
 
 
 class ArtifactStore(Protocol):
-    """Named pieces of bytes in folders, each whole or absent."""
+    """Named files in folders, each whole or absent; every method may raise OSError."""
 
     def read(self, name: str) -> bytes | None:
-        """What has this name; None when there is nothing. May raise OSError, as all of these."""
+        """The content of a file; None if there is none of this name."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Returns once every host can read it."""
+        """Writes a file; returns once every host can read it."""
 
     def remove(self, name: str) -> None:
-        """Removes what is there, if anything."""
+        """Deletes a file if it exists."""
 
     def names(self, folder: str) -> list[str]:
-        """What a folder holds, by its names within it."""
+        """The names of the files in a folder."""
 
     def clear(self, folder: str) -> None:
-        """Removes a folder with all that is in it."""
+        """Deletes a folder with all its files."""
 
 
 @contextmanager
-def _unsupported_is_fine() -> Iterator[None]:
-    """Some network and desktop mounts know no fsync."""
+def _ignore_unsupported() -> Iterator[None]:
+    """Ignores the error of network and desktop mounts that do not support fsync."""
     try:
         yield
     except OSError as error:
@@ -56,7 +56,7 @@ def _unsupported_is_fine() -> Iterator[None]:
 
 
 class DirectoryStore:
-    """Files below a directory that every host sees at the same place."""
+    """Files below a directory that every host mounts at the same path."""
 
     def __init__(self, root: Path) -> None:
         from optuna.artifacts import FileSystemArtifactStore  # it imports boto3, where that is
@@ -73,13 +73,13 @@ class DirectoryStore:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Optuna's store writes in place; here a file gets its name when it is whole."""
+        """Writes a temporary file, then renames it; Optuna's store writes in place."""
         path = self._root / name
         path.parent.mkdir(exist_ok=True)  # the root itself may be a mount that is gone
         temporary = f"{name}.{HOST.split()[0]}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
             self._files.write(temporary, io.BytesIO(content))
-            with (self._root / temporary).open("rb") as file, _unsupported_is_fine():
+            with (self._root / temporary).open("rb") as file, _ignore_unsupported():
                 os.fsync(file.fileno())
             (self._root / temporary).replace(path)
         except BaseException:
@@ -110,7 +110,7 @@ def _as_os_errors() -> Iterator[None]:
 
 
 class S3Store:
-    """Objects in an S3 bucket, or in that of another server (AWS_ENDPOINT_URL)."""
+    """Objects in an S3 bucket, of AWS or of another server (AWS_ENDPOINT_URL)."""
 
     @_as_os_errors()
     def __init__(self, bucket: str, prefix: str) -> None:
@@ -118,13 +118,13 @@ class S3Store:
         from botocore.config import Config
         from optuna.artifacts import Boto3ArtifactStore
 
-        patience = Config(
+        client_config = Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             retries={"mode": "standard", "total_max_attempts": TRIES},
         )
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
-        self._client = boto3.Session().client("s3", config=patience)
+        self._client = boto3.Session().client("s3", config=client_config)
         self._objects = Boto3ArtifactStore(bucket, self._client)
 
     @_as_os_errors()
@@ -161,7 +161,7 @@ class S3Store:
 
 @functools.cache
 def open_store(location: str) -> ArtifactStore:
-    """The store at a location that `checked` returned, perhaps on another host."""
+    """The store at a location that `validate_location` returned, perhaps on another host."""
     bucket = BUCKET.fullmatch(location)
     if bucket is None:
         return DirectoryStore(Path(location))
@@ -174,17 +174,17 @@ def open_store(location: str) -> ArtifactStore:
 
 
 def validate_location(location: str) -> str:
-    """The location as every host can be told it, once something could be written there and read.
+    """The location in a form that holds on every host, after a test file was written and read.
 
     Raises:
-        BadInput: it is no directory or bucket, or cannot be written now; nothing is left there.
+        BadInput: it is no directory or bucket, or cannot be written now; no test file stays there.
     """
     location = _absolute(location)
     name = f".probe-{secrets.token_hex(8)}"
     try:
         store = open_store(location)
         store.write(name, b"probe")
-        came_back = store.read(name) == b"probe"
+        content = store.read(name)
         store.remove(name)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
@@ -192,7 +192,7 @@ def validate_location(location: str) -> str:
             f"artifacts {location}: cannot be used from here ({reason[:200]}); give a directory "
             "or bucket that exists and can be written"
         ) from None
-    if not came_back:
+    if content != b"probe":
         raise BadInput(f"artifacts {location}: does not keep what is written to it")
     return location
 

@@ -1,4 +1,4 @@
-"""What is checked of a database, and of Optuna, before it is used."""
+"""Checks of a database, and of the version of Optuna, before they are used."""
 
 import os
 from pathlib import Path
@@ -20,45 +20,47 @@ OPTUNA_VERSION = "5.0"
 
 
 OPTUNA_SCHEMA = 12
-"""The Optuna whose tables are read and written here by SQL; a test holds each row against it."""
+"""The version of Optuna whose tables are read and written here by SQL; tests compare each row."""
 
 
 def check_optuna_version() -> None:
-    """Raises StorageUnavailable unless Optuna stores trials as `trial_rows` and `quick_trials` do.
+    """Raises StorageUnavailable unless Optuna has the version that `optuna_writer` was written for.
 
-    The version counts as well as the schema's: Optuna 5 has the schema of Optuna 4, and another
-    meaning of its times.
+    The schema's version does not suffice: Optuna 5 has the schema of Optuna 4, but stores times in
+    UTC.
     """
     known = optuna.__version__.split(".")[:2] == OPTUNA_VERSION.split(".")
     if not known or models.SCHEMA_VERSION != OPTUNA_SCHEMA:
         raise StorageUnavailable(
-            f"optuna {optuna.__version__}: stores trials in a way that this program does not know; "
+            f"optuna {optuna.__version__}: this program was not tested with its tables; "
             f"pip install 'optuna=={OPTUNA_VERSION}.*'"
         )
 
 
-def _check_foreign_tables(url: URL, path: Path | None, told: str) -> None:
-    """A file with tables of another program; an empty one, or Optuna's, may hold ours as well."""
+def _check_foreign_tables(url: URL, path: Path | None, redacted: str) -> None:
+    """Refuses a file with another program's tables; an empty one, or Optuna's, may have ours too."""
     names = inspect(_probe_engine(url)).get_table_names()
     if path is not None and names and "version_info" not in names:
         raise StorageUnavailable(
-            f"storage {told}: holds tables of another program ({names[0]}); give another file"
+            f"storage {redacted}: holds tables of another program ({names[0]}); give another file"
         )
 
 
-def _check_integrity(url: URL, told: str) -> None:
+def _check_integrity(url: URL, redacted: str) -> None:
+    """Refuses a damaged SQLite file."""
     with _probe_engine(url).connect() as connection:
-        found = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
-    if found != "ok":
+        outcome = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
+    if outcome != "ok":
         raise StorageUnavailable(
-            f"storage {told}: is damaged ({' '.join(found.split())[:100]}); restore it from a copy"
+            f"storage {redacted}: is damaged ({' '.join(outcome.split())[:100]}); "
+            "restore it from a copy"
         )
 
 
-def _check_writable(url: URL, path: Path | None, told: str) -> None:
-    """Changes nothing, but goes as far as a change that is then taken back."""
+def _check_writable(url: URL, path: Path | None, redacted: str) -> None:
+    """Makes a change and rolls it back."""
     if path is not None and not os.access(path, os.W_OK):
-        raise StorageUnavailable(f"storage {told}: is read-only; make it writable")
+        raise StorageUnavailable(f"storage {redacted}: is read-only; make it writable")
     with _probe_engine(url).connect() as connection:
         connection.execute(update(tables.schema).values(version=tables.schema.c.version))
         connection.rollback()

@@ -141,17 +141,17 @@ def open_storage(raw_url: str, *, wait: bool = False, writing: bool = False) -> 
         StorageUnavailable: one line that says what, where and what would be right.
     """
     url = parse_url(raw_url)
-    told = redacted_url(url)
+    redacted = redacted_url(url)
     path = sqlite_path(url)
     if path is not None and not path.is_file():
         what = "is a directory" if path.is_dir() else "no such database"
-        raise StorageUnavailable(f"storage {told}: {what}; `run STUDY.toml` creates one")
-    with _as_storage_unavailable(told):
+        raise StorageUnavailable(f"storage {redacted}: {what}; `run STUDY.toml` creates one")
+    with _as_storage_unavailable(redacted):
         if writing:
             if path is not None:
-                sqlite_files.check_lockable(path.parent, told)
-            _check_writable(url, path, told)
-        return retry_storage(_open)(url, told) if wait else _open(url, told)
+                sqlite_files.check_lockable(path.parent, redacted)
+            _check_writable(url, path, redacted)
+        return retry_storage(_open)(url, redacted) if wait else _open(url, redacted)
 
 
 def create_storage(raw_url: str) -> Storage:
@@ -163,22 +163,22 @@ def create_storage(raw_url: str) -> Storage:
     """
     url = parse_url(raw_url)
     path = sqlite_path(url)
-    told = redacted_url(url)
-    with _as_storage_unavailable(told):
+    redacted = redacted_url(url)
+    with _as_storage_unavailable(redacted):
         if path is not None and not (path.exists() and path.stat().st_size):
-            _create_file(url, path, told)
+            _create_file(url, path, redacted)
         elif path is not None:
-            sqlite_files.check_lockable(path.parent, told)
-            _check_integrity(url, told)
+            sqlite_files.check_lockable(path.parent, redacted)
+            _check_integrity(url, redacted)
         if not _has_our_tables(url):
-            _check_foreign_tables(url, path, told)
+            _check_foreign_tables(url, path, redacted)
             _create_tables(url)
-        _check_writable(url, path, told)
+        _check_writable(url, path, redacted)
     return open_storage(raw_url)
 
 
-def _create_file(url: URL, path: Path, told: str) -> None:
-    sqlite_files.check_lockable(path.parent.absolute(), told)
+def _create_file(url: URL, path: Path, redacted: str) -> None:
+    sqlite_files.check_lockable(path.parent.absolute(), redacted)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
@@ -220,11 +220,11 @@ def new_database_in_memory() -> Iterator[Engine]:
         rdb.engine.dispose()
 
 
-def _open(url: URL, told: str) -> Storage:
+def _open(url: URL, redacted: str) -> Storage:
     lease_observer = LeaseObserver()
     if not _has_our_tables(url):
         raise StorageUnavailable(
-            f"storage {told}: holds no studies of this program; `run STUDY.toml` adds them"
+            f"storage {redacted}: holds no studies of this program; `run STUDY.toml` adds them"
         )
     rdb = _rdb_storage(url, create=False)
     try:
@@ -235,8 +235,8 @@ def _open(url: URL, told: str) -> Storage:
     if version > tables.SCHEMA_VERSION:
         rdb.engine.dispose()
         raise StorageUnavailable(
-            f"storage {told}: its tables have version {version}, written by a newer program; this "
-            f"one knows them up to version {tables.SCHEMA_VERSION}: use the newer one"
+            f"storage {redacted}: its tables have version {version}, written by a newer program; "
+            f"this one supports versions up to {tables.SCHEMA_VERSION}: use the newer one"
         )
     return Storage(url, rdb, lease_observer)
 
@@ -259,16 +259,16 @@ def _has_our_tables(url: URL) -> bool:
 
 
 @contextmanager
-def _as_storage_unavailable(told: str) -> Iterator[None]:
+def _as_storage_unavailable(redacted: str) -> Iterator[None]:
     """Database errors as one line; a password never stands in it."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
         raise StorageUnavailable(
-            f"storage {told}: cannot be used ({error_summary(error)})"
+            f"storage {redacted}: cannot be used ({error_summary(error)})"
         ) from error
     except RuntimeError as error:  # Optuna: the schema is of another version
         cause = str(error).strip().splitlines()[0]
-        raise StorageUnavailable(f"storage {told}: {cause[:200]}") from error
+        raise StorageUnavailable(f"storage {redacted}: {cause[:200]}") from error
     except OSError as error:
-        raise StorageUnavailable(f"storage {told}: {error.strerror or error}") from error
+        raise StorageUnavailable(f"storage {redacted}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""SQLite files on file systems that lack something: hard links, or locks."""
+"""SQLite files on file systems without hard links or without locks."""
 
 import os
 import secrets
@@ -12,14 +12,14 @@ LOCK_SECONDS = 60.0
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Gives a whole new database its name, unless somebody else was first.
+    """Gives a complete new database its name, unless another process was first.
 
-    A hard link does that in one step. Where there are none, or an empty file is there already, the
-    tables are copied into it in one transaction: SQLite's lock lets one process begin, and what a
-    killed one left is rolled back.
+    A hard link does that in one step. On a file system without hard links, or over an empty file,
+    the tables are copied into the file in one transaction: SQLite's lock admits one process, and
+    what a killed process left is rolled back.
 
     Raises:
-        OSError: nothing can be written there.
+        OSError: the file cannot be written.
     """
     try:
         os.link(new, path)
@@ -43,36 +43,38 @@ def _copy_tables(new: Path, path: Path) -> None:
 
 
 def _copy_into(target: sqlite3.Connection) -> None:
-    made = target.execute(
+    schema = target.execute(
         "SELECT type, name, sql FROM new.sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE "
         "'sqlite!_%' ESCAPE '!' ORDER BY type = 'table' DESC, rowid"
     ).fetchall()
-    for kind, name, sql in made:
+    for kind, name, sql in schema:
         target.execute(sql)
         if kind == "table":
             target.execute(f'INSERT INTO main."{name}" SELECT * FROM new."{name}"')
 
 
-def check_lockable(directory: Path, told: str) -> None:
-    """Raises StorageUnavailable where files cannot be locked, which SQLite itself takes for a lock
-    that somebody else holds, and waits for."""
+def check_lockable(directory: Path, redacted: str) -> None:
+    """Raises StorageUnavailable if files in a directory cannot be locked.
+
+    SQLite itself would take that for a lock of another process and wait for it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
         return
     while not directory.exists() and directory != directory.parent:
-        directory = directory.parent  # it is to be made, on the same file system
+        directory = directory.parent  # it will be created, on the same file system
     probe = directory / f".locks.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         file = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError:  # it cannot be written, which others tell
+    except OSError:  # it cannot be written, which other checks report
         return
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise StorageUnavailable(
-            f"storage {told}: files in {directory} cannot be locked ({error.strerror}); put it on "
-            "a local disk (--data-dir, --storage), or use PostgreSQL"
+            f"storage {redacted}: files in {directory} cannot be locked ({error.strerror}); "
+            "put it on a local disk (--data-dir, --storage), or use PostgreSQL"
         ) from None
     finally:
         os.close(file)

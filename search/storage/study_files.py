@@ -1,8 +1,7 @@
-"""A study's model files: a directory of this machine, and a store for every host if there is one.
+"""A study's model files: a local directory, and a store that every host can read, if there is one.
 
-The directory is where files are written and read; what is put on the shelf goes to the store as
-well, and what is missing here, or is not what was recorded, comes from there. Without a store all
-this is the directory alone.
+Files are written and read in the directory. A file that is uploaded is copied to the store; a file
+that is missing locally, or has another hash than the recorded one, is downloaded from it.
 """
 
 import logging
@@ -20,15 +19,15 @@ log = logging.getLogger(__name__)
 
 
 class StudyFiles:
-    """The files of one study; a file's name is its own within the study."""
+    """The files of one study; a file's name is unique within the study."""
 
     def __init__(self, directory: Path, location: str | None) -> None:
-        """`directory` is named after the study's uid, which is its folder in the store as well."""
+        """`directory` has the study's uid as its name, which is also its folder in the store."""
         self._directory, self._location = directory, location
         self._folder = directory.name
 
-    def put(self, path: Path) -> None:
-        """Stores a file that was written here; returns once every host can read it.
+    def upload(self, path: Path) -> None:
+        """Copies a local file to the store; returns once every host can read it.
 
         Raises:
             OSError: the store cannot be reached or written.
@@ -36,59 +35,59 @@ class StudyFiles:
         if self._location is not None:
             self._store.write(self._id(path.name), path.read_bytes())
 
-    def put_all(self) -> None:
-        """Stores every file that is here; of a study that had no store until now."""
+    def upload_all(self) -> None:
+        """Copies every local file to the store, for a study that had none until now."""
         for path in self._directory.glob("*.safetensors"):
-            self.put(path)
+            self.upload(path)
 
     def load(self, read: Callable[[Path, str], R], path: Path, sha256: str) -> R:
-        """What `read` makes of a file: of this machine's, or if that will not do, of the store's.
+        """The result of `read(path, sha256)` on the local file, or else on the store's.
 
         Raises:
-            CheckpointError: neither is there, as it was recorded.
+            CheckpointError: neither has the recorded hash.
         """
         try:
             return read(path, sha256)
         except CheckpointError:
-            if self._location is None or not self._fetch(path):
+            if self._location is None or not self._download(path):
                 raise
         return read(path, sha256)
 
     def names(self, start: str = "") -> set[str]:
-        """The names that begin so: of files here, and in the store as far as it answers."""
-        here = {path.name for path in self._directory.glob(f"{start}*.safetensors")}
+        """The names with this beginning: of local files, and of the store's if it can be read."""
+        local = {path.name for path in self._directory.glob(f"{start}*.safetensors")}
         if self._location is None:
-            return here
+            return local
         try:
             stored = self._store.names(self._folder)
         except OSError as error:
-            log.warning("%s/%s is not looked through (%s)", self._location, self._folder, error)
-            return here
-        return here | {n for n in stored if n.startswith(start) and "/" not in n}
+            log.warning("%s/%s cannot be listed (%s)", self._location, self._folder, error)
+            return local
+        return local | {n for n in stored if n.startswith(start) and "/" not in n}
 
-    def drop(self, name: str) -> None:
-        """Removes a file here and in the store; if that does not answer, the next look finds it."""
+    def delete(self, name: str) -> None:
+        """Deletes a file locally and in the store; what cannot be deleted now stays listed."""
         try:
             (self._directory / name).unlink(missing_ok=True)
         except OSError as error:
-            log.warning("%s stays here (%s)", self._directory / name, error)
+            log.warning("%s was not deleted (%s)", self._directory / name, error)
         if self._location is not None:
             try:
                 self._store.remove(self._id(name))
             except OSError as error:
-                log.warning("%s/%s stays there (%s)", self._location, self._id(name), error)
+                log.warning("%s/%s was not deleted (%s)", self._location, self._id(name), error)
 
-    def clear(self) -> None:
-        """Removes all of it, here and in the store; the study has been deleted."""
+    def delete_all(self) -> None:
+        """Deletes every file of a study that was deleted, locally and in the store."""
         shutil.rmtree(self._directory, ignore_errors=True)
         if self._location is not None:
             try:
                 self._store.clear(self._folder)
             except OSError as error:
-                log.warning("%s/%s stays there (%s)", self._location, self._folder, error)
+                log.warning("%s/%s was not deleted (%s)", self._location, self._folder, error)
 
-    def _fetch(self, path: Path) -> bool:
-        """Replaces a file here by the store's; whether the store has it."""
+    def _download(self, path: Path) -> bool:
+        """Replaces a local file by the store's; False if the store does not have it."""
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             content = self._store.read(self._id(path.name))
@@ -99,7 +98,7 @@ class StudyFiles:
             temporary.replace(path)
         except OSError as error:
             raise CheckpointError(
-                f"checkpoint {path.name}: not here, and not to be had from {self._location} "
+                f"checkpoint {path.name}: not on this machine, and {self._location} cannot be read "
                 f"({error}); try again"
             ) from None
         return True

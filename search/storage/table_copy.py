@@ -1,7 +1,7 @@
-"""Whole tables from one database into another, and compared row by row.
+"""Copies whole tables from one database into another, and compares them row by row.
 
-Tables are reflected on both sides, so that a table or a column which a later version adds needs no
-word here. Besides `storage.py` this is the only place that knows a database's dialect.
+Tables are reflected on both sides, so a table or a column that a later version adds needs no change
+here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,23 +33,23 @@ from search.storage import tables
 from search.storage.database import new_database_in_memory
 
 BATCH = 5_000
-"""Rows that are in memory at once."""
+"""Rows held in memory at a time."""
 
 
 def names_of_tables() -> list[str]:
     """The tables that hold studies, Optuna's and ours, each after those that it refers to.
 
-    They are looked up in a database made for that, since a shared one may hold others. What a new
-    database holds already describes its schema, and is left out; so is who serves it, which says
-    nothing of another one.
+    They are read from a new database, since a shared one may hold others. Tables that have rows
+    there describe the schema and are left out; so is the table of services, which belongs to one
+    database.
     """
     with new_database_in_memory() as engine, engine.connect() as connection:
         metadata = MetaData()
         metadata.reflect(connection)
-        found = [table.name for table in metadata.sorted_tables]
-        names = [name for name in found if name != tables.services.name]
-        counted = Tables(connection, names)
-        return [name for name in names if not counted.count(name)]
+        every = [table.name for table in metadata.sorted_tables]
+        names = [name for name in every if name != tables.services.name]
+        new = Tables(connection, names)
+        return [name for name in names if not new.count(name)]
 
 
 class Tables:
@@ -64,17 +64,17 @@ class Tables:
         self._tables = metadata.tables
         self._on_postgresql = connection.dialect.name == "postgresql"
 
-    def hold(self) -> None:
-        """Lets nobody else write to them until the transaction ends; readers go on.
+    def lock(self) -> None:
+        """Locks the tables against other writers, not readers, until the transaction ends.
 
-        On SQLite a transaction that begins as a writer does so by itself.
+        On SQLite a transaction that begins as a writer has this lock already.
         """
         if self._on_postgresql:
-            told = ", ".join(self.names)
-            self._connection.execute(text(f"LOCK TABLE {told} IN EXCLUSIVE MODE"))
+            names = ", ".join(self.names)
+            self._connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
 
     def count(self, name: str) -> int:
-        """How many rows a table has."""
+        """The number of rows of a table."""
         query = select(func.count()).select_from(self._tables[name])
         return self._connection.execute(query).scalar_one()
 
@@ -83,20 +83,20 @@ class Tables:
         return [column.name for column in self._tables[name].columns]
 
     def batches(self, name: str, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
-        """All rows of a table, in the order of their keys, which is the same in every database."""
+        """Yields all rows of a table in the order of their keys, the same in every database."""
         table = self._tables[name]
         query = select(*(table.c[column] for column in columns))
         ordered = query.order_by(*map(self._by_bytes, table.primary_key))
-        found = self._connection.execute(ordered, execution_options={"yield_per": BATCH})
-        yield from found.partitions()
+        result = self._connection.execute(ordered, execution_options={"yield_per": BATCH})
+        yield from result.partitions()
 
-    def add(self, name: str, columns: Sequence[str], rows: Sequence[Any]) -> None:
-        """Adds rows to a table, with the keys that they come with."""
+    def insert(self, name: str, columns: Sequence[str], rows: Sequence[Any]) -> None:
+        """Inserts rows into a table with the keys that they have."""
         values = [dict(zip(columns, row, strict=True)) for row in rows]
         self._connection.execute(self._tables[name].insert(), values)
 
-    def go_on_counting(self, name: str) -> None:
-        """Has PostgreSQL number a table's next row after those that came with their numbers."""
+    def advance_sequences(self, name: str) -> None:
+        """Sets a table's sequences (PostgreSQL) after the highest key that was inserted."""
         if not self._on_postgresql:
             return
         numbers = [key for key in self._tables[name].primary_key if isinstance(key.type, Integer)]
@@ -106,40 +106,40 @@ class Tables:
             self._connection.execute(select(advanced))
 
     def _by_bytes(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A key to order by, whatever the language that a database sorts in."""
+        """A key to order by that does not depend on the collation of the database."""
         return collate(key, "C") if self._on_postgresql and isinstance(key.type, String) else key
 
 
 def copy(source: Tables, target: Tables, on_rows: Callable[[int], None]) -> None:
-    """Adds every row of the one database to the other; tells how many, batch by batch."""
+    """Copies every row to the target; calls `on_rows` with the size of each batch."""
     for name in target.names:
         columns = target.columns(name)
         for rows in source.batches(name, columns):
-            target.add(name, columns, rows)
+            target.insert(name, columns, rows)
             on_rows(len(rows))
-        target.go_on_counting(name)
+        target.advance_sequences(name)
 
 
 def compare(source: Tables, target: Tables, on_rows: Callable[[int], None]) -> None:
-    """Raises SearchError unless both have the same rows, to the last bit of every number."""
+    """Raises SearchError unless both have the same rows, bit for bit."""
     for name in target.names:
         columns = target.columns(name)
         both = (source.batches(name, columns), target.batches(name, columns))
-        for ours, theirs in zip_longest(*both, fillvalue=()):
-            if not all(map(_same, ours, theirs)) or len(ours) != len(theirs):
+        for original, copied in zip_longest(*both, fillvalue=()):
+            if not all(map(_same, original, copied)) or len(original) != len(copied):
                 raise SearchError(
                     f"table {name}: a row differs from its original; nothing was moved"
                 )
-            on_rows(len(theirs))
+            on_rows(len(copied))
 
 
 def _same(one: Any, other: Any) -> bool:
-    """NaN is the same as itself. (A minus before a zero does not count: SQLite keeps none.)"""
+    """Whether two rows are equal; NaN equals itself, and -0.0 equals 0.0 (SQLite keeps no sign)."""
     return bool(one == other) or repr(tuple(one)) == repr(tuple(other))
 
 
 class _JsonAsText(TypeDecorator[str]):
-    """A document as the text that is stored, so that no number or null of it is read anew."""
+    """A JSON document as its stored text, so that no number or null in it is parsed."""
 
     impl = Text
     cache_ok = True

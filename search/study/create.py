@@ -134,7 +134,7 @@ def _ensure_artifacts(
     """Records the place of the study's model files, and checks that this host can reach it."""
     if study.artifacts is None and artifacts is not None:
         study = replace(study, artifacts=artifacts)
-        retry_files(files_of(study, data_dir).put_all)
+        retry_files(files_of(study, data_dir).upload_all)
         _record_artifacts(storage, study)
     elif artifacts is None:
         ensure_artifacts_reachable(study)

@@ -97,11 +97,11 @@ def _copied_and_compared(
 
     with target.write() as target_connection:
         new = Tables(target_connection, names)
-        new.hold()
+        new.lock()
         _ensure_empty(target, new)
         with source.write() as source_connection:
             old = Tables(source_connection, names)
-            old.hold()
+            old.lock()
             ensure_movable(source)  # again, now that nobody can begin
             total = sum(map(old.count, names))
             table_copy.copy(old, new, count)

@@ -364,7 +364,7 @@ def delete_study(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Non
         connection.execute(delete(tables.studies).where(tables.studies.c.uid == study.uid))
         corpora.delete_if_unreferenced(connection, study.fingerprint)
     if study.moved_to is None:
-        files_of(study, data_dir).clear()
+        files_of(study, data_dir).delete_all()
 
 
 def _studies() -> Select[Any]:

@@ -36,7 +36,7 @@ def delete_unneeded(storage: Storage, study: StoredStudy, files: StudyFiles) -> 
     for name in found:
         trial, ordinal = trial_of(name), ordinal_of(name)
         if not (trial is None or trial in keep) or not (ordinal is None or ordinal in unfinished):
-            files.drop(name)
+            files.delete(name)
 
 
 def delete_stale_temporaries(directory: Path) -> None:

@@ -90,7 +90,7 @@ class Snapshots:
 
     def _upload(self, path: Path) -> bool:
         try:
-            self._files.put(path)
+            self._files.upload(path)
         except OSError as error:  # this host can go on from it; another falls back
             log.warning("slot %d: a snapshot on this host alone (%s)", self._claim.ordinal, error)
             return False
@@ -99,7 +99,7 @@ class Snapshots:
     def _drop_all_but(self, kept: list[dict[str, object]]) -> None:
         keep = {self._path(entry["step"]).name for entry in kept}
         for name in self._files.names(f"slot-{self._claim.ordinal}-step-") - keep:
-            self._files.drop(name)
+            self._files.delete(name)
 
     def _path(self, step: object) -> Path:
         return self._data_dir.snapshot(self._study.uid, self._claim.ordinal, int(str(step)))

@@ -328,7 +328,7 @@ def _keep_checkpoint(made: RunningAttempt, result: TrialResult) -> str | None:
 
     def keep() -> str:
         sha256 = checkpoint.save(path, result.model, about)
-        context.files.put(path)
+        context.files.upload(path)
         return sha256
 
     def meanwhile() -> None:

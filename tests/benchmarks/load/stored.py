@@ -61,7 +61,7 @@ def _fill(storage: Storage, stored: StoredStudy, trials: int) -> None:
         names = ["trials", "trial_params", "trial_values", "trial_intermediate_values"]
         filled = Tables(connection, [*names, "makemore_attempts"])
         for name in filled.names:
-            filled.go_on_counting(name)
+            filled.advance_sequences(name)
     with storage.engine.connect() as connection:  # as a database that has been in use for long
         connection.execute(text("ANALYZE"))
         connection.commit()

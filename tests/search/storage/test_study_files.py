@@ -54,7 +54,7 @@ def sha256(content: bytes = b"model") -> str:
 
 def test_what_is_put_on_one_host_is_had_on_another(tmp_path: Path, place: str) -> None:
     """And then lies there as well; so does what is damaged there."""
-    shelf(tmp_path, "a", place).put(write(tmp_path, "a"))
+    shelf(tmp_path, "a", place).upload(write(tmp_path, "a"))
     elsewhere = tmp_path / "b" / "uid" / NAME
     assert b"model" == shelf(tmp_path, "b", place).load(read, elsewhere, sha256())
     elsewhere.write_bytes(b"mod")
@@ -72,7 +72,7 @@ def test_what_nobody_put_there_is_missing(tmp_path: Path, place: str) -> None:
 
 def test_another_content_than_was_recorded_is_refused(tmp_path: Path, place: str) -> None:
     """Wherever it comes from."""
-    shelf(tmp_path, "a", place).put(write(tmp_path, "a", content=b"tampered"))
+    shelf(tmp_path, "a", place).upload(write(tmp_path, "a", content=b"tampered"))
     with pytest.raises(CheckpointError):
         shelf(tmp_path, "b", place).load(read, tmp_path / "b" / "uid" / NAME, sha256())
 
@@ -81,14 +81,14 @@ def test_whoever_drops_a_file_drops_it_everywhere(tmp_path: Path, place: str) ->
     """Here and in the store; when a study is deleted, the others' files stay."""
     a, b = shelf(tmp_path, "a", place), shelf(tmp_path, "b", place)
     for name in ("trial-1.safetensors", "trial-2.safetensors", "slot-1-step-9.safetensors"):
-        a.put(write(tmp_path, "a", name))
+        a.upload(write(tmp_path, "a", name))
     assert {"trial-1.safetensors", "trial-2.safetensors"} == b.names("trial-")
-    b.drop("trial-1.safetensors")
+    b.delete("trial-1.safetensors")
     assert ["slot-1-step-9.safetensors", "trial-2.safetensors"] == stored(place)
     assert 3 == len(a.names())
     other = StudyFiles(tmp_path / "a" / "another", place)
-    other.put(write(tmp_path, "a", "../another/trial-1.safetensors"))
-    b.clear()
+    other.upload(write(tmp_path, "a", "../another/trial-1.safetensors"))
+    b.delete_all()
     assert [] == stored(place)
     assert {"trial-1.safetensors"} == other.names()
 
