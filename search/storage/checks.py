@@ -38,7 +38,7 @@ def check_optuna_version() -> None:
 
 
 def _check_foreign_tables(url: URL, path: Path | None, redacted: str) -> None:
-    """Refuses a file with another program's tables; an empty one, or Optuna's, may have ours too."""
+    """Refuses a file of another program; an empty one, or Optuna's, can hold our tables too."""
     names = inspect(_probe_engine(url)).get_table_names()
     if path is not None and names and "version_info" not in names:
         raise StorageUnavailable(
