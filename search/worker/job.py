@@ -1,4 +1,4 @@
-"""What a launcher tells a worker; light to import, so that a launcher needs no torch."""
+"""The job of a worker process, as its launcher gives it; imports no torch."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass, field
 from search.processes import Launch
 
 STORAGE_LOST = 75
-"""The exit status of a worker process whose storage was away for too long: no fault of its own."""
+"""The exit status of a worker whose storage was unavailable for too long: no failure of its own."""
 
 GAVE_UP = "gave up: "
-"""Begins the line of a log that says why a worker left; the reason follows."""
+"""The prefix of the log line that gives the reason why a worker exited."""
 FILES_UNUSABLE = 73
-"""The same where model files cannot be written, which will not pass by itself."""
+"""The exit status of a worker that cannot write model files, which no retry mends."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a launcher tells a worker."""
+    """What a launcher tells a worker process: where to work, and with what."""
 
     storage: str = field(repr=False)  # the URL may hold a password
     data_dir: str
@@ -24,15 +24,15 @@ class Job:
     threads: int
     device: str
     name: str = "worker"
-    """What its log is called after."""
+    """The prefix of its log's name."""
     parent_pid: int | None = None
-    """Of the process that started it on this host: a worker ends when that has gone."""
+    """The process that started it on this host: a worker exits when that has ended."""
     log: str | None = None
-    """The file for what the worker has to say; None: wherever its standard error goes."""
+    """The log file; None for standard error."""
     launch: Launch | None = None
-    """None: nobody will see it end."""
+    """The launch that started it; None if no launcher will see it exit."""
     supervised: bool = False
-    """Whether a supervisor replaces the worker: then it waits for a storage that is gone."""
+    """Whether a supervisor replaces the worker; it then waits for an unavailable storage."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -1,11 +1,4 @@
-"""One worker process: one loop that claims, trains and records until nothing more is wanted.
-
-    python -m search.worker.loop NOTICES        the job, as JSON, on standard input
-
-The job comes on standard input because a storage URL may hold a password, which a process list
-would show. NOTICES is the descriptor of a pipe to the launcher, for the storage's troubles; what is
-printed, by whomever, goes to the log. A worker ends as on Ctrl-C when its launcher has gone.
-"""
+"""The loop of a worker: it claims, trains and records until there is nothing left to claim."""
 
 import logging
 import time
@@ -32,15 +25,16 @@ from search.worker.trial_runner import WorkerContext
 log = logging.getLogger("search.worker")
 
 WAIT_SECONDS = 0.2
-"""Between two looks at a study whose last slots are others'."""
+"""Between two attempts to claim where other workers hold the last slots."""
 IDLE_SECONDS = 1.0
-"""Between two looks at a storage that holds nothing to do."""
+"""Between two searches for an open study in a storage that has none."""
 RECOVERY_SECONDS = 5.0
+"""Between two recoveries of an idle worker."""
 MAX_ERRORS_IN_A_ROW = 3
 
 
 class Worker:
-    """Claims and trains; holds at most one slot at a time."""
+    """A worker claims slots and trains; it holds at most one slot at a time."""
 
     def __init__(self, storage: Storage, job: Job, interrupted: Callable[[], bool]) -> None:
         self._storage, self._job, self._interrupted = storage, job, interrupted
@@ -52,11 +46,11 @@ class Worker:
         self._recovered = 0.0
 
     def work_on(self, stored: StoredStudy) -> NoClaim:
-        """Works on one study until there is nothing left to claim; says why.
+        """Works on one study until there is nothing left to claim; returns the reason.
 
         Raises:
-            Interrupted: a signal came, or the launcher has gone.
-            SearchError: the storage is lost, or every trial fails by an error.
+            Interrupted: a signal came, or the launcher has ended.
+            SearchError: the storage is unavailable, or every trial fails by an error.
         """
         while True:
             with self._registered(stored) as context:
@@ -65,7 +59,7 @@ class Worker:
                 return refusal
 
     def _work_until_refused(self, context: WorkerContext) -> NoClaim:
-        """Claims and trains until something else than a slot is the answer."""
+        """Claims and trains until a claim is refused for good."""
         while True:
             refusal = self._run_next_attempt(context)
             if refusal is NoClaim.WAIT:
@@ -75,13 +69,13 @@ class Worker:
                 return refusal
 
     def work_on_all(self) -> None:
-        """Works on every open study in turn, a fair share each, until it is interrupted."""
-        # A service's workers have its row.
-        alone = serving(self._storage) if not self._job.supervised else nullcontext()
-        with alone as service:
-            self._work_on_all(service)
+        """Works on every open study in turn, the least served first, until it is interrupted."""
+        # A supervised worker is announced by its service, which has the row of both.
+        announced = nullcontext() if self._job.supervised else serving(self._storage)
+        with announced as service:
+            self._work_on_least_served(service)
 
-    def _work_on_all(self, service: Service | None) -> None:
+    def _work_on_least_served(self, service: Service | None) -> None:
         while True:
             if service is not None:
                 service.beat()
@@ -98,11 +92,11 @@ class Worker:
                     pass
 
     def _is_still_least_served(self, stored: StoredStudy) -> bool:
-        """Whether staying is fair; a study's definition and budget must be the same as well."""
+        """Whether the study, unchanged in definition and budget, is still the least served."""
         return claims.least_served_study(self._storage) == stored
 
     def _run_next_attempt(self, context: WorkerContext) -> NoClaim | None:
-        """Claims one slot and makes an attempt at it; None when it did."""
+        """Claims one slot and makes an attempt at it; returns why not, or None when it did."""
         self._raise_if_interrupted()
         claimed = trial_runner.claim_slot(context)
         if not isinstance(claimed, Claim):
@@ -115,7 +109,7 @@ class Worker:
 
     @contextmanager
     def _registered(self, stored: StoredStudy) -> Iterator[WorkerContext]:
-        """A stint at a study: registered while it lasts."""
+        """The worker's context for one study, in which it is registered as a worker of it."""
         study.ensure_not_lost(stored)
         context = WorkerContext(
             storage=self._storage,
@@ -135,7 +129,7 @@ class Worker:
             leases.end_worker(self._storage, context.worker_id)
 
     def _data_of(self, stored: StoredStudy) -> Dataset:
-        """A study's words; read once for as long as this worker lives."""
+        """A study's dataset; read once in a worker's life."""
         seed = stored.spec.study.split_seed
         key = f"{stored.fingerprint}/{seed}"
         if key not in self._data:

@@ -1,4 +1,11 @@
-"""A worker as a process: its signals, its log, its exit status."""
+"""A worker as a process: its signals, its log, its exit status.
+
+    python -m search.worker NOTICES             the job, as JSON, on standard input
+
+The job comes on standard input because a storage URL may hold a password, which a process list
+would show. NOTICES is the descriptor of a pipe to the launcher for warnings about the storage;
+everything that is printed goes to the log. A worker ends as on Ctrl-C when its launcher has ended.
+"""
 
 import logging
 import os
@@ -21,14 +28,14 @@ log = logging.getLogger("search.worker")
 
 
 class StopSignal:
-    """Remembers a signal, and notices when whoever started the worker has gone."""
+    """Whether a signal came, or the process that started the worker has ended."""
 
     def __init__(self, parent_pid: int | None) -> None:
         self._parent_pid = parent_pid
         self._signalled = False
 
     def listen(self) -> None:
-        """Takes over SIGINT and SIGTERM of this process."""
+        """Handles SIGINT and SIGTERM of this process."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
@@ -56,10 +63,10 @@ def run_job_in(job: Job, interrupted: Callable[[], bool]) -> NoClaim:
 
 
 def run_here(job: Job) -> None:
-    """Works in this process, until a signal comes or the launcher, if it has one, has gone.
+    """Works in this process, until a signal comes or the launcher, if it has one, has ended.
 
     Raises:
-        Interrupted: so it ended, or the study was stopped or closed.
+        Interrupted: a signal ended it, or the study was stopped or closed.
     """
     interrupted = StopSignal(job.parent_pid)
     interrupted.listen()
@@ -67,7 +74,7 @@ def run_here(job: Job) -> None:
 
 
 def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
-    """As `run_here`, where it is not by a signal that the worker learns that it must leave."""
+    """As `run_here`, with another way to ask whether the worker must exit."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     refusal = run_job_in(job, interrupted)
     log.info("ended: %s", refusal.value)
@@ -76,12 +83,12 @@ def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
 
 
 def main() -> int:
-    """Reads the job from standard input, and does it."""
+    """Reads the job from standard input, and runs it."""
     return run_job(Job.from_json(sys.stdin.readline()), int(sys.argv[1]))
 
 
 def run_job(job: Job, notices: int) -> int:
-    """Works as a launcher asked; returns the exit status. `notices` is a pipe to the launcher."""
+    """Runs a launcher's job; returns the exit status. `notices` is a pipe to the launcher."""
     _redirect_stderr(job.log)
     _forward_storage_warnings(notices)
     try:
@@ -99,7 +106,7 @@ def run_job(job: Job, notices: int) -> int:
 
 
 def status_of(error: SearchError) -> int:
-    """The exit status that tells a launcher what ended a worker."""
+    """The exit status that stands for an error."""
     if isinstance(error, FilesUnusable):
         return FILES_UNUSABLE
     lost = isinstance(error, (StorageLost, StorageUnavailable))
@@ -107,8 +114,8 @@ def status_of(error: SearchError) -> int:
 
 
 def _redirect_stderr(log: str | None) -> None:
-    """Sends all output to the worker's log; without a place for one it stays with the launcher,
-    which shows the last of it."""
+    """Sends all output to the worker's log; where none can be written, it stays with the fork
+    server, whose last line the launcher shows."""
     if log is None:
         return
     try:
@@ -122,11 +129,11 @@ def _redirect_stderr(log: str | None) -> None:
 
 
 def _forward_storage_warnings(notices: int) -> None:
-    """Troubles of the storage, and of the compiled kernels, go to the launcher, which shows them,
-    as well as into the log."""
-    os.set_blocking(notices, False)  # a launcher that does not read must not hold up its workers
+    """Sends warnings about the storage and the compiled kernels to the launcher, which shows them;
+    they stay in the log as well."""
+    os.set_blocking(notices, False)  # a launcher that does not read must not block its workers
     os.set_inheritable(notices, False)
     lines = os.fdopen(notices, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
-    logging.raiseExceptions = False  # nor does a full disk, when the log cannot be written
+    logging.raiseExceptions = False  # a full disk must not end a worker that cannot log
     for name in ("search.retry", "search.storage", "makemore_core.training.kernel_cache"):
         logging.getLogger(name).addHandler(logging.StreamHandler(lines))

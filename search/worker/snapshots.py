@@ -1,8 +1,8 @@
-"""Snapshots of a trial under way, so that a lost attempt costs at most one interval.
+"""Snapshots of a running trial, so that a lost attempt costs at most one interval of training.
 
-Each is a file, whole or absent, whose hash stands in the slot's row; the one before it is kept, in
-case the newest turns out to be damaged. A cheap trial never pays: the first snapshot comes after
-INTERVAL_SECONDS, and one that was slow to write makes the next come later.
+Each is a file, complete or absent, whose hash stands in the slot's row; the one before it is kept,
+in case the newest is damaged. A trial shorter than INTERVAL_SECONDS writes none, and a snapshot
+that took long to write delays the next.
 """
 
 import logging
@@ -23,9 +23,11 @@ from search.trials.claims import Claim
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
+"""Between two snapshots of a trial, at least."""
 MAX_TIME_FRACTION = 0.01
-"""A snapshot may take this share of a trial's time."""
-KEPT = 2
+"""The fraction of a trial's time that writing snapshots may take, at most."""
+MAX_SNAPSHOTS = 2
+"""The number of snapshots of a slot that are kept."""
 
 
 class Snapshots:
@@ -41,29 +43,29 @@ class Snapshots:
         self._due = time.monotonic() + INTERVAL_SECONDS
 
     def newest(self) -> Snapshot | None:
-        """The newest snapshot of the lost attempt that is whole, as recorded, and of this code.
+        """The newest snapshot of the lost attempt that is undamaged and was written by this code.
 
-        Other code may lay out its tensors in another way, and would not have trained the same bits.
+        Other code may lay out its tensors differently, and would not have trained the same bits.
         """
         for entry in self._entries:
             path = self._path(entry["step"])
             try:
-                found, extra = self._files.load(checkpoint.load_snapshot, path, entry["sha256"])
+                snapshot, extra = self._files.load(checkpoint.load_snapshot, path, entry["sha256"])
             except CheckpointError as error:
                 log.warning("slot %d: %s; falling back", self._claim.ordinal, error)
                 continue
             if extra == self._extra:
-                return found
+                return snapshot
             log.warning("slot %d: %s is of other code; falling back", self._claim.ordinal, path)
         return None
 
     def save_if_due(self, run: TrainingRun) -> None:
-        """Called between blocks of steps."""
+        """Saves a snapshot if the interval has passed; called between blocks of steps."""
         if time.monotonic() >= self._due:
             self.save(run)
 
     def save(self, run: TrainingRun) -> None:
-        """Writes one, then records it, then drops what is no longer needed.
+        """Writes a snapshot, records it, then deletes those that are no longer needed.
 
         Raises:
             TrialLost: the attempt was given up on meanwhile.
@@ -72,31 +74,31 @@ class Snapshots:
         path = self._path(run.step)
         try:
             sha256 = checkpoint.save_snapshot(path, run.snapshot(), self._extra)
-        except OSError as error:  # a full disk must not end a trial that can do without
+        except OSError as error:  # a trial can do without a snapshot on a full disk
             log.warning("slot %d: no snapshot (%s)", self._claim.ordinal, error)
         else:
-            shared = self._upload(path)
+            uploaded = self._upload(path)
             entries = [e for e in self._entries if e["step"] != run.step]
-            self._entries = [{"step": run.step, "sha256": sha256}, *entries][:KEPT]
+            self._entries = [{"step": run.step, "sha256": sha256}, *entries][:MAX_SNAPSHOTS]
             attempts.record_snapshots(self._storage, self._claim.attempt_id, self._entries)
-            if shared:  # a store that does not answer is not asked again; the lease runs meanwhile
-                self._drop_all_but(self._entries)
+            if uploaded:  # a store that does not answer is not asked twice while the lease runs
+                self._delete_all_but(self._entries)
         took = time.monotonic() - started
         self._due = time.monotonic() + max(INTERVAL_SECONDS, took / MAX_TIME_FRACTION)
 
-    def drop(self) -> None:
-        """The slot is settled: none is needed any more."""
-        self._drop_all_but([])
+    def delete(self) -> None:
+        """Deletes all of them: the slot is finished."""
+        self._delete_all_but([])
 
     def _upload(self, path: Path) -> bool:
         try:
             self._files.upload(path)
-        except OSError as error:  # this host can go on from it; another falls back
+        except OSError as error:  # this host can resume from it; another uses an older one
             log.warning("slot %d: a snapshot on this host alone (%s)", self._claim.ordinal, error)
             return False
         return True
 
-    def _drop_all_but(self, kept: list[dict[str, object]]) -> None:
+    def _delete_all_but(self, kept: list[dict[str, object]]) -> None:
         keep = {self._path(entry["step"]).name for entry in kept}
         for name in self._files.names(f"slot-{self._claim.ordinal}-step-") - keep:
             self._files.delete(name)

@@ -1,4 +1,4 @@
-"""The bridge: makes the trial a claim allows, trains it, reports, prunes, records how it ended."""
+"""Runs one attempt at a claimed slot: configuration, training, reports, pruning, outcome."""
 
 import logging
 import os
@@ -44,13 +44,14 @@ from search.worker.snapshots import Snapshots
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 2.0
+"""Between two renewals of a lease."""
 REPORT_SECONDS = 0.5
-"""Dev losses that come faster are stored together; a rung's is stored at once."""
+"""Between two writes of reports; a rung's report is written at once."""
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What one worker works with: one study, its data, and how to be interrupted."""
+    """What a worker needs to train trials of one study."""
 
     storage: Storage
     study: StoredStudy
@@ -60,11 +61,11 @@ class WorkerContext:
     threads: int
     device: str
     interrupted: Callable[[], bool]
-    """Whether a signal came, or the launcher has gone."""
+    """Whether a signal came, or the launcher has ended."""
     trials: SamplingView
-    """What a sampler learns from; for as long as the worker lives it reads each trial once."""
+    """What a sampler learns from; it reads each trial once in a worker's life."""
     reported_losses: ReportedLosses
-    """What a pruner compares with; likewise."""
+    """What a pruner compares with; it reads each trial once in a worker's life."""
 
     @property
     def files(self) -> StudyFiles:
@@ -72,13 +73,13 @@ class WorkerContext:
         return files_of(self.study, self.data_dir)
 
     def attempt_columns(self) -> dict[str, Any]:
-        """What a claim records of this worker."""
+        """The columns of an attempt that the worker knows."""
         return {"threads": self.threads, "device": self.device, "versions": run_environment()}
 
 
 @dataclass
 class RunningAttempt:
-    """One attempt under way."""
+    """One attempt that is being trained, with the trainer's callbacks."""
 
     context: WorkerContext
     claim: Claim
@@ -93,7 +94,7 @@ class RunningAttempt:
     """Dev losses that are not in the database yet, by resource."""
     curve: list[Evaluation] = field(default_factory=list)
     audited: bool = False
-    """The pruner would have stopped it."""
+    """Whether the pruner would have stopped it."""
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         """Reports the dev loss, at a rung at once; then asks the pruner."""
@@ -110,7 +111,7 @@ class RunningAttempt:
             self.record_audit()
 
     def report_if_due(self, *, at_once: bool = False) -> None:
-        """Stores what is not reported yet, unless something was stored a moment ago."""
+        """Stores the unreported dev losses, at most once in REPORT_SECONDS unless `at_once`."""
         now = time.monotonic()
         if self.unreported and (at_once or now - self.last_report >= REPORT_SECONDS):
             attempts.record_reports(self.context.storage, self.trial.trial_id, self.unreported)
@@ -118,14 +119,13 @@ class RunningAttempt:
             self.last_report = now
 
     def record_audit(self) -> None:
-        """Notes, at once, that the pruner would have stopped it: its retry, if it comes to that,
-        has to know."""
+        """Records that the pruner would have stopped it; at once, since a retry has to know."""
         if not self.audited:
             attempts.record_audit(self.context.storage, self.claim.attempt_id)
             self.audited = True
 
     def on_block(self, run: TrainingRun) -> None:
-        """Between two blocks of steps: signals, limits, signs of life, snapshots."""
+        """Handles signals, limits, the heartbeat and snapshots between two blocks of steps."""
         now = time.monotonic()
         if self.context.interrupted() or self._out_of_time(now):
             self.snapshots.save(run)
@@ -154,7 +154,7 @@ class RunningAttempt:
         )
 
     def _is_drawn_for_audit(self) -> bool:
-        """A stated share of the trials to be pruned runs on, to see what pruning costs."""
+        """Whether it runs on although pruned, as a random fraction does to measure pruning."""
         spec = self.context.study.spec
         draw = derive_seed(spec.study.seed, self.claim.ordinal, "audit") / 2**31
         return draw < spec.pruner.audit
@@ -164,30 +164,30 @@ def run_attempt(context: WorkerContext, claim: Claim) -> str:
     """Makes one attempt at a claimed slot and records how it ended; returns its outcome.
 
     Raises:
-        SearchError: the storage is lost; whoever finds the attempt goes on from there.
+        SearchError: the storage is unavailable; recovery ends the attempt later.
     """
-    made = None
+    attempt = None
     try:
-        made = _start_attempt(context, claim)
+        attempt = _start_attempt(context, claim)
     except SearchError:
         raise
     except TrialLost as lost:
         values = {"outcome": "failed", "reason": lost.reason}
-    except Exception:  # whatever a sampler raises: the attempt is lost, the study goes on
+    except Exception:  # a sampler may raise anything: the attempt is lost, the study goes on
         log.exception("slot %d: no trial could be made", claim.ordinal)
         values = {"outcome": "failed", "reason": attempts.ERROR}
     else:
         try:
-            values = _train(made)
-        except FilesUnusable:  # no fault of the configuration: it is tried again
+            values = _train(attempt)
+        except FilesUnusable:  # not the configuration's failure: it is tried again
             values = {"outcome": "failed", "reason": attempts.INTERRUPTED}
-            _record_outcome(context, claim, made, _measured(made) | values)
+            _record_outcome(context, claim, attempt, _measured(attempt) | values)
             raise
-    return _record_outcome(context, claim, made, values)
+    return _record_outcome(context, claim, attempt, values)
 
 
 def _start_attempt(context: WorkerContext, claim: Claim) -> RunningAttempt:
-    """Asks for a configuration, or takes the lost attempt's, and stores the trial."""
+    """Samples a configuration, or takes the lost attempt's, and stores the trial."""
     spec = context.study.spec
     searched, config = _configuration(context, claim)
     snapshots = Snapshots(context.storage, context.study, context.data_dir, claim)
@@ -204,20 +204,20 @@ def _start_attempt(context: WorkerContext, claim: Claim) -> RunningAttempt:
     )
     step = resume.state["step"] if resume else 0
     log.info("trial %d (from step %d): %s", trial.number, step, config)
-    made = RunningAttempt(context, claim, config, trial, snapshots, resume, curve=curve)
+    attempt = RunningAttempt(context, claim, config, trial, snapshots, resume, curve=curve)
     if claim.lost_attempt is not None and claim.lost_attempt.audited:
-        made.record_audit()
-    return made
+        attempt.record_audit()
+    return attempt
 
 
 def _planned_evaluation(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> int:
-    """Which of the planned evaluations this is; some fall together where steps are few."""
+    """The number of the planned evaluation; several coincide where steps are few."""
     return max(1, round(evaluation.step * spec.budget.evaluations / config.steps))
 
 
 @retry_storage
 def _configuration(context: WorkerContext, claim: Claim) -> tuple[dict[str, Any], TrialConfig]:
-    """The searched values, and the whole configuration."""
+    """The searched values, and the complete configuration."""
     spec, lost = context.study.spec, claim.lost_attempt
     names = search_space.distributions(spec.space)
     if lost is not None and lost.config is not None:
@@ -241,10 +241,10 @@ def _configuration(context: WorkerContext, claim: Claim) -> tuple[dict[str, Any]
 
 
 def _placeholder_trial() -> FrozenTrial:
-    """A trial for a sampler to sample for, before it stands in the storage.
+    """A trial to sample for before it is stored.
 
-    Its number is no trial's: TPE leaves the trial of that number out of what it learns from, and
-    after a lost attempt the trial with the ordinal's number is another one.
+    Its number belongs to no trial: TPE excludes the trial of that number from what it learns, and
+    after a lost attempt the trial with the slot's ordinal as its number is another one.
     """
     return FrozenTrial(
         number=-1,
@@ -261,52 +261,52 @@ def _placeholder_trial() -> FrozenTrial:
     )
 
 
-def _train(made: RunningAttempt) -> dict[str, Any]:
-    """Trains; returns the columns of the outcome, whatever it is."""
-    context = made.context
+def _train(attempt: RunningAttempt) -> dict[str, Any]:
+    """Trains an attempt; returns the columns of its outcome."""
+    context = attempt.context
     try:
         result = train(
-            made.config,
+            attempt.config,
             context.data,
-            made.claim.training_seed,
+            attempt.claim.training_seed,
             threads=context.threads,
             device=context.device,
-            on_evaluation=made.on_evaluation,
-            on_block=made.on_block,
-            resume=made.resume,
+            on_evaluation=attempt.on_evaluation,
+            on_block=attempt.on_block,
+            resume=attempt.resume,
         )
     except TrialEnded as ended:
         outcome = "pruned" if isinstance(ended, TrialPruned) else "failed"
-        return _measured(made) | {"outcome": outcome, "reason": ended.reason}
+        return _measured(attempt) | {"outcome": outcome, "reason": ended.reason}
     except Diverged:
-        return _measured(made) | {"outcome": "pruned", "reason": "diverged"}
+        return _measured(attempt) | {"outcome": "pruned", "reason": "diverged"}
     except SearchError:
         raise
-    except Exception as error:  # an error of ours must not take the study down
+    except Exception as error:  # one trial's error must not end the study
         if _is_out_of_memory(error):
-            return _measured(made) | {"outcome": "pruned", "reason": "out of memory"}
-        log.exception("trial %d: lost by an error", made.trial.number)
-        return _measured(made) | {"outcome": "failed", "reason": attempts.ERROR}
+            return _measured(attempt) | {"outcome": "pruned", "reason": "out of memory"}
+        log.exception("trial %d: lost by an error", attempt.trial.number)
+        return _measured(attempt) | {"outcome": "failed", "reason": attempts.ERROR}
     try:
-        return _measured(made) | _completed(made, result)
+        return _measured(attempt) | _completed(attempt, result)
     except TrialLost as lost:
-        return _measured(made) | {"outcome": "failed", "reason": lost.reason}
+        return _measured(attempt) | {"outcome": "failed", "reason": lost.reason}
 
 
-def _measured(made: RunningAttempt) -> dict[str, Any]:
-    best = min(made.curve, key=lambda each: each.dev_loss, default=None)
+def _measured(attempt: RunningAttempt) -> dict[str, Any]:
+    best = min(attempt.curve, key=lambda each: each.dev_loss, default=None)
     return {
         "dev_loss": best.dev_loss if best else None,
         "dev_loss_unseen": best.dev_loss_unseen if best else None,
-        "seconds": made.curve[-1].seconds if made.curve else None,
-        "examples": made.curve[-1].examples if made.curve else 0,
-        "parameters": parameters_of(made.config, len(made.context.data.vocabulary)),
-        "curve": finite([[e.examples, e.dev_loss, e.seconds, e.train_loss] for e in made.curve]),
-        "audited": made.audited,
+        "seconds": attempt.curve[-1].seconds if attempt.curve else None,
+        "examples": attempt.curve[-1].examples if attempt.curve else 0,
+        "parameters": parameters_of(attempt.config, len(attempt.context.data.vocabulary)),
+        "curve": finite([[e.examples, e.dev_loss, e.seconds, e.train_loss] for e in attempt.curve]),
+        "audited": attempt.audited,
     }
 
 
-def _completed(made: RunningAttempt, result: TrialResult) -> dict[str, Any]:
+def _completed(attempt: RunningAttempt, result: TrialResult) -> dict[str, Any]:
     return {
         "outcome": "complete",
         "reason": "patience" if result.stopped_early else None,
@@ -314,19 +314,20 @@ def _completed(made: RunningAttempt, result: TrialResult) -> dict[str, Any]:
         "train_loss": finite(result.train_loss),
         "seconds": result.train_seconds,
         "examples": result.examples,
-        "checkpoint_sha256": _keep_checkpoint(made, result),
+        "checkpoint_sha256": _save_checkpoint(attempt, result),
     }
 
 
-def _keep_checkpoint(made: RunningAttempt, result: TrialResult) -> str | None:
-    """Saves the model if it is among the best; its hash goes into the database with the outcome."""
-    context = made.context
+def _save_checkpoint(attempt: RunningAttempt, result: TrialResult) -> str | None:
+    """Saves the model if it is among the best; returns its hash, for the database."""
+    context = attempt.context
     if not retention.is_worth_keeping(context.storage, context.study, result.dev_loss):
         return None
-    path = context.data_dir.checkpoint(context.study.uid, made.trial.number)
-    about = {"study": context.study.name, "trial": made.trial.number, "dev_loss": result.dev_loss}
+    path = context.data_dir.checkpoint(context.study.uid, attempt.trial.number)
+    number = attempt.trial.number
+    about = {"study": context.study.name, "trial": number, "dev_loss": result.dev_loss}
 
-    def keep() -> str:
+    def save() -> str:
         sha256 = checkpoint.save(path, result.model, about)
         context.files.upload(path)
         return sha256
@@ -336,15 +337,15 @@ def _keep_checkpoint(made: RunningAttempt, result: TrialResult) -> str | None:
             raise TrialLost(attempts.INTERRUPTED)
         leases.heartbeat(context.storage, context.study, context.worker_id)
 
-    return retry_files(keep, meanwhile)
+    return retry_files(save, meanwhile)
 
 
 def _record_outcome(
-    context: WorkerContext, claim: Claim, made: RunningAttempt | None, values: dict[str, Any]
+    context: WorkerContext, claim: Claim, attempt: RunningAttempt | None, values: dict[str, Any]
 ) -> str:
-    """Records the outcome, and tidies up."""
+    """Records the outcome, and deletes files that are no longer needed; returns the outcome."""
     outcome, reason = values["outcome"], values["reason"]
-    trial_id, losses = (made.trial.trial_id, made.unreported) if made else (None, {})
+    trial_id, losses = (attempt.trial.trial_id, attempt.unreported) if attempt else (None, {})
     try:
         attempts.finish_attempt(
             context.storage, context.study, claim.attempt_id, trial_id, losses, **values
@@ -352,14 +353,14 @@ def _record_outcome(
     except TrialLost as lost:
         log.warning("slot %d: its outcome came too late (%s)", claim.ordinal, lost.reason)
         outcome, reason = "failed", lost.reason
-        if lost.reason == attempts.INTERRUPTED:  # the study was closed: the attempt is ours to end
+        if lost.reason == attempts.INTERRUPTED:  # the study was closed: it is still to be ended
             ended = {"outcome": outcome, "reason": reason}
             attempts.finish_attempt(
                 context.storage, context.study, claim.attempt_id, trial_id, losses, **ended
             )
     log.info("slot %d: %s%s", claim.ordinal, outcome, f" ({reason})" if reason else "")
     if outcome != "failed":
-        Snapshots(context.storage, context.study, context.data_dir, claim).drop()
+        Snapshots(context.storage, context.study, context.data_dir, claim).delete()
     if outcome == "complete":
         retention.delete_unneeded(context.storage, context.study, context.files)
         retention.delete_stale_temporaries(context.data_dir.checkpoints(context.study.uid))
@@ -373,7 +374,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _resident_bytes() -> int:
-    """What this process holds in memory now."""
+    """The resident memory of this process, in bytes."""
     try:
         with open("/proc/self/statm") as file:  # noqa: PTH123  read many times a second
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -384,7 +385,7 @@ def _resident_bytes() -> int:
 
 
 def claim_slot(context: WorkerContext) -> Claim | NoClaim:
-    """The next slot for this worker, or why there is none."""
+    """Claims the next slot for this worker, or returns why there is none."""
     return claims.claim(
         context.storage, context.study, context.worker_id, context.attempt_columns()
     )

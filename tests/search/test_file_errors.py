@@ -170,7 +170,7 @@ def test_no_temporary_directory_is_needed(monkeypatch: pytest.MonkeyPatch) -> No
         raise FileNotFoundError("No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.TemporaryFile", nowhere)
-    file = local._file_without_a_name()
+    file = local._anonymous_file()
     os.write(file, b"words")
     os.close(file)
     monkeypatch.delattr(os, "memfd_create", raising=False)
