@@ -6,10 +6,10 @@ program is renamed, and most of what uses one runs only in the long suites and t
 
 import ast
 import contextlib
+import functools
 import pkgutil
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,7 +45,7 @@ def trees_of(path: Path) -> Iterator[ast.Module]:
                     yield ast.parse(text)
 
 
-@cache
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -55,7 +55,15 @@ def resolve(name: str) -> Any:
     return pkgutil.resolve_name(name)
 
 
-@cache
+def has(thing: Any, path: str) -> bool:
+    """Whether `a.b` can be read of a module or a class."""
+    with contextlib.suppress(AttributeError):
+        functools.reduce(getattr, path.split("."), thing)
+        return True
+    return False
+
+
+@functools.cache
 def is_there(name: str) -> bool:
     try:
         resolve(name)
@@ -110,7 +118,7 @@ def test_every_name_of_an_imported_module_exists() -> None:
         for tree in trees_of(path)
         for alias, module in modules_of(tree).items()
         for name in uses(tree, alias)
-        if not hasattr(module, name)
+        if not has(module, name)
     ]
     assert [] == missing
 
@@ -152,6 +160,15 @@ def uses(tree: ast.Module, alias: str) -> Iterator[str]:
                 args=[ast.Name(id=owner), ast.Constant(value=str(name)), *_],
             ) if function in REPLACING:
                 pass
+            case ast.Call(
+                func=ast.Name(id=function) | ast.Attribute(attr=function),
+                args=[
+                    ast.Attribute(value=ast.Name(id=owner), attr=inner),
+                    ast.Constant(value=str(last)),
+                    *_,
+                ],
+            ) if function in REPLACING:
+                name = f"{inner}.{last}"
             case _:
                 continue
         if owner == alias:

@@ -95,7 +95,7 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
     watch.watch(samplers, "ask", "sampling")
     watch.watch(BulkReadStorage, "get_all_trials", "reading")
     watch.watch(attempts, "finish_attempt", "tell")
-    watch.watch(trial_runner.retention, "drop_the_rest", "tell")
+    watch.watch(trial_runner.retention, "delete_unneeded", "tell")
     watch.watch(trial_runner.retention, "is_worth_keeping", "tell")
 
     def train(config: Any, *_: Any, on_evaluation: Any, **__: Any) -> Any:
@@ -119,7 +119,7 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
         return time.perf_counter() > account.until
 
     trial_runner.train = train
-    trial_runner._keep_checkpoint = keep_nothing
+    trial_runner._save_checkpoint = keep_nothing
     storage = open_storage(url)
     stored = study.find(storage, "load")
     assert stored is not None
