@@ -1,4 +1,4 @@
-"""Every hyperparameter of one training run: frozen, validated, with units."""
+"""The hyperparameters of one training run: frozen, validated, with units."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,14 +14,14 @@ Initialisation = Literal["scaled", "lecture"]
 
 @dataclass(frozen=True)
 class Range:
-    """The values a number may take, bounds included unless `above` says otherwise."""
+    """A closed interval of numbers; with `above`, its lower bound is excluded."""
 
     low: float
     high: float
     above: bool = False
 
-    def holds(self, value: float) -> bool:
-        """Whether the value is one of them; NaN is not."""
+    def contains(self, value: float) -> bool:
+        """Whether the value lies in the interval; NaN does not."""
         return (self.low < value if self.above else self.low <= value) and value <= self.high
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class TrialConfig:
     """One configuration of the network of Bengio et al. 2003 and of its training.
 
     The defaults of the architecture are the lecture's. Raises ConfigError when a value is of the
-    wrong kind or out of its range; `problems` lists them all.
+    wrong type or out of its range; `value_errors` lists them all.
     """
 
     embedding_size: int = 10
@@ -62,21 +62,21 @@ class TrialConfig:
     block_size: int = 3
     """Characters of context (paper: n - 1)."""
     batch_size: int = 32
-    """Examples for each update."""
+    """Examples per update."""
     learning_rate: float = 0.1
     """The peak of the schedule."""
     schedule: Schedule = "step"
     """How the learning rate falls over the trial."""
     step_at: float = 0.5
-    """Where a step schedule falls, as a share of the trial."""
+    """The fraction of the trial after which a step schedule falls."""
     step_factor: float = 0.1
-    """step: by how much it falls; linear, cosine, inverse: the last share of the peak."""
+    """step: the factor of the fall; linear, cosine, inverse: the last fraction of the peak."""
     warmup: float = 0.0
-    """Share of the trial over which the learning rate rises from zero."""
+    """Fraction of the trial over which the learning rate rises from zero."""
     weight_decay: float = 0.0
-    """Decay of weights and features, not of biases, for each unit of learning rate."""
+    """Decay of weights and features, not of biases, per unit of learning rate."""
     decay_growth: float = 1.0
-    """How many times more the first layer's weights decay with each character further back."""
+    """Factor by which the decay of the first layer grows with each character further back."""
     dropout: float = 0.0
     """Probability that a hidden unit is zeroed for an example."""
     smoothing: float = 0.0
@@ -97,9 +97,9 @@ class TrialConfig:
     """Evaluations without improvement before it stops; None: never."""
 
     def __post_init__(self) -> None:
-        wrong = value_errors(asdict(self))
-        if wrong:
-            raise ConfigError("; ".join(f"{key}: {what}" for key, what in wrong))
+        errors = value_errors(asdict(self))
+        if errors:
+            raise ConfigError("; ".join(f"{key}: {problem}" for key, problem in errors))
 
     @property
     def steps(self) -> int:
@@ -119,7 +119,7 @@ INTEGERS = ("embedding_size", "hidden_width", "block_size", "batch_size", "examp
 
 
 def value_error(name: str, value: Any) -> str | None:
-    """What is wrong with one value, or None."""
+    """The mistake in one value, or None."""
     if name in CHOICES:
         return (
             None if value in CHOICES[name] else f"{value!r} is none of {', '.join(CHOICES[name])}"
@@ -131,17 +131,17 @@ def value_error(name: str, value: Any) -> str | None:
     whole = name in INTEGERS or name == "patience"
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         return f"{value!r} is not a {'whole ' if whole else ''}number"
-    return None if RANGES[name].holds(value) else f"{value!r} is not {RANGES[name]}"
+    return None if RANGES[name].contains(value) else f"{value!r} is not {RANGES[name]}"
 
 
 def value_errors(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every mistake among the values of a configuration, as (key, what is wrong)."""
-    wrong = [(name, what) for name in values if (what := value_error(name, values[name]))]
-    if not wrong and values.get("schedule") == "inverse" and values.get("step_factor") == 0:
-        wrong.append(("step_factor", "an inverse schedule never reaches 0; give a share above it"))
-    if not wrong and values.get("hidden_width") == 0 and not values.get("direct", False):
-        wrong.append(("hidden_width", NEEDS_DIRECT))
-    return wrong
+    """Every mistake in the values of a configuration, as (key, problem)."""
+    errors = [(name, problem) for name in values if (problem := value_error(name, values[name]))]
+    if not errors and values.get("schedule") == "inverse" and values.get("step_factor") == 0:
+        errors.append(("step_factor", "an inverse schedule never reaches 0; give a share above it"))
+    if not errors and values.get("hidden_width") == 0 and not values.get("direct", False):
+        errors.append(("hidden_width", NEEDS_DIRECT))
+    return errors
 
 
 NEEDS_DIRECT = "without hidden units, only direct connections remain; give direct = true"

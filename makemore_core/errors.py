@@ -3,7 +3,7 @@
     CoreError
       ├─ CorpusError        a corpus that cannot be found, read or split
       │    └─ CorpusMissing   there is no such file, or none that may be read
-      ├─ ConfigError        a value of a configuration that makes no sense
+      ├─ ConfigError        a configuration value of the wrong type or out of its range
       ├─ CheckpointError    a checkpoint that is missing, damaged or not ours
       └─ Diverged           a loss became NaN or infinite: an outcome, not a fault
 
@@ -12,7 +12,7 @@ The first three are bad input: what a user gave, where, and what would be right,
 
 
 class CoreError(Exception):
-    """Whatever this package raises on purpose."""
+    """The base of every exception that this package raises."""
 
 
 class CorpusError(CoreError):
@@ -24,7 +24,7 @@ class CorpusMissing(CorpusError):
 
 
 class ConfigError(CoreError):
-    """A configuration value of the wrong kind or out of its range."""
+    """A configuration value of the wrong type or out of its range."""
 
 
 class CheckpointError(CoreError):

@@ -1,4 +1,4 @@
-"""Keys for random draws: one for each seed, purpose and position; no state has to be kept."""
+"""Seeds of random generators: one for each seed, purpose and position, so no state is stored."""
 
 import hashlib
 

@@ -80,20 +80,22 @@ class Bench:
         self.config = config
         self.counted: CountedContexts = count_contexts(words, vocabulary, config.block_size)
         expected = ngram_targets(self.counted, vocabulary) if config.smoothing else None
-        self.draws = BatchSampler(config, self.counted, seed, 4, expected)
+        self.sampler = BatchSampler(config, self.counted, seed, 4, expected)
         fresh = initialize(config, vocabulary, torch.Generator().manual_seed(seed))
         half = {name: 0.5 * tensor for name, tensor in fresh.tensors.items()}
         self.model = Model(config, vocabulary, half)
 
     def kernels(self, folded: bool | None = None) -> KernelStep:
-        return KernelStep(self.config, self.model, self.counted, self.draws, folded)
+        return KernelStep(self.config, self.model, self.counted, self.sampler, folded)
 
     def reference(self) -> TorchStep:
-        return TorchStep(self.config, self.model, self.counted, self.draws, "cpu")
+        return TorchStep(self.config, self.model, self.counted, self.sampler, "cpu")
 
     def contexts(self, step: int) -> torch.Tensor:
-        return torch.from_numpy(self.counted.contexts[self.draws.at(step).rows].astype(np.int64))
+        return torch.from_numpy(
+            self.counted.contexts[self.sampler.batch(step).rows].astype(np.int64)
+        )
 
     def targets(self, step: int) -> torch.Tensor:
         symbols = len(self.model.vocabulary)
-        return torch.from_numpy(self.draws.dense_targets(self.draws.at(step), symbols))
+        return torch.from_numpy(self.sampler.dense_targets(self.sampler.batch(step), symbols))

@@ -1,11 +1,11 @@
-"""Characters that an alphabet has, and those that it does not have."""
+"""Descriptions of an alphabet, and of a character outside it, for messages."""
 
 from collections.abc import Iterable
 
 from makemore_core.errors import CorpusError
 
 MAX_SHOWN = 60
-"""Characters of an alphabet in a message; one of thousands is told by its size."""
+"""The most characters of an alphabet in a message; a larger one is described by its size."""
 
 
 def describe_alphabet(vocabulary: str) -> str:
@@ -21,16 +21,16 @@ def describe_alphabet(vocabulary: str) -> str:
 
 
 def foreign_character(words: Iterable[str], vocabulary: str) -> CorpusError:
-    """The error for words of which one has a character that the alphabet lacks; names both."""
-    known = set(vocabulary[1:])
+    """The error for words with a character outside the alphabet; its message names both."""
+    alphabet = set(vocabulary[1:])
     for word in words:
         for character in word:
-            if character not in known:
-                told = repr(character)
+            if character not in alphabet:
+                description = repr(character)
                 if character == vocabulary[0]:
-                    told += ", which marks the boundary of a word,"
+                    description += ", which marks the boundary of a word,"
                 return CorpusError(
-                    f"word {word[:40]!r}: {told} is not in the alphabet "
+                    f"word {word[:40]!r}: {description} is not in the alphabet "
                     f"{describe_alphabet(vocabulary)}"
                 )
     raise AssertionError("every character is in the alphabet")

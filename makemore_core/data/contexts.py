@@ -1,9 +1,8 @@
 """Words to contexts and next characters; identical contexts are counted once.
 
 A word `emma` gives five examples at block size 3: `...`->e, `..e`->m, `.em`->m, `emm`->a,
-`mma`->`.` (lecture: building the dataset). A context repeats so often in a corpus of names that the
-tables here keep each one once, with how often each character follows it: exact, and a fraction of
-the size.
+`mma`->`.` (lecture: building the dataset). Contexts repeat often in a corpus of names, so each is
+stored once with the count of each character that follows it: exact, and a fraction of the size.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from makemore_core.data.characters import foreign_character
 Counts = NDArray[np.int64] | NDArray[np.float64]
 
 CHUNK = 1024
-"""Contexts in one forward pass: bounds the memory of an evaluation."""
+"""Contexts in one forward pass, which bounds the memory of an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +36,31 @@ class CountedContexts:
 
     @cached_property
     def examples(self) -> int:
-        """How many (context, next character) examples the words hold, repeats included."""
-        return round(float(self.count.sum()))  # fractions add up to it but for their rounding
+        """The number of (context, next character) examples in the words, repeats included."""
+        return round(float(self.count.sum()))  # fractions, rounding aside, sum to it
 
     @cached_property
     def frequency(self) -> Counts:
-        """How often each context occurs. (U,)"""
+        """The number of examples with each context. (U,)"""
         frequency: Counts = np.add.reduceat(self.count, self.offsets[:-1])
         return frequency
 
     @cached_property
     def padding(self) -> NDArray[np.int32]:
-        """How many boundary characters each context begins with. (U,)"""
+        """The number of boundary characters at the start of each context. (U,)"""
         padding: NDArray[np.int32] = (self.contexts == 0).sum(axis=1, dtype=np.int32)
         return padding
 
     @cached_property
     def row_of_pair(self) -> NDArray[np.int32]:
-        """The context that each pair belongs to. (P,)"""
+        """The row of each pair's context. (P,)"""
         return np.repeat(np.arange(len(self.contexts), dtype=np.int32), np.diff(self.offsets))
 
     @cached_property
-    def real_characters(self) -> float:
-        """Characters of a context that are no boundaries, on average over the examples."""
-        real = (self.contexts.shape[1] - self.padding) @ self.frequency
-        return float(real) / self.examples
+    def mean_context_length(self) -> float:
+        """The mean number of characters in a context, boundaries left out, over the examples."""
+        characters = (self.contexts.shape[1] - self.padding) @ self.frequency
+        return float(characters) / self.examples
 
 
 def count_contexts(words: Sequence[str], vocabulary: str, block_size: int) -> CountedContexts:
@@ -77,7 +76,7 @@ def count_contexts(words: Sequence[str], vocabulary: str, block_size: int) -> Co
 def count_contexts_with_pairs(
     words: Sequence[str], vocabulary: str, block_size: int
 ) -> tuple[CountedContexts, NDArray[np.int64]]:
-    """The counted pairs, and the pair that each example of the words is, in their order. (N,)"""
+    """The counted pairs, and the index of each example's pair in the order of the words. (N,)"""
     reach = min(block_size, max(map(len, words)))  # further back is only padding
     windows, following, age = _examples(words, vocabulary, reach)
     contexts = np.where(age[:, None] < np.arange(reach, 0, -1), 0, windows)  # (N, reach)

@@ -1,4 +1,4 @@
-"""Words in: a built-in corpus, the lecture's, or a file; its vocabulary and fingerprint."""
+"""Corpora: a built-in one, the lecture's, or a file; its words, vocabulary and fingerprint."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ MIN_WORDS = 10
 BUILT_IN = ("first-names", "names")
 
 MAX_BYTES = 500_000_000
-"""Of a corpus file: a list of words that is larger is a mistake, or wants a part taken of it."""
+"""The size above which a corpus file is refused."""
 
 NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
 NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
@@ -42,7 +42,7 @@ class Corpus:
     name: str
     words: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """What a user should know about how the words were read."""
+    """Remarks for the user on how the words were read."""
 
     @cached_property
     def vocabulary(self) -> str:
@@ -136,13 +136,13 @@ def _is_terminal(path: Path, mode: int) -> bool:
 def parse(
     raw: bytes, name: str, where: str, layout: CorpusFormat = PLAIN, *, dedupe: bool = False
 ) -> Corpus:
-    """Bytes to words: byte-order marks, CRLF, trailing blanks and blank lines are accepted.
+    """Parses bytes to words; byte-order marks, CRLF, trailing blanks and blank lines are accepted.
 
     Raises:
         CorpusError: they are not UTF-8, or lines cannot be words; the message says which.
     """
-    found = parse_words(_decoded(raw, where), where, layout, unique=dedupe)
-    return check(Corpus(name, found.words, found.notes), where)
+    parsed = parse_words(_decoded(raw, where), where, layout, unique=dedupe)
+    return check(Corpus(name, parsed.words, parsed.notes), where)
 
 
 CONTAINERS = {
@@ -152,7 +152,7 @@ CONTAINERS = {
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd -c"),
     b"PK\x03\x04": ("zip, or an office document", "unzip -p"),
 }
-"""How files begin that hold others, and the command that gives what is in them."""
+"""The first bytes of compressed files, and the command that decompresses them."""
 
 OTHER_ENCODINGS = {
     b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16",
@@ -161,10 +161,11 @@ OTHER_ENCODINGS = {
 
 
 def _decoded(raw: bytes, where: str) -> str:
-    """UTF-8 to text.
+    """Decodes UTF-8.
 
     Raises:
-        CorpusError: it is something else, which the message names with the command to convert it.
+        CorpusError: the bytes are something else; the message names it and the command to convert
+            it.
     """
     file = shlex.quote(where)
     for start, (kind, command) in CONTAINERS.items():
@@ -214,9 +215,9 @@ def check(corpus: Corpus, where: str | None = None) -> Corpus:
         CorpusError: it has too few words to be split.
     """
     if len(corpus.words) < MIN_WORDS:
-        found = f"{len(corpus.words)} words" if corpus.words else "no words"
+        size = f"{len(corpus.words)} words" if corpus.words else "no words"
         raise CorpusError(
-            f"corpus {where or corpus.name}: {found}; at least {MIN_WORDS} are needed "
+            f"corpus {where or corpus.name}: {size}; at least {MIN_WORDS} are needed "
             "for a train, a dev and a test split"
         )
     return corpus
@@ -239,7 +240,7 @@ def _first_names() -> tuple[str, ...]:
     """The first names of Faker's person providers that are plain ASCII letters, two or more."""
     from faker.providers import person
 
-    found: set[str] = set()
+    names: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Faker says of one locale that another replaces it
         for locale in pkgutil.iter_modules(person.__path__):
@@ -247,8 +248,8 @@ def _first_names() -> tuple[str, ...]:
             provider = module.Provider(None)
             for attribute in dir(provider):
                 if attribute.startswith("first_names"):
-                    found.update(_plain(getattr(provider, attribute)))
-    return tuple(sorted(found))
+                    names.update(_plain(getattr(provider, attribute)))
+    return tuple(sorted(names))
 
 
 def _plain(names: Iterable[str]) -> set[str]:
@@ -257,29 +258,29 @@ def _plain(names: Iterable[str]) -> set[str]:
 
 def _names_file(data_dir: Path) -> Path:
     """The lecture's corpus: where the variable points, in the data dir, or downloaded once."""
-    kept = data_dir / "corpora" / "names.txt"
+    cached = data_dir / "corpora" / "names.txt"
     variable = os.environ.get(CORPORA_VARIABLE)
     if variable and (Path(variable) / "names.txt").is_file():
         return _checked(Path(variable) / "names.txt")
     try:
-        if kept.is_file():
-            return _checked(kept)
-    except CorpusError as damaged:  # it is ours: another one takes its place
+        if cached.is_file():
+            return _checked(cached)
+    except CorpusError as damaged:  # our own copy: it is downloaded again
         try:
-            return _downloaded(kept)
+            return _downloaded(cached)
         except CorpusError:
             raise damaged from None
-    return _downloaded(kept)
+    return _downloaded(cached)
 
 
 def _checked(path: Path) -> Path:
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise CorpusError(f"corpus names: {path} cannot be read ({error})") from None
-    if found != NAMES_SHA256:
+    if sha256 != NAMES_SHA256:
         raise CorpusError(
-            f"corpus names: {path} is not the lecture's file (SHA-256 {found[:12]}…, "
+            f"corpus names: {path} is not the lecture's file (SHA-256 {sha256[:12]}…, "
             f"expected {NAMES_SHA256[:12]}…); remove it, or give its path as the corpus"
         )
     return path
@@ -288,12 +289,12 @@ def _checked(path: Path) -> Path:
 def _downloaded(path: Path) -> Path:
     import pooch
 
-    made = [each for each in (path.parent, path.parent.parent) if not each.exists()]
+    created = [each for each in (path.parent, path.parent.parent) if not each.exists()]
     pooch.get_logger().setLevel("WARNING")
     try:
         pooch.retrieve(NAMES_URL, f"sha256:{NAMES_SHA256}", path.name, path.parent)
     except Exception as error:  # noqa: BLE001  pooch passes on whatever its transport raises
-        for directory in made:  # a refusal leaves nothing behind
+        for directory in created:  # a failure leaves nothing behind
             with contextlib.suppress(OSError):
                 directory.rmdir()
         reason = (str(error) or type(error).__name__).splitlines()[0]

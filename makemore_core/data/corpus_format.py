@@ -1,7 +1,7 @@
-"""How a corpus file is laid out: one word on each line, or a table with the words in one column.
+"""The layout of a corpus file: one word on each line, or a table with the words in one column.
 
-A file that is none of these is not taken for words in silence: what it looks like is said, with
-the option or the command that makes words of it.
+A file with another layout is refused: the message says what it looks like, and which option or
+command makes words of it.
 """
 
 import shlex
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from makemore_core.data.corpus_lines import (
     AS_IT_IS,
-    ELSEWHERE,
     HEADERS,
-    MAX_LOOKED_AT,
-    MOST,
+    MAJORITY,
+    MAX_INSPECTED,
     NEARLY_ALL,
+    OUTPUT_FILE,
     SEPARATORS,
     Line,
     fraction,
@@ -33,21 +33,21 @@ BOUNDARY = "."
 """Begins and ends every word; index 0 of every vocabulary (lecture: the character '.')."""
 
 MAX_QUOTED = 10
-"""Unusable lines whose text is shown."""
+"""The most unusable lines whose text is shown."""
 
-MEND = (
+REMEDY = (
     "mend these lines, or leave them out with --drop-unusable "
     "(drop_unusable = true in a study file)"
 )
 ANOTHER_COLUMN = "no line is left; give other columns, or mend the file"
 
 MAX_COUNTED = 2_000_000
-"""Words that a count column may add up to: a corpus is held in memory, each repetition a word."""
+"""The most words that a count column may add up to: each repetition is held in memory."""
 
 
 @dataclass(frozen=True)
 class CorpusFormat:
-    """Where the words of a file are; without any of this, each line is a word."""
+    """The place of the words in a file; with the defaults, each line is a word."""
 
     column: int | None = None  # of the words, from 1
     separator: str | None = None  # between columns; None: as the file shows
@@ -61,8 +61,8 @@ class CorpusFormat:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The words of a file in its order, and what a user should know about how they were read."""
+class ParsedWords:
+    """The words of a file in its order, and remarks for the user on how they were read."""
 
     words: tuple[str, ...]
     notes: tuple[str, ...]
@@ -76,8 +76,10 @@ class Unusable:
     why: str
 
 
-def parse_words(text: str, where: str, layout: CorpusFormat, *, unique: bool = False) -> Found:
-    """The words of a text.
+def parse_words(
+    text: str, where: str, layout: CorpusFormat, *, unique: bool = False
+) -> ParsedWords:
+    """Parses the words of a text.
 
     Args:
         unique: each word will be kept once, so that counts need not be written out.
@@ -102,30 +104,32 @@ def parse_words(text: str, where: str, layout: CorpusFormat, *, unique: bool = F
         else:
             usable.append((line, word, count))
     if unusable:
-        told = _describe_unusable(unusable)
+        description = _describe_unusable(unusable)
         if not layout.drop_unusable:
-            raise CorpusError(f"corpus {where}: {told}; {MEND if usable else ANOTHER_COLUMN}")
-        notes.append(f"left out as unusable: {told}")
+            raise CorpusError(
+                f"corpus {where}: {description}; {REMEDY if usable else ANOTHER_COLUMN}"
+            )
+        notes.append(f"left out as unusable: {description}")
     _note_characters([(line, word) for line, word, _ in usable], where, notes)
-    return Found(_repeated(usable, where, layout, unique, notes), tuple(notes))
+    return ParsedWords(_repeated(usable, where, layout, unique, notes), tuple(notes))
 
 
 def _lines(text: str, notes: list[str]) -> list[Line]:
-    """The lines that are not blank; a byte-order mark within the text is where two files met."""
-    found = []
+    """The lines that are not blank; a byte-order mark within the text ends a line."""
+    parsed = []
     seams = []
     for number, whole in enumerate(
         text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1
     ):
         if "\ufeff" in whole:
             seams.append(number)
-        found += [Line(number, part) for part in whole.split("\ufeff") if part.strip()]
+        parsed += [Line(number, part) for part in whole.split("\ufeff") if part.strip()]
     if seams:
         notes.append(
             f"{numbered(seams)}: a byte-order mark, as where files are joined; "
             "it is taken for the end of a line"
         )
-    return found
+    return parsed
 
 
 def _why_unusable(word: str) -> str | None:
@@ -135,18 +139,18 @@ def _why_unusable(word: str) -> str | None:
 
 
 def _describe_unusable(unusable: Sequence[Unusable]) -> str:
-    """All the lines, by what is wrong with them; the first ones with their text."""
+    """Every line, grouped by its problem; the first ones with their text."""
     reasons: dict[str, list[Line]] = {}
     for each in unusable:
         reasons.setdefault(each.why, []).append(each.line)
-    told = []
+    parts = []
     for why, lines in reasons.items():
-        shown = ", ".join(f"line {line.number} {line.text[:40]!r}" for line in lines[:MAX_QUOTED])
+        quotes = ", ".join(f"line {line.number} {line.text[:40]!r}" for line in lines[:MAX_QUOTED])
         more = [line.number for line in lines[MAX_QUOTED:]]
         rest = f" and {len(more):,} more: {numbered(more)}" if more else ""
         count = f"{len(lines):,} lines" if len(lines) > 1 else "1 line"
-        told.append(f"{count} cannot be words ({why}): {shown}{rest}")
-    return "; ".join(told)
+        parts.append(f"{count} cannot be words ({why}): {quotes}{rest}")
+    return "; ".join(parts)
 
 
 def _repeated(
@@ -166,9 +170,9 @@ def _repeated(
             f"at most {MAX_COUNTED:,} are held in memory; divide the counts by "
             f"{-(-total // MAX_COUNTED)}, or leave --count out, so that each line is one word"
         )
-    kept = sum(1 for _, _, count in rows if count)
+    used = sum(1 for _, _, count in rows if count)
     notes.append(
-        f"{kept:,} lines, counted as {total:,} words: a word stands in the split as often as it "
+        f"{used:,} lines, counted as {total:,} words: a word stands in the split as often as it "
         "occurs, so that common ones are in train, dev and test alike (dedupe = true: once)"
     )
     return tuple(word for _, word, count in rows for _ in range(count))
@@ -186,12 +190,12 @@ def _from_table(
         notes.append(f"{numbered([line.number for line in comments])}: left out as comments (#)")
         lines = [line for line in lines if not line.text.lstrip().startswith("#")]
     separator = layout.separator and SEPARATORS.get(layout.separator, layout.separator)
-    separator = separator or _separator_of([line.text for line in lines[:MAX_LOOKED_AT]]) or ","
+    separator = separator or _separator_of([line.text for line in lines[:MAX_INSPECTED]]) or ","
     column = layout.column or (2 if layout.count == 1 else 1)
     if column == layout.count:
         raise CorpusError(f"corpus {where}: column {column} cannot be both the word and its count")
     table = [(line, split_fields(line.text, separator)) for line in lines]
-    if _has_header([fields for _, fields in table[:MAX_LOOKED_AT]], column, layout.count):
+    if _has_header([fields for _, fields in table[:MAX_INSPECTED]], column, layout.count):
         line, fields = table.pop(0)
         notes.append(f"line {line.number} is the header of the columns: {', '.join(fields)[:80]}")
     rows, unusable = [], []
@@ -207,8 +211,8 @@ def _from_table(
 def _picked(fields: Sequence[str], column: int, count: int | None) -> tuple[str, str, int]:
     """(what is wrong, the word, how often) of a row."""
     if max(column, count or 0) > len(fields):
-        told = f"{len(fields)} column" + "s" * (len(fields) != 1)
-        return f"has {told}, and column {max(column, count or 0)} is asked for", "", 0
+        size = f"{len(fields)} column" + "s" * (len(fields) != 1)
+        return f"has {size}, and column {max(column, count or 0)} is asked for", "", 0
     word = fields[column - 1]
     if not word:
         return f"has no word in column {column}", "", 0
@@ -239,12 +243,12 @@ def _separator_of(texts: Sequence[str]) -> str | None:
     """What stands between the columns of most lines, if anything does."""
     for separator in ("\t", ";", "|", ",", " "):
         rows = [split_fields(text, separator) for text in texts]
-        if fraction(lambda row: len(row) > 1, rows) >= MOST:
+        if fraction(lambda row: len(row) > 1, rows) >= MAJORITY:
             return separator
     return None
 
 
-# What is worth knowing of words that are taken as they are
+# Remarks on words that are used as they are
 
 
 def _note_header(lines: Sequence[Line], notes: list[str]) -> None:
@@ -255,15 +259,15 @@ def _note_header(lines: Sequence[Line], notes: list[str]) -> None:
 
 
 def _note_characters(words: Sequence[tuple[Line, str]], where: str, notes: list[str]) -> None:
-    """Says which words have characters that cannot be seen, or are written in two ways."""
+    """Notes the words with invisible characters, and those that occur in two Unicode forms."""
     alphabet = set().union(*(word for _, word in words)) if words else set()
     hidden = {c for c in alphabet if unicodedata.category(c) in INVISIBLE or c == "\t"}
     if hidden:
         having = [line for line, word in words if not hidden.isdisjoint(word)]
-        told = ", ".join(repr(printable(c)) for c in sorted(hidden)[:10]).replace("\\\\", "\\")
+        listed = ", ".join(repr(printable(c)) for c in sorted(hidden)[:10]).replace("\\\\", "\\")
         notes.append(
             f"{numbered([line.number for line in having])}: a character that cannot be seen "
-            f"({told}) is a letter of the alphabet like any other"
+            f"({listed}) is a letter of the alphabet like any other"
         )
     if not any(unicodedata.combining(c) or not unicodedata.is_normalized("NFC", c)
                for c in alphabet):  # fmt: skip
@@ -283,5 +287,5 @@ def _note_characters(words: Sequence[tuple[Line, str]], where: str, notes: list[
             f"{numbered([line.number for line in apart])}: accents that stand apart from their "
             f"letters (not Unicode's composed form, NFC){same}; `python3 -c 'import sys, "
             'unicodedata; sys.stdout.write(unicodedata.normalize("NFC", sys.stdin.read()))\' '
-            f"< {shlex.quote(where)} > {ELSEWHERE}` composes them"
+            f"< {shlex.quote(where)} > {OUTPUT_FILE}` composes them"
         )

@@ -7,33 +7,33 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 AS_IT_IS = "none"
-"""The separator of a file whose lines are words as they stand, whatever they look like."""
+"""The separator of a file whose every line is a word, whatever it looks like."""
 
 SEPARATORS = {
     "tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "colon": ":", "bar": "|",
     "blank": " ", "blanks": " ", "space": " ", "spaces": " ",
 }  # fmt: skip
-"""Names of separators that are awkward to type; blanks are any run of them."""
+"""Names of separators that are hard to type; a separator of blanks is any run of them."""
 
-MAX_LOOKED_AT = 20_000
-"""Lines that are looked at to tell how a file is laid out."""
+MAX_INSPECTED = 20_000
+"""The most lines from which the layout of a file is inferred."""
 
 MAX_LISTED = 100
-"""Lines that a message lists by their numbers."""
+"""The most lines that a message lists by their numbers."""
 
-MOST, NEARLY_ALL = 0.8, 0.9
-"""The fraction of the lines that must look alike before a file is taken for something else."""
+MAJORITY, NEARLY_ALL = 0.8, 0.9
+"""Fractions of the lines that must look alike for a file to be taken for something else."""
 
 HEADERS = {"name", "names", "word", "words", "first name", "first_name", "firstname", "given name",
            "given_name", "vorname", "term", "token", "text"}  # fmt: skip
-"""What stands above a column of words."""
+"""Headers of a column of words."""
 
-ELSEWHERE = "words-only.txt"
-"""The file that a suggested command writes."""
+OUTPUT_FILE = "words-only.txt"
+"""The file that suggested commands write."""
 
 
 class Line(NamedTuple):
-    """A line that is not blank."""
+    """A line that is not blank, with its number from 1."""
 
     number: int
     text: str

@@ -1,4 +1,4 @@
-"""What training sees of a corpus: the contexts of its train and dev words, at any block size."""
+"""The dataset of a corpus: the contexts of its train and dev words, for any block size."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +13,10 @@ from makemore_core.data.ngram import ContextTree
 from makemore_core.data.splits import split
 
 MAX_WRITTEN_OUT = 1 << 23
-"""Numbers that an n-gram's expectation may take; a training holds some 24 bytes for each of them,
-200 MB at most. 30,000 names have 2.6 million, 20,000 words of 3,000 characters a hundred million.
-Written out, a step is faster: 330,000 words of 26 letters took 1.5 to 1.7 times as long without."""
+"""Numbers in the n-gram distributions that are written out; a training holds some 24 bytes for
+each, 200 MB at most. 30,000 names have 2.6 million, 20,000 words of 3,000 characters a hundred
+million. Steps are faster with them: 330,000 words of 26 letters took 1.5 to 1.7 times as long
+without."""
 
 MAX_KEPT_BYTES = 1 << 28
 """Contexts of block sizes beyond the one in use are kept up to this size."""
@@ -32,35 +33,35 @@ class ContextData:
     dev_unseen_count: NDArray[np.int64]  # (P of dev,) counts from words that train does not hold
 
     @cached_property
-    def expected(self) -> NDArray[np.float32] | ContextTree:
-        """How likely each character follows each train context, by an n-gram."""
+    def ngram_targets(self) -> NDArray[np.float32] | ContextTree:
+        """The n-gram distribution of what follows each train context; made at the first use."""
         return ngram_targets(self.train, self.vocabulary)
 
     @property
     def nbytes(self) -> int:
-        """What its arrays take in memory, those included that are made at their first use."""
-        held = [self.dev_unseen_count, self.__dict__.get("expected")]
+        """The bytes of its arrays, including those made at their first use."""
+        held = [self.dev_unseen_count, self.__dict__.get("ngram_targets")]
         held += [*vars(self.train).values(), *vars(self.dev).values()]
         return sum(each.nbytes for each in held if isinstance(each, (np.ndarray, ContextTree)))
 
 
 def ngram_targets(
-    counted: CountedContexts, vocabulary: str, most: int = MAX_WRITTEN_OUT
+    counted: CountedContexts, vocabulary: str, max_numbers: int = MAX_WRITTEN_OUT
 ) -> NDArray[np.float32] | ContextTree:
-    """What an n-gram expects after each of the contexts it was fitted on, all of which it sees.
+    """The distribution of what follows each context, by an n-gram fitted on these contexts.
 
-    Kneser-Ney, interpolated, of as many orders as the contexts have characters, and one. Written
-    out (U, V) if those are at most so many numbers.
+    The n-gram is interpolated Kneser-Ney of order block + 1. The result is an array (U, V) if that
+    has at most `max_numbers` numbers, else a tree.
     """
     model = ngram.fit_counted(counted, vocabulary, counted.contexts.shape[1] + 1)
-    if len(counted.contexts) * len(vocabulary) > most:
+    if len(counted.contexts) * len(vocabulary) > max_numbers:
         return model.tree(counted.contexts)
     return model.distributions(counted.contexts).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What training sees of a corpus: its train and dev words, never its test words."""
+    """The train and dev words of a corpus, never its test words."""
 
     vocabulary: str
     train_words: tuple[str, ...]
@@ -68,22 +69,22 @@ class Dataset:
     _blocks: dict[int, ContextData] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, corpus: Corpus, split_seed: int) -> "Dataset":
-        """Splits a corpus and keeps what training may see."""
+    def from_corpus(cls, corpus: Corpus, split_seed: int) -> "Dataset":
+        """Splits a corpus and keeps its train and dev words."""
         splits = split(corpus, split_seed)
         return cls(corpus.vocabulary, splits.train, splits.dev)
 
-    def at_block_size(self, block_size: int) -> ContextData:
-        """The contexts of a block size; built at the first call, then kept while there is room."""
-        found = self._blocks.pop(block_size, None)
-        if found is None:
-            self._make_room()
-            found = self._build(block_size)
-        self._blocks[block_size] = found  # the last of them is the one in use
-        return found
+    def contexts(self, block_size: int) -> ContextData:
+        """The contexts of a block size, built at the first call and cached up to MAX_KEPT_BYTES."""
+        data = self._blocks.pop(block_size, None)
+        if data is None:
+            self._evict()
+            data = self._build(block_size)
+        self._blocks[block_size] = data  # the last one is the most recently used
+        return data
 
-    def _make_room(self) -> None:
-        """Drops block sizes, the one that was not used for longest first."""
+    def _evict(self) -> None:
+        """Drops block sizes, the least recently used first, down to MAX_KEPT_BYTES."""
         while sum(each.nbytes for each in self._blocks.values()) > MAX_KEPT_BYTES:
             del self._blocks[next(iter(self._blocks))]
 

@@ -1,15 +1,15 @@
-"""Count models to beat: the lecture's bigram, and interpolated modified Kneser-Ney n-grams.
+"""Count-based baselines: the lecture's bigram, and interpolated modified Kneser-Ney n-grams.
 
 An n-gram of order n predicts a character from the n - 1 before it, padded with the boundary at the
 start of a word, as the network's contexts are. Smoothing is that of Chen & Goodman 1999, "An
 empirical study of smoothing techniques for language modeling", section 3 and equations 24 to 26:
 
-    p(x | h) = max(c(hx) - D(c(hx)), 0) / c(h) + left_over(h) p(x | h')
+    p(x | h) = max(c(hx) - D(c(hx)), 0) / c(h) + backoff_weight(h) p(x | h')
 
 h' is h without its oldest character, D takes one of three values for counts of 1, 2 and more, and
-left_over(h) is the share that the discounts took. c counts occurrences at the highest order, and
-below it the different characters that stand before hx. At the bottom is the uniform distribution
-over the vocabulary, all of which can be predicted (the boundary as the end of a word).
+backoff_weight(h) is the probability that the discounts free. c counts occurrences at the highest
+order, and below it the different characters that stand before hx. At the bottom is the uniform
+distribution over the vocabulary, all of which can be predicted (the boundary as the end of a word).
 
 Nothing stands before a word, so (as in SRILM and KenLM) a context ends with its first boundary from
 the right, further padding adds nothing to it, and what follows it is counted by occurrences.
@@ -29,7 +29,7 @@ from makemore_core.data.splits import split
 from makemore_core.errors import ConfigError, CorpusError
 
 MAX_ORDER = int(RANGES["block_size"].high) + 1
-"""As much context as a network may have."""
+"""The longest context that a network may have, and one."""
 
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """For an order whose counts of counts give none (KenLM: `lmplz --discount_fallback`)."""
@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NgramBaseline:
-    """What count models of one order reach on a corpus; losses in nats per predicted character.
+    """The losses of count models of one order on a corpus, in nats per predicted character.
 
     `all_words_loss` is the lecture's figure (2.454 for its bigram): relative frequencies without
     smoothing, fitted and evaluated on every word. The other losses are of modified Kneser-Ney,
@@ -62,16 +62,17 @@ class NgramLevel:
     contexts: Integers  # (C,) sorted: index of the context one shorter * V + its oldest character
     pairs: Integers  # (P,) sorted: index of the context * V + next character
     discounted: Floats  # (P,) max(c - D(c), 0) / c(h)
-    left_over: Floats  # (C,) weight of the next shorter context
+    backoff_weight: Floats  # (C,) weight of the next shorter context
 
 
 @dataclass(frozen=True)
 class ContextTree:
-    """An n-gram for the contexts it was fitted on, its levels one after the other: N contexts of
-    all lengths, P pairs. Where distributions written out would fill the memory; see `draws.py`.
+    """An n-gram as a suffix tree of the contexts it was fitted on: N contexts of all lengths, P
+    pairs. It takes the place of distributions that are too large to write out; see
+    `training/batches.py`.
 
-    What follows a context x is discounted[x] + left_over[x] * what follows the one one shorter;
-    below the root, which has no characters, lies the uniform distribution.
+    The distribution after a context x is discounted[x] + backoff_weight[x] * that after the context
+    one shorter; below the root, which has no characters, is the uniform distribution.
     """
 
     symbols: int
@@ -80,11 +81,11 @@ class ContextTree:
     start: NDArray[np.int64]  # (N + 1,) where its pairs are
     next_character: NDArray[np.int32]  # (P,)
     discounted: NDArray[np.float32]  # (P,)
-    left_over: NDArray[np.float32]  # (N,)
+    backoff_weight: NDArray[np.float32]  # (N,)
 
     @property
     def nbytes(self) -> int:
-        """What it takes in memory."""
+        """The bytes of its arrays."""
         arrays = (getattr(self, field.name) for field in fields(self))
         return sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
 
@@ -103,37 +104,37 @@ class NgramModel:
     levels: tuple[NgramLevel, ...]
 
     def probabilities(self, context: str) -> Floats:
-        """How likely each character of the vocabulary follows the context. (V,)
+        """The probability of each character of the vocabulary after the context. (V,)
 
         A context shorter than `order - 1` is the beginning of a word.
         """
         _check_words([context.lstrip(BOUNDARY)], self.vocabulary)
         padded = context.rjust(self.order, BOUNDARY)
         codes = np.array([[self.vocabulary.index(character) for character in padded]])
-        found: Floats = self.distributions(codes)[0]
-        return found
+        distribution: Floats = self.distributions(codes)[0]
+        return distribution
 
     def distributions(self, contexts: NDArray[np.integer]) -> Floats:
-        """As `probabilities`, of many contexts at once: (U, block) indices to (U, V).
+        """The distributions after many contexts at once: (U, block) indices to (U, V).
 
         Memory: V numbers for each context that the model knows, and for each that is asked for.
         """
         base = len(self.vocabulary)
-        found = np.full((len(contexts), base), 1 / base)
+        result = np.full((len(contexts), base), 1 / base)
         dense = np.full((1, base), 1 / base)  # of the contexts one shorter
         index = np.zeros(len(contexts), np.int64)
         for length, level in enumerate(self.levels):
             if length:
                 index = _find(level.contexts, index * base + contexts[:, -length])
             shorter = level.contexts // base if length else np.zeros(1, np.int64)
-            dense = level.left_over[:, None] * dense[shorter]  # (C, V)
+            dense = level.backoff_weight[:, None] * dense[shorter]  # (C, V)
             dense[np.divmod(level.pairs, base)] += level.discounted
             seen = index >= 0
-            found[seen] = dense[index[seen]]
-        return found
+            result[seen] = dense[index[seen]]
+        return result
 
     def tree(self, contexts: NDArray[np.integer]) -> ContextTree:
-        """As `distributions`, in the memory that the counts take."""
+        """The same distributions as a tree, which takes no more memory than the counts."""
         base = len(self.vocabulary)
         first = np.cumsum([0, *(len(level.contexts) for level in self.levels)])
         longest = np.zeros(len(contexts), np.int32)
@@ -152,7 +153,7 @@ class NgramModel:
             start=np.searchsorted(every, np.arange(first[-1] + 1) * base),
             next_character=(every % base).astype(np.int32),
             discounted=_joined([level.discounted for level in self.levels]),
-            left_over=_joined([level.left_over for level in self.levels]),
+            backoff_weight=_joined([level.backoff_weight for level in self.levels]),
         )
 
     def log_probabilities(self, counted: CountedContexts) -> Floats:
@@ -203,10 +204,10 @@ def dev_losses(
     vocabulary: str,
     highest: int,
 ) -> list[OrderLoss]:
-    """How the n-grams of all orders up to one, fitted on train, do on dev; counted once for all.
+    """The dev losses of the n-grams of every order up to `highest`, fitted on train; counted once.
 
-    Both have contexts of at least `highest - 1` characters. Orders that have no more to go by than
-    the one below, since no word is that long, are left out.
+    Both have contexts of at least `highest - 1` characters. Orders beyond the longest word, which
+    would equal the one below, are left out.
     """
     base, unseen = len(vocabulary), int(dev_unseen_count.sum())
     grams = _count_grams(train, base, highest)
@@ -214,13 +215,13 @@ def dev_losses(
     following = dev.next_character.astype(np.int64)
     probability = np.full(len(following), 1 / base)
     index = np.zeros(len(following), np.int64)
-    found = []
+    losses = []
     for length, (gram, longer) in enumerate(zip(grams, [*grams[1:], None], strict=True)):
         if length:
             index = _find(gram.contexts, index * base + contexts[:, -length])
         highest_level = _smooth(gram, gram.occurrences, base)
         nats = -np.log(_refined(highest_level, index, following, probability, base))
-        found.append(
+        losses.append(
             OrderLoss(
                 order=length + 1,
                 dev_loss=float(nats @ dev.count) / dev.examples,
@@ -229,7 +230,7 @@ def dev_losses(
         )
         level = _smooth(gram, _adjusted(gram, longer), base)
         probability = _refined(level, index, following, probability, base)
-    return found
+    return losses
 
 
 def _refined(
@@ -245,7 +246,7 @@ def _refined(
     pair = _find(level.pairs, known * base + following[seen])
     direct = np.where(pair >= 0, level.discounted[pair], 0.0)
     refined = probability.copy()
-    refined[seen] = direct + level.left_over[known] * probability[seen]
+    refined[seen] = direct + level.backoff_weight[known] * probability[seen]
     return refined
 
 
@@ -283,7 +284,7 @@ def unsmoothed_loss(words: Sequence[str], vocabulary: str, order: int) -> float:
 
 
 def fit(words: Sequence[str], vocabulary: str, order: int) -> NgramModel:
-    """Counts the n-grams of the words up to an order, and smooths them.
+    """Fits a model: counts the n-grams of the words up to an order, and smooths them.
 
     Raises:
         ConfigError: the order is not from 1 to MAX_ORDER.
@@ -293,7 +294,7 @@ def fit(words: Sequence[str], vocabulary: str, order: int) -> NgramModel:
 
 
 def fit_counted(counted: CountedContexts, vocabulary: str, order: int) -> NgramModel:
-    """As `fit`, of words whose contexts of at least `order - 1` characters are counted already."""
+    """Fits a model to counted contexts of at least `order - 1` characters."""
     grams = _count_grams(counted, len(vocabulary), order)
     longer = [*grams[1:], None]
     levels = tuple(
@@ -305,7 +306,7 @@ def fit_counted(counted: CountedContexts, vocabulary: str, order: int) -> NgramM
 
 @dataclass(frozen=True)
 class _Grams:
-    """The occurrences of one length of context; `contexts` and `pairs` as in Level."""
+    """The occurrences of one length of context; `contexts` and `pairs` as in NgramLevel."""
 
     contexts: Integers  # (C,)
     pairs: Integers  # (P,)
@@ -345,19 +346,21 @@ def _adjusted(grams: _Grams, longer: _Grams | None) -> Integers:
 
 
 def _smooth(grams: _Grams, counts: Integers, base: int) -> NgramLevel:
-    """Discounts the counts, and gives each context what its discounts took. (P,) -> Level"""
+    """The level with discounted counts, and the freed probability as weights. (P,) -> Level"""
     context = grams.pairs // base  # (P,)
     discount = np.array((0.0, *discounts(counts)))[np.minimum(counts, 3)]  # (P,)
     total = np.bincount(context, weights=counts)  # (C,)
-    left_over = np.bincount(context, weights=discount) / total
-    return NgramLevel(grams.contexts, grams.pairs, (counts - discount) / total[context], left_over)
+    backoff_weight = np.bincount(context, weights=discount) / total
+    return NgramLevel(
+        grams.contexts, grams.pairs, (counts - discount) / total[context], backoff_weight
+    )
 
 
 def discounts(counts: Integers) -> tuple[float, float, float]:
     """D1, D2 and D3+ from the counts of counts (Chen & Goodman 1999, equation 26).
 
     Where one of n1 to n4 is zero or a discount is not above 0, as in tiny corpora, the whole order
-    gets FALLBACK_DISCOUNTS: a context with nothing left over would make what it has not seen
+    gets FALLBACK_DISCOUNTS: a context with a backoff weight of 0 would make unseen characters
     impossible.
 
     >>> discounts(np.array([1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4]))
@@ -367,8 +370,8 @@ def discounts(counts: Integers) -> tuple[float, float, float]:
     if not (n1 and n2 and n3 and n4):
         return FALLBACK_DISCOUNTS
     y = n1 / (n1 + 2 * n2)
-    found = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
-    return found if min(found) > 0 else FALLBACK_DISCOUNTS
+    result = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
+    return result if min(result) > 0 else FALLBACK_DISCOUNTS
 
 
 def _counted(words: Sequence[str], vocabulary: str, order: int) -> CountedContexts:

@@ -1,8 +1,8 @@
-"""Files that are no list of words: tables, JSON, comments, numbered lists. What they look like is
-said, with the option or the command that makes words of them.
+"""Files that are not lists of words: tables, JSON, comments, numbered lists. The error says what a
+file looks like, and which option or command makes words of it.
 
-A legitimate list is not to be refused: nearly all lines must look alike, words of several parts
-are words, and what is meant so can be read as it is.
+A real list of words must not be refused: nearly all lines must look alike, words of several parts
+are words, and `--separator none` reads any file as it is.
 """
 
 import json
@@ -14,11 +14,11 @@ from typing import Any
 
 from makemore_core.data.corpus_lines import (
     AS_IT_IS,
-    ELSEWHERE,
     HEADERS,
-    MAX_LOOKED_AT,
-    MOST,
+    MAJORITY,
+    MAX_INSPECTED,
     NEARLY_ALL,
+    OUTPUT_FILE,
     Line,
     fraction,
     is_number,
@@ -32,18 +32,18 @@ from makemore_core.errors import CorpusError
 
 def check_layout(lines: Sequence[Line], text: str, where: str) -> None:
     """Raises CorpusError, with the remedy, where most lines look like something else."""
-    looked = lines[:MAX_LOOKED_AT]
-    found = looked and (
-        _json(looked, text, where)
-        or _all_on_a_line(looked, where)
-        or _comments(looked, where)
-        or _table(looked)
-        or _numbers_beside(looked, where)
-        or _decorated(looked, where)
+    inspected = lines[:MAX_INSPECTED]
+    problem = inspected and (
+        _json(inspected, text, where)
+        or _all_on_a_line(inspected, where)
+        or _comments(inspected, where)
+        or _table(inspected)
+        or _numbers_beside(inspected, where)
+        or _decorated(inspected, where)
     )
-    if found:
+    if problem:
         raise CorpusError(
-            f"corpus {where}: {found}; if its lines are words as they stand, give "
+            f"corpus {where}: {problem}; if its lines are words as they stand, give "
             f'--separator {AS_IT_IS} (separator = "{AS_IT_IS}" in a study file)'
         )
 
@@ -91,7 +91,7 @@ def _comments(lines: Sequence[Line], where: str) -> str | None:
     marked = [line.number for line in lines if line.text.lstrip().startswith("#")]
     if not 0 < len(marked) < len(lines) / 2:
         return None
-    command = f"grep -v '^[[:space:]]*#' {shlex.quote(where)} > {ELSEWHERE}"
+    command = f"grep -v '^[[:space:]]*#' {shlex.quote(where)} > {OUTPUT_FILE}"
     return f"{numbered(marked)}: comments, which begin with '#'; `{command}` leaves them out"
 
 
@@ -102,7 +102,7 @@ def _table(lines: Sequence[Line]) -> str | None:
         rows = [split_fields(text, separator) for text in texts]
         size, times = Counter(map(len, rows)).most_common(1)[0]
         lettered = fraction(lambda text: any(map(str.isalpha, text)), texts) >= NEARLY_ALL
-        if size > 1 and times >= MOST * len(rows) and lettered:
+        if size > 1 and times >= MAJORITY * len(rows) and lettered:
             return _describe_table([row for row in rows if len(row) == size], separator, lines[0])
     if fraction(lambda text: len(text) > 2 and text.strip()[0] == text.strip()[-1] == '"', texts) \
             >= NEARLY_ALL:  # fmt: skip
@@ -124,7 +124,7 @@ def _describe_table(rows: Sequence[Sequence[str]], separator: str, first: Line) 
     name = {"\t": "tab", " ": "blanks"}.get(separator, shlex.quote(separator))
     options = f"--column {words + 1} --separator {name}"
     in_file = f'column = {words + 1}, separator = "{name.strip(chr(39))}"'
-    told = {"\t": "tabs", " ": "blanks"}.get(separator, repr(separator))
+    label = {"\t": "tabs", " ": "blanks"}.get(separator, repr(separator))
     counts = [
         place
         for place in numeric
@@ -134,7 +134,7 @@ def _describe_table(rows: Sequence[Sequence[str]], separator: str, first: Line) 
     last = counts[-1] + 1 if counts else 0
     more = f", and --count {last} where column {last} says how often a word occurs" * bool(last)
     return (
-        f"{len(columns)} columns between {told}, such as {quoted(first)}; give {options} "
+        f"{len(columns)} columns between {label}, such as {quoted(first)}; give {options} "
         f"({in_file} in a study file){more}"
     )
 
@@ -176,7 +176,7 @@ def _numbers_beside(lines: Sequence[Line], where: str) -> str | None:
             continue
         if size > 1 and times == len(rows) and r"\s" in pattern and _has_word(same_size):
             return _describe_table(same_size, " ", lines[0])
-        command = f"{command} {shlex.quote(where)} > {ELSEWHERE}"
+        command = f"{command} {shlex.quote(where)} > {OUTPUT_FILE}"
         return f"numbers beside the words, such as {quoted(lines[0])}; `{command}` removes them"
     flags = [row[1].upper() for row in same_size] if size == 2 else []
     if flags and times >= NEARLY_ALL * len(rows) and set(flags) <= {"F", "M"}:
@@ -195,14 +195,14 @@ def _decorated(lines: Sequence[Line], where: str) -> str | None:
     """Markup, or the sign of a list before each word."""
     texts = [line.text.strip() for line in lines]
     if fraction(lambda text: text[0] == "<" and text[-1] == ">", texts) >= NEARLY_ALL:
-        command = f"sed -E 's/<[^>]*>//g' {shlex.quote(where)} > {ELSEWHERE}"
+        command = f"sed -E 's/<[^>]*>//g' {shlex.quote(where)} > {OUTPUT_FILE}"
         return f"markup, such as {quoted(lines[0])}; `{command}` removes it"
     for sign in "-*•+":
         if fraction(re.compile(rf"[{sign}]\s.*").fullmatch, texts) >= NEARLY_ALL:
             command = f"sed -E 's/^[[:space:]]*[{sign}][[:space:]]+//' {shlex.quote(where)}"
             return (
                 f"a list with {sign!r} before each word, such as {quoted(lines[0])}; "
-                f"`{command} > {ELSEWHERE}` removes it"
+                f"`{command} > {OUTPUT_FILE}` removes it"
             )
     return None
 
@@ -211,13 +211,19 @@ def _all_on_a_line(lines: Sequence[Line], where: str) -> str | None:
     """A few lines that hold many words each."""
     if len(lines) >= 10:
         return None
-    for separator, told in ((",", ","), (";", ";"), ("|", "|"), ("\t", "\\t"), (" ", "[:space:]")):
+    for separator, class_ in (
+        (",", ","),
+        (";", ";"),
+        ("|", "|"),
+        ("\t", "\\t"),
+        (" ", "[:space:]"),
+    ):
         for line in lines:
             if len(split_fields(line.text, separator)) >= 10:
-                command = f"tr '{told}' '\\n' < {shlex.quote(where)} > {ELSEWHERE}"
+                command = f"tr '{class_}' '\\n' < {shlex.quote(where)} > {OUTPUT_FILE}"
                 return f"many words on line {line.number}; `{command}` gives each its own line"
     return None
 
 
 def _command(program: str, what: str, where: str) -> str:
-    return f"{program} {shlex.quote(what)} {shlex.quote(where)} > {ELSEWHERE}"
+    return f"{program} {shlex.quote(what)} {shlex.quote(where)} > {OUTPUT_FILE}"

@@ -1,4 +1,4 @@
-"""The one door to the test split.
+"""The test split: the only module that returns its words.
 
 Only `search.evaluation.final_test` may import it (import-linter).
 """

@@ -1,4 +1,4 @@
-"""80/10/10 by word, from a seed. Hands out train and dev; the test words stay behind their door."""
+"""The 80/10/10 split by word, from a seed: train and dev words, and the number of test words."""
 
 import random
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from makemore_core.data.corpus import Corpus
 
 @dataclass(frozen=True)
 class Splits:
-    """The words that training and the search may see, and how many they may not."""
+    """The train and dev words, and the number of test words."""
 
     train: tuple[str, ...]
     dev: tuple[str, ...]

@@ -1,7 +1,6 @@
-"""The loss of every single batch: what the lecture plots while it trains.
+"""The loss of every batch, as the lecture plots it during training.
 
-A trial keeps its losses at its evaluations only; here each step is looked at, which costs a little
-more time and no memory worth mentioning.
+A trial records losses at its evaluations only; a loss for each step takes a little more time.
 """
 
 import math
@@ -30,28 +29,28 @@ def batch_losses(
     *,
     rate: Callable[[TrialConfig, float], float] = learning_rate_at,
 ) -> Floats:
-    """Trains on one thread of the CPU, without evaluations, and keeps each step's loss.
+    """Trains on one thread of the CPU, without evaluations; returns the loss of each step.
 
     Args:
-        seed: the same draws as `trainer.train` with this seed.
-        steps: as many as the whole run has if None; the schedule then spans these.
-        rate: the learning rate after a share (0 to 1) of the run; by default the schedule's.
+        seed: gives the same batches as `trainer.train` with this seed.
+        steps: the length of the run and of its schedule; None: the configuration's.
+        rate: the learning rate at a fraction (0 to 1) of the run; by default the schedule's.
 
     Returns:
-        (S,) mean nats per predicted character, before each step's update. Fewer than `steps` where
-        a loss was no longer finite: the run ends there, and that loss is left out.
+        (S,) mean nats per predicted character, before each step's update. Fewer than `steps` if
+        a loss was not finite: the run ends there, and that loss is left out.
     """
     if steps is not None:
         config = replace(config, examples=steps * config.batch_size)
-    block_data = data.at_block_size(config.block_size)
+    block_data = data.contexts(config.block_size)
     model = initialize(config, data.vocabulary, generator(seed, "initialisation"))
-    draws = batches_of(config, block_data, seed)
-    step = KernelStep(config, model, block_data.train, draws, rate=rate)
+    sampler = batches_of(config, block_data, seed)
+    step = KernelStep(config, model, block_data.train, sampler, rate=rate)
     losses: list[float] = []
     with torch_threads(1):
         for number in range(config.steps):
             step.run(number, number + 1)
-            loss = step.take_loss()
+            loss = step.pop_loss()
             if not math.isfinite(loss):
                 break
             losses.append(loss)
@@ -59,7 +58,7 @@ def batch_losses(
 
 
 def running_mean(losses: Floats, window: int) -> Floats:
-    """Means of `window` neighbours, one after the other, the last of what is left. (S / window,)
+    """Means of successive windows, the last of which may be shorter. (S / window,)
 
     The lecture's `torch.tensor(lossi).view(-1, 1000).mean(1)` (part 3).
 
@@ -73,9 +72,9 @@ def running_mean(losses: Floats, window: int) -> Floats:
 
 
 def smooth_losses(losses: Floats, half_width: int) -> Floats:
-    """Means of each loss's neighbours, weighted by a bell (Hann) of `half_width` each side. (S,)
+    """Means weighted by a Hann window that reaches `half_width` to each side. (S,)
 
-    >>> smoothed(np.array([1.0, 1.0, 1.0, 1.0]), 2)
+    >>> smooth_losses(np.array([1.0, 1.0, 1.0, 1.0]), 2)
     array([1., 1., 1., 1.])
     """
     bell = np.hanning(2 * half_width + 1)[1:-1]

@@ -2,9 +2,9 @@
 
 Two ways to the same probabilities: relative frequencies of pairs, and a network of one linear layer
 whose input is one-hot. That layer's weights are logits, a row of them for each character, so its
-best loss is that of the relative frequencies; gradient descent comes as close as one has patience.
+best loss is that of the relative frequencies; gradient descent approaches it.
 
-`ngram.py` has longer contexts and better smoothing; this is the model as the lecture builds it.
+`data/ngram.py` has longer contexts and better smoothing; this is the lecture's own model.
 """
 
 from collections.abc import Sequence
@@ -90,24 +90,24 @@ def train_network(
             probabilities towards uniform as fake counts do.
     """
     weights = torch.randn(*counts.shape, generator=rng).double().numpy()
-    share = counts / counts.sum()  # (V, V) of all pairs
-    of_row = share.sum(1, keepdims=True)  # (V, 1)
+    frequency = counts / counts.sum()  # (V, V)
+    of_row = frequency.sum(1, keepdims=True)  # (V, 1)
     losses = np.empty(steps)
     for step in range(steps):
         predicted = _softmax(weights)
-        losses[step] = -(share * np.log(predicted)).sum()
-        gradient = predicted * of_row - share
+        losses[step] = -(frequency * np.log(predicted)).sum()
+        gradient = predicted * of_row - frequency
         weights -= learning_rate * (gradient + 2 * decay / weights.size * weights)
     return BigramNetwork(weights, losses)
 
 
 def sample(
-    table: Floats, vocabulary: str, count: int, seed: int, longest: int = MAX_LENGTH
+    table: Floats, vocabulary: str, count: int, seed: int, max_length: int = MAX_LENGTH
 ) -> list[str]:
     """Draws words, character by character, each from the row of the one before it."""
     logits = torch.from_numpy(np.log(np.maximum(table, 1e-300)))  # (V, V)
     return draw_words(
-        lambda contexts: logits[contexts[:, 0]], 1, vocabulary, count, seed, longest=longest
+        lambda contexts: logits[contexts[:, 0]], 1, vocabulary, count, seed, max_length=max_length
     )
 
 

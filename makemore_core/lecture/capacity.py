@@ -18,12 +18,12 @@ CONFIG = TrialConfig(
     block_size=6, embedding_size=10, batch_size=256, optimizer="adamw", learning_rate=0.005,
     schedule="linear", step_factor=0.0, warmup=0.02, examples=2_000_000,
 )  # fmt: skip
-"""Longer contexts than the lecture's, so that there is something to overfit; no regularisation."""
+"""Longer contexts than the lecture's, so that there is something to overfit; no regularization."""
 
 
 @dataclass(frozen=True)
 class CapacityPoint:
-    """What one size reaches at the end of its training; losses in nats per predicted character."""
+    """The losses of one size at the end of its training, in nats per predicted character."""
 
     hidden_width: int
     parameters: int
@@ -63,10 +63,10 @@ def capacity(
 
 
 def verdict(points: Sequence[CapacityPoint]) -> str:
-    """Which size has the lowest dev loss, and what the others tell; losses as they are shown.
+    """The size with the lowest dev loss, and which others under- or overfit, from rounded losses.
 
     Smaller ones with a higher train loss underfit, larger ones with a lower train loss overfit.
-    Anything else, such as a larger one that is worse on both, is neither, and is told as it is.
+    Any other, such as a larger one that is worse on both, is neither, and is described as it is.
     """
     best = min(points, key=lambda point: (_shown(point.dev_loss), point.hidden_width))
     low, train = _shown(best.dev_loss), _shown(best.train_loss)
@@ -76,14 +76,14 @@ def verdict(points: Sequence[CapacityPoint]) -> str:
     worse = [p for p in larger if p not in equal]
     underfit = [p for p in smaller if _shown(p.train_loss) > train]
     overfit = [p for p in worse if _shown(p.train_loss) < train]
-    told = [] if smaller else ["no smaller one was tried"]
-    told += _side("smaller", smaller, "underfit", underfit, "worse on dev alone")
-    told += [] if larger else ["no larger one was tried"]
-    told += [_format_widths(equal, "is as good", "are as good")] if equal else []
-    told += _side("larger", worse, "overfit", overfit, "worse on train as well")
+    parts = [] if smaller else ["no smaller one was tried"]
+    parts += _side("smaller", smaller, "underfit", underfit, "worse on dev alone")
+    parts += [] if larger else ["no larger one was tried"]
+    parts += [_format_widths(equal, "is as good", "are as good")] if equal else []
+    parts += _side("larger", worse, "overfit", overfit, "worse on train as well")
     return (
         f"lowest dev loss {best.dev_loss:.4f} at {best.hidden_width} hidden units (one seed): "
-        f"{', '.join(told)}"
+        f"{', '.join(parts)}"
     )
 
 
@@ -98,9 +98,9 @@ def _side(
     others = [point for point in points if point not in explained]
     if explained and not others:
         return [f"{which} ones {verb}"]
-    told = [_format_widths(explained, f"{verb}s", verb)] if explained else []
+    parts = [_format_widths(explained, f"{verb}s", verb)] if explained else []
     return (
-        [*told, _format_widths(others, f"is {otherwise}", f"are {otherwise}")] if others else told
+        [*parts, _format_widths(others, f"is {otherwise}", f"are {otherwise}")] if others else parts
     )
 
 

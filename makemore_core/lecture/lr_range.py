@@ -26,18 +26,18 @@ VALLEY = 0.1
 """Nats above the lowest smoothed loss that still count as the valley."""
 
 MIN_STEPS = 20
-"""Fewer leave nothing to smooth."""
+"""The fewest steps; fewer are too few to smooth."""
 
 
 @dataclass(frozen=True, eq=False)
 class LrRange:
-    """What a range test found; losses in nats per predicted character.
+    """The result of a range test; losses in nats per predicted character.
 
-    The arrays are shorter than the test's steps where the run diverged: they end there.
+    The arrays end where the run diverged.
     """
 
     suggested: float
-    valley: tuple[float, float]  # the learning rates between which the smoothed loss is low
+    valley: tuple[float, float]  # the learning rates at its ends
     learning_rates: Floats  # (S,)
     losses: Floats  # (S,) of each batch
     smoothed: Floats  # (S,)
@@ -54,7 +54,7 @@ def lr_range(
 ) -> LrRange:
     """Tries learning rates from `low` to `high` in one run, and suggests one.
 
-    The configuration's own learning rate, schedule and length play no part.
+    The configuration's own learning rate, schedule and length are ignored.
 
     Raises:
         ConfigError: `low`, `high` or `steps` make no range.
@@ -80,7 +80,7 @@ def lr_range(
 
 
 def _valley(mean: Floats) -> tuple[int, int]:
-    """The first and last step of the stretch around the lowest mean that is nearly as low."""
+    """The first and last step around the lowest mean whose means are within VALLEY of it."""
     lowest = int(mean.argmin())
     high = np.flatnonzero(mean > mean[lowest] + VALLEY)
     before, after = high[high < lowest], high[high > lowest]

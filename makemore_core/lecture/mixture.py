@@ -19,26 +19,24 @@ from makemore_core.model.network import Model
 from makemore_core.training.evaluate import example_nats
 
 PAPER_ORDER, PAPER_WEIGHT = 3, 0.5
-"""The paper's trigram and its share for the network."""
+"""The paper's trigram, and its weight of the network."""
 
 BISECTIONS = 40
-"""Of the interval that holds the fitted weight."""
+"""Bisections of the interval of the fitted weight."""
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How a mixture does on dev; losses in nats per predicted character."""
+    """A mixture's losses on dev, in nats per predicted character."""
 
-    weight: float  # the network's share
+    weight: float  # of the network
     fitted: bool  # whether the weight was fitted on the dev split
     dev_loss: float
-    dev_loss_unseen: (
-        float | None
-    )  # over the dev words that train does not hold; None: there are none
+    dev_loss_unseen: float | None  # over the dev words that are not in train; None: there are none
 
     @property
     def dev_perplexity(self) -> float:
-        """The paper's measure: a uniform choice among so many characters would do as well."""
+        """The perplexity of `dev_loss`, the paper's measure."""
         return perplexity(self.dev_loss)
 
 
@@ -58,8 +56,8 @@ def mix(model: Model, ngram: NgramModel, data: Dataset, weight: float | None = N
     """Mixes a network with an n-gram that was fitted on the train words; evaluates on dev.
 
     Args:
-        weight: the network's share, from 0 to 1; None: fitted on dev. One number fitted on some
-            20,000 characters flatters the loss by about 1 / 40,000 nats.
+        weight: of the network, from 0 to 1; None: fitted on dev. One number fitted on some 20,000
+            characters lowers the loss by about 1 / 40,000 nats.
 
     Raises:
         ConfigError: the weight is not from 0 to 1.
@@ -68,15 +66,15 @@ def mix(model: Model, ngram: NgramModel, data: Dataset, weight: float | None = N
         raise ConfigError(f"weight: {weight} is not from 0 to 1")
     network = example_nats(model, data.dev_words)  # (N,)
     counted = ngram_nats(ngram, data.dev_words)  # (N,)
-    share = fitted_weight(np.exp(-network), np.exp(-counted)) if weight is None else weight
-    with np.errstate(divide="ignore"):  # the log of a share of 0
-        nats = -np.logaddexp(np.log(share) - network, np.log(1 - share) - counted)
+    used = fitted_weight(np.exp(-network), np.exp(-counted)) if weight is None else weight
+    with np.errstate(divide="ignore"):  # the log of a weight of 0
+        nats = -np.logaddexp(np.log(used) - network, np.log(1 - used) - counted)
     seen = set(data.train_words)
     unseen = np.repeat(
         [word not in seen for word in data.dev_words], [len(word) + 1 for word in data.dev_words]
     )
     return Mixture(
-        weight=share,
+        weight=used,
         fitted=weight is None,
         dev_loss=float(nats.mean()),
         dev_loss_unseen=float(nats[unseen].mean()) if unseen.any() else None,
@@ -92,9 +90,9 @@ def ngram_nats(ngram: NgramModel, words: Sequence[str]) -> Floats:
 
 
 def fitted_weight(first: Floats, second: Floats) -> float:
-    """The share of the first model with the lowest loss, to 1e-12.
+    """The weight of the first model with the lowest loss, to 1e-12.
 
-    The log-likelihood is concave in the share, so its slope falls: the zero is found by halving.
+    The log-likelihood is concave in the weight, so the zero of its slope is found by bisection.
 
     Args:
         first, second: (N,) the probability that each model gives each example.

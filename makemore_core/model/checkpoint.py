@@ -1,8 +1,7 @@
-"""Checkpoints: whole or absent, hashed, and never a pickle.
+"""Checkpoints in the safetensors format: written atomically, hashed, and never a pickle.
 
-A file is in the safetensors format. Its metadata holds one JSON document and a SHA-256 over that
-document and every tensor, so a bare file can be verified; whoever recorded the hash of the whole
-file gets it checked before a byte is parsed.
+The metadata holds one JSON document and a SHA-256 over that document and every tensor, so a file
+can be verified by itself; a recorded hash of the whole file is checked before a byte is parsed.
 """
 
 import contextlib
@@ -25,13 +24,13 @@ from makemore_core.model.network import Model, shapes
 from makemore_core.model.snapshot import Snapshot
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EISDIR)
-"""What file systems say that cannot sync a file, or a directory."""
+"""Errors of file systems that cannot sync a file, or a directory."""
 FORMAT = "makemore-search 1"
-"""The metadata's one key; the number changes when older files can no longer be read."""
+"""The only key of the metadata; its number changes when older files can no longer be read."""
 
 
 def save(path: Path, model: Model, extra: Mapping[str, Any]) -> str:
-    """Writes a model, whole or not at all. Returns the SHA-256 of the file."""
+    """Writes a model atomically; returns the SHA-256 of the file."""
     document = {
         "kind": "model",
         "config": asdict(model.config),
@@ -42,7 +41,7 @@ def save(path: Path, model: Model, extra: Mapping[str, Any]) -> str:
 
 
 def load(path: Path, expected_sha256: str | None = None) -> tuple[Model, dict[str, Any]]:
-    """Reads a model and what was kept with it.
+    """Reads a model, and the `extra` that was saved with it.
 
     Raises:
         CheckpointError: the file is missing, damaged, not ours, or not the one with that hash.
@@ -53,16 +52,16 @@ def load(path: Path, expected_sha256: str | None = None) -> tuple[Model, dict[st
         vocabulary = str(document["vocabulary"])
     except (ConfigError, TypeError, KeyError) as error:
         raise CheckpointError(
-            f"checkpoint {path}: its configuration is no good ({error})"
+            f"checkpoint {path}: its configuration is not valid ({error})"
         ) from None
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if found != shapes(config, len(vocabulary)):
+    stored = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if stored != shapes(config, len(vocabulary)):
         raise CheckpointError(f"checkpoint {path}: its tensors do not fit its configuration")
     return Model(config, vocabulary, tensors), document["extra"]
 
 
 def save_snapshot(path: Path, snapshot: Snapshot, extra: Mapping[str, Any]) -> str:
-    """Writes an unfinished run, whole or not at all. Returns the SHA-256 of the file."""
+    """Writes an unfinished run atomically; returns the SHA-256 of the file."""
     document = {"kind": "snapshot", "state": snapshot.state, "extra": dict(extra)}
     return _write(path, dict(snapshot.tensors), document)
 
@@ -70,7 +69,7 @@ def save_snapshot(path: Path, snapshot: Snapshot, extra: Mapping[str, Any]) -> s
 def load_snapshot(
     path: Path, expected_sha256: str | None = None
 ) -> tuple[Snapshot, dict[str, Any]]:
-    """Reads an unfinished run and what was kept with it; raises CheckpointError as `load` does."""
+    """Reads an unfinished run, and its `extra`; raises CheckpointError as `load` does."""
     tensors, document = _read(path, expected_sha256, "snapshot")
     return Snapshot(tensors, document["state"]), document["extra"]
 
@@ -97,7 +96,7 @@ def _write(path: Path, tensors: dict[str, Tensor], document: dict[str, Any]) -> 
 
 
 def _sync(file: int) -> None:
-    """Has a file written to the disk, as far as its file system knows how to."""
+    """Syncs a file to the disk, if its file system can."""
     try:
         os.fsync(file)
     except OSError as error:
@@ -106,7 +105,7 @@ def _sync(file: int) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """So that the name of a file is on the disk as well; some file systems open no directory."""
+    """Syncs a directory, for the names of its files; some file systems cannot open one."""
     try:
         directory = os.open(path, os.O_RDONLY)
     except OSError:
@@ -127,10 +126,10 @@ def _read(
         raise CheckpointError(
             f"checkpoint {path}: cannot be read ({reason}); give the path of a saved checkpoint"
         ) from None
-    found = hashlib.sha256(payload).hexdigest()
-    if expected_sha256 is not None and found != expected_sha256:
+    sha256 = hashlib.sha256(payload).hexdigest()
+    if expected_sha256 is not None and sha256 != expected_sha256:
         raise CheckpointError(
-            f"checkpoint {path}: SHA-256 {found[:12]}… is not the recorded "
+            f"checkpoint {path}: SHA-256 {sha256[:12]}… is not the recorded "
             f"{expected_sha256[:12]}…; the file was changed or damaged: restore it, or train again"
         )
     return _parse(path, payload, kind)

@@ -14,12 +14,12 @@ from torch import Tensor
 from makemore_core.config import TrialConfig
 
 OUTPUT_GAIN = 0.1
-"""Scaled initialisation: the output layer starts near a uniform prediction (lecture, part 3)."""
+"""Scaled initialization: the output layer starts near a uniform prediction (lecture, part 3)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Trained or fresh parameters, with what is needed to use them."""
+    """Trained or initial parameters, with their configuration and vocabulary."""
 
     config: TrialConfig
     vocabulary: str
@@ -29,7 +29,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model holds. (2 features, 100 hidden units, block 3: 3,481)"""
+        """The number of parameters. (2 features, 100 hidden units, block 3: 3,481)"""
         return sum(tensor.numel() for tensor in self.tensors.values())
 
     def logits(self, contexts: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def forward(tensors: Mapping[str, Tensor], contexts: Tensor, mask: Tensor | None
 def shapes(config: TrialConfig, symbols: int) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor, in the order in which they are drawn."""
     block, features, hidden = config.block_size, config.embedding_size, config.hidden_width
-    found: dict[str, tuple[int, ...]] = {
+    by_name: dict[str, tuple[int, ...]] = {
         "embedding": (symbols, features),
         "hidden_weight": (block, features, hidden),
         "hidden_bias": (hidden,),
@@ -61,12 +61,12 @@ def shapes(config: TrialConfig, symbols: int) -> dict[str, tuple[int, ...]]:
         "output_bias": (symbols,),
     }
     if config.direct:
-        found["direct_weight"] = (block, features, symbols)
-    return found
+        by_name["direct_weight"] = (block, features, symbols)
+    return by_name
 
 
 def parameters_of(config: TrialConfig, symbols: int) -> int:
-    """How many numbers a model of this configuration holds.
+    """The number of parameters of a model with this configuration.
 
     >>> parameters_of(TrialConfig(embedding_size=2, hidden_width=100, block_size=3), 27)
     3481
@@ -75,7 +75,7 @@ def parameters_of(config: TrialConfig, symbols: int) -> int:
 
 
 def initialize(config: TrialConfig, vocabulary: str, generator: torch.Generator) -> Model:
-    """A fresh model on the CPU, float32.
+    """An untrained model on the CPU, in float32.
 
     `lecture`: every tensor from the unit normal, in the lecture's order out of one generator.
     `scaled`: unit normal features; a hidden layer with gain 5/3 over the square root of its fan-in;

@@ -1,4 +1,4 @@
-"""New words from a model."""
+"""Words sampled from a model."""
 
 from collections.abc import Callable, Container
 
@@ -11,16 +11,16 @@ from makemore_core.model.network import Model
 from makemore_core.randomness import generator
 
 MAX_LENGTH = 100
-"""Characters after which a word is cut: an untrained model may never draw a boundary."""
+"""The most characters in a word: an untrained model may never draw a boundary."""
 
 BATCH = 4096
-"""Words drawn at once: bounds the memory, whatever the count."""
+"""Words drawn at once, which bounds the memory."""
 
 MIN_NEW = 64
-"""Words drawn at once, at least, while only words that are not excluded are kept."""
+"""The fewest words drawn at once when some are excluded."""
 
 MAX_FRUITLESS_BATCHES = 50
-"""Batches without a word to keep, after which the model is taken to have none."""
+"""Successive batches of excluded words after which sampling fails."""
 
 
 @torch.no_grad()
@@ -28,25 +28,26 @@ def sample(
     model: Model,
     count: int,
     seed: int,
-    longest: int = MAX_LENGTH,
+    max_length: int = MAX_LENGTH,
     *,
     temperature: float = 1.0,
     prefix: str = "",
     exclude: Container[str] = (),
 ) -> list[str]:
-    """Draws `count` words, character by character, each until its boundary or `longest` characters.
+    """Samples `count` words, each until its boundary or `max_length` characters.
 
     The same model, arguments and seed give the same words. A word may be empty (lecture: a name of
     no characters is a draw like any other), unless some are excluded.
 
     Args:
-        temperature: divides the logits: towards 0 the likeliest characters, above 1 wilder ones.
-        prefix: what every word begins with; it counts towards `longest`.
-        exclude: words that are drawn again, such as those of the corpus, and then the empty word.
+        temperature: divides the logits: near 0 the likeliest characters, above 1 less likely ones.
+        prefix: the beginning of every word; it counts towards `max_length`.
+        exclude: words that are rejected, such as those of the corpus; with any, so is the empty
+            word.
 
     Raises:
-        ConfigError: the temperature is not above 0, the prefix cannot begin a word of this
-            alphabet, or the model draws nothing but excluded words.
+        ConfigError: the temperature is not above 0, the prefix is too long or outside the alphabet,
+            or the model draws nothing but excluded words.
     """
     device = model.tensors["embedding"].device
     return draw_words(
@@ -55,7 +56,7 @@ def sample(
         model.vocabulary,
         count,
         seed,
-        longest=longest,
+        max_length=max_length,
         temperature=temperature,
         prefix=prefix,
         exclude=exclude,
@@ -69,12 +70,12 @@ def draw_words(
     count: int,
     seed: int,
     *,
-    longest: int = MAX_LENGTH,
+    max_length: int = MAX_LENGTH,
     temperature: float = 1.0,
     prefix: str = "",
     exclude: Container[str] = (),
 ) -> list[str]:
-    """As `sample`, from whatever gives logits (N, V) for contexts (N, block_size).
+    """Draws words as `sample` does, from a function of contexts (N, block_size) to logits (N, V).
 
     Raises:
         ConfigError: as `sample`.
@@ -84,13 +85,13 @@ def draw_words(
         raise ConfigError(
             f"prefix: {unknown[0]!r} is not in the alphabet {describe_alphabet(vocabulary)}"
         )
-    if len(prefix) > longest:
-        raise ConfigError(f"prefix: {prefix[:40]!r} is longer than {longest} characters")
+    if len(prefix) > max_length:
+        raise ConfigError(f"prefix: {prefix[:40]!r} is longer than {max_length} characters")
     if not 0 < temperature < float("inf"):
         raise ConfigError(f"temperature: {temperature} is not above 0")
     rng = generator(seed, "sampling")
     start = torch.tensor([0] * block_size + [vocabulary.index(c) for c in prefix])
-    room = longest - len(prefix)
+    room = max_length - len(prefix)
     words: list[str] = []
     fruitless = 0
     while len(words) < count:
@@ -98,10 +99,10 @@ def draw_words(
         size = min(BATCH, max(left, MIN_NEW) if exclude else left)
         contexts = start[-block_size:].repeat(size, 1)
         drawn = _draw(logits_of, contexts, room, temperature, rng)
-        found = [prefix + _spell(row, vocabulary) for row in drawn.tolist()]
-        kept = [word for word in found if word and word not in exclude] if exclude else found
-        words += kept[:left]
-        fruitless = 0 if kept else fruitless + 1
+        drawn_words = [prefix + _spell(row, vocabulary) for row in drawn.tolist()]
+        accepted = [w for w in drawn_words if w and w not in exclude] if exclude else drawn_words
+        words += accepted[:left]
+        fruitless = 0 if accepted else fruitless + 1
         if fruitless == MAX_FRUITLESS_BATCHES:
             raise ConfigError("exclude: the model draws nothing but excluded words")
     return words
@@ -110,14 +111,14 @@ def draw_words(
 def _draw(
     logits_of: Callable[[Tensor], Tensor],
     contexts: Tensor,
-    longest: int,
+    max_length: int,
     temperature: float,
     rng: torch.Generator,
 ) -> Tensor:
-    """Continues every context until its boundary: (N, block) to (N, longest), 0 after the end."""
-    drawn = torch.zeros(len(contexts), longest, dtype=torch.int64)
+    """Continues contexts to their boundary: (N, block) to (N, max_length), 0 after the end."""
+    drawn = torch.zeros(len(contexts), max_length, dtype=torch.int64)
     going = torch.arange(len(contexts))  # (G,) the rows that have not ended
-    for position in range(longest):
+    for position in range(max_length):
         probabilities = torch.softmax(logits_of(contexts).double() / temperature, 1)  # (G, V)
         following = torch.multinomial(probabilities, 1, generator=rng)[:, 0]
         drawn[going, position] = following

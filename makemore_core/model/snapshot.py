@@ -1,4 +1,4 @@
-"""What an unfinished run needs to go on exactly where it stopped."""
+"""The state of an unfinished run, from which it is resumed bit for bit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

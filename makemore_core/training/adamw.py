@@ -1,5 +1,4 @@
-"""What is the same for every run: AdamW's constants (Loshchilov and Hutter 2019), and how weight
-decay is spread over the first layer."""
+"""AdamW's constants (Loshchilov and Hutter 2019), and the weight decay of the first layer."""
 
 from makemore_core.config import TrialConfig
 
@@ -10,8 +9,8 @@ def first_layer_decays(config: TrialConfig) -> list[float]:
     """The decay of the first layer's weights for each character of context, the oldest first.
 
     Their geometric mean is `weight_decay`; each is `decay_growth` times that of the character
-    after it. What stands further back says less, as every n-gram that backs off to shorter contexts
-    supposes; with a prior that says so, a longer context does no harm.
+    after it. Characters further back carry less information, as every back-off n-gram assumes; with
+    a prior to that effect, a longer context does no harm.
     """
     middle = (config.block_size - 1) / 2
     return [

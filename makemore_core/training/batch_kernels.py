@@ -1,4 +1,4 @@
-"""The kernels that make batches; see `draws.py`."""
+"""The kernels that draw batches; see `batches.py`."""
 
 # mypy: allow-untyped-defs
 # (numba infers the types of its kernels; long lists of arguments read better filled)
@@ -13,7 +13,7 @@ from makemore_core.training.kernels import kernel
 
 @kernel
 def _mix(key, counter):
-    """64 random bits for each key and counter (the finaliser of SplitMix64; Steele et al. 2014)."""
+    """64 random bits for each key and counter (the finalizer of SplitMix64; Steele et al. 2014)."""
     z = key + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -67,7 +67,7 @@ def draw_sampled(
     contexts are neighbours.
     """
     steps, size = rows.shape[0], next_character.size // rows.shape[0]
-    share = np.float32(1.0 / size)
+    unit = np.float32(1.0 / size)
     reached = np.empty(size + 1)
     for s in range(steps):
         base = (first_step + np.uint64(s)) << np.uint64(21)
@@ -89,43 +89,43 @@ def draw_sampled(
                 next_character[entry], pair_weight[entry] = next_of_pair[pair], 0.0
                 before = pair
             pair_end[s, u] = entry + 1
-            weight[s, u] += share
-            pair_weight[entry] += share
+            weight[s, u] += unit
+            pair_weight[entry] += unit
         used[s] = u + 1
 
 
 @kernel
-def smoothed_targets(
+def fill_smooth_targets(
     rows, smoothing, offsets, next_of_pair, count, longest, shorter, start, next_character,
-    discounted, left_over, targets
+    discounted, backoff_weight, targets
 ):
-    """Writes out what follows each row's context: its counts, and a share as an n-gram expects.
+    """Writes out the target of each row: its counts, interpolated with an n-gram's distribution.
 
     Args:
-        rows: (U,) contexts; offsets, next_of_pair, count: of all contexts, see `contexts.py`.
-        longest, ..., left_over: the n-gram, see `ngram.ContextTree`.
+        rows: (U,) contexts; offsets, next_of_pair, count: of all contexts, see `data/contexts.py`.
+        longest, ..., backoff_weight: the n-gram, see `data.ngram.ContextTree`.
         targets: (U * V,) the result; each row's sum to one.
     """
     symbols = targets.size // rows.size
     for u in range(rows.size):
         out = targets[u * symbols:(u + 1) * symbols]
         out[:] = np.float32(0.0)
-        share, node = np.float32(smoothing), longest[rows[u]]
+        factor, node = np.float32(smoothing), longest[rows[u]]
         while node >= 0:
             for p in range(start[node], start[node + 1]):
-                out[next_character[p]] += share * discounted[p]
-            share *= left_over[node]
+                out[next_character[p]] += factor * discounted[p]
+            factor *= backoff_weight[node]
             node = shorter[node]
-        share /= np.float32(symbols)
+        factor /= np.float32(symbols)
         for v in range(symbols):
-            out[v] += share
+            out[v] += factor
         first, last = offsets[rows[u]], offsets[rows[u] + 1]
         frequency = 0.0
         for p in range(first, last):
             frequency += count[p]
-        share = np.float32((1.0 - smoothing) / frequency)
+        factor = np.float32((1.0 - smoothing) / frequency)
         for p in range(first, last):
-            out[next_of_pair[p]] += share * np.float32(count[p])
+            out[next_of_pair[p]] += factor * np.float32(count[p])
 
 
 @kernel
@@ -145,15 +145,15 @@ def _draw_counted(position, offsets, next_of_pair, count, row):
 
 @kernel
 def _draw_expected_character(
-    position, symbols, node, shorter, start, next_character, discounted, left_over
+    position, symbols, node, shorter, start, next_character, discounted, backoff_weight
 ):
-    """The character that an n-gram has at a position in (0, 1) of what it expects."""
+    """The character at a position in (0, 1) of an n-gram's distribution."""
     while node >= 0:
         for p in range(start[node], start[node + 1]):
             position -= discounted[p]
             if position < 0:
                 return next_character[p]
-        position = min(position / left_over[node], 1.0)
+        position = min(position / backoff_weight[node], 1.0)
         node = shorter[node]
     return np.int32(min(int(position * symbols), symbols - 1))
 
@@ -161,16 +161,16 @@ def _draw_expected_character(
 @kernel
 def draw_smoothed(
     key, mask_key, first_step, cumulative, guide, smoothing, offsets, next_of_pair, count, symbols,
-    longest, shorter, start, tree_character, discounted, left_over, next_character, pair_weight,
-    used, rows, weight, pair_start, pair_end, row_keys
+    longest, shorter, start, tree_character, discounted, backoff_weight, next_character,
+    pair_weight, used, rows, weight, pair_start, pair_end, row_keys
 ):
-    """As `draw_sampled`, of targets that an n-gram smooths and that are never written out.
+    """Fills a block of steps as `draw_sampled`, with smooth targets that are not written out.
 
     A position among all examples says which context (`cumulative`, of contexts), and how far into
     it, which character.
     """
     steps, size = rows.shape[0], next_character.size // rows.shape[0]
-    share = np.float32(1.0 / size)
+    unit = np.float32(1.0 / size)
     reached = np.empty(size + 1)
     for s in range(steps):
         base = (first_step + np.uint64(s)) << np.uint64(21)
@@ -192,14 +192,14 @@ def draw_smoothed(
             if inside < smoothing:
                 next_character[entry] = _draw_expected_character(
                     inside / smoothing, symbols, longest[row], shorter, start, tree_character,
-                    discounted, left_over
+                    discounted, backoff_weight
                 )
             else:
                 next_character[entry] = _draw_counted(
                     (inside - smoothing) / (1.0 - smoothing), offsets, next_of_pair, count, row
                 )
-            pair_weight[entry] = share
+            pair_weight[entry] = unit
             entry += 1
             pair_end[s, u] = entry
-            weight[s, u] += share
+            weight[s, u] += unit
         used[s] = u + 1

@@ -1,23 +1,23 @@
 """Batches: which contexts each step sees, with what weights and targets.
 
-A step of B examples works on far fewer rows than B: examples with the same context share one row,
-with their number as its weight. That is the same mathematics, and no approximation.
+A step of B examples has far fewer rows than B: examples with the same context are one row, whose
+weight is their number. That is the same mathematics, and no approximation.
 
 - `sampled` (as the lecture): B (context, next character) pairs, uniformly with replacement.
 - `expected`: contexts alone are drawn; a row's target is the whole distribution of what follows
   its context in the training split. The same expected gradient, less noise. Less still by strata:
-  a context that is expected in every batch is in every batch, weighted by its exact share; of the
-  others, one is drawn from each of as many equal parts of their cumulative measure, which is a
-  power of their frequency; weights make up for that, so the gradient stays unbiased.
+  a context that is expected in every batch is in every batch, weighted by its exact frequency; of
+  the others, one is drawn from each of as many equal parts of their cumulative measure, which is a
+  power of their frequency; weights correct for that, so the gradient stays unbiased.
 
-Smoothing gives a share of each target to what an interpolated Kneser-Ney n-gram, fitted on the same
-train words, expects after the context: label smoothing (Szegedy et al. 2016, section 7), though not
-towards the uniform distribution but towards an estimate that knows what follows shorter contexts.
-A context that occurs once or twice would teach its few successors with too much confidence. What
-the n-gram expects is written out once, a number for each context and character, where that is not
-too much; of a large alphabet, whose rows would fill the memory, it is for each batch's rows alone.
+Smoothing interpolates each target with the distribution of an interpolated Kneser-Ney n-gram fitted
+on the same train words: label smoothing (Szegedy et al. 2016, section 7), though not towards the
+uniform distribution but towards an estimate from shorter contexts. A context that occurs once or
+twice would otherwise teach its few successors with too much confidence. The n-gram distributions
+are written out once, a number for each context and character, if they are at most MAX_WRITTEN_OUT
+numbers; otherwise for the rows of each batch alone.
 
-Draws are hashes of (seed, step, place), so any block of steps can be made again without any state.
+Draws are hashes of (seed, step, row), so any block of steps can be drawn again without any state.
 """
 
 from dataclasses import replace
@@ -35,21 +35,21 @@ from makemore_core.training.batch_kernels import (
     draw_expected,
     draw_sampled,
     draw_smoothed,
-    smoothed_targets,
+    fill_smooth_targets,
 )
 
 FREQUENCY_POWER = 0.75
 """Uncertain contexts are drawn in proportion to this power of their frequency (weights undo it)."""
 
 BLOCK_DRAWS = 1 << 18
-"""At most this many draws are prepared at once."""
+"""The most draws that are prepared at once."""
 
 
 class Batch(NamedTuple):
-    """What one step sees. All weights of a step sum to one, in expectation.
+    """The rows of one step. Their weights sum to one, in expectation.
 
-    A row's targets are the places `pair_start` to `pair_end` of the draws' `next_character` and
-    `pair_weight`; the latter to be multiplied by the row's weight if the draws are `weighted`.
+    A row's targets are the entries `pair_start` to `pair_end` of the sampler's `next_character` and
+    `pair_weight`; the latter to be multiplied by the row's weight if the sampler is `weighted`.
     """
 
     rows: NDArray[np.int32]  # (U,) unique contexts of the training split
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
 def smooth_targets(
     counted: CountedContexts, expected: NDArray[np.float32], smoothing: float
 ) -> CountedContexts:
-    """The same contexts as often, but of what follows them a share as expected (U, V)."""
+    """The contexts with smooth targets: (1 - smoothing) * counts + smoothing * expected (U, V)."""
     rows, symbols = expected.shape
     frequency = counted.frequency.astype(np.float64)
     count = smoothing * frequency[:, None] * expected  # (U, V)
@@ -76,9 +76,10 @@ def smooth_targets(
 
 
 def _arrays(tree: ContextTree) -> tuple[NDArray[Any], ...]:
-    """A tree as the kernels take it."""
+    """The arrays of a tree, in the order of the kernels' arguments."""
     return (
-        tree.longest, tree.shorter, tree.start, tree.next_character, tree.discounted, tree.left_over
+        tree.longest, tree.shorter, tree.start, tree.next_character, tree.discounted,
+        tree.backoff_weight,
     )  # fmt: skip
 
 
@@ -93,8 +94,10 @@ class BatchSampler:
         block: int,
         expected: NDArray[np.float32] | ContextTree | None = None,
     ) -> None:
-        """`expected`: what an n-gram expects after each context, written out (U, V) or not; None:
-        no smoothing."""
+        """Args:
+        expected: the n-gram distribution after each context, (U, V) or as a tree; None: no
+            smoothing.
+        """
         self._tree: tuple[NDArray[Any], ...] | None = None
         if isinstance(expected, ContextTree):
             self._tree, self._symbols = _arrays(expected), expected.symbols
@@ -110,7 +113,7 @@ class BatchSampler:
             self._prepare_expected(config.batch_size)
         else:
             self._prepare_sampled(config.batch_size)
-        shape = (self.block, self.most_rows)
+        shape = (self.block, self.max_rows)
         self._batches = Batch(
             np.zeros(shape, np.int32),
             np.zeros(shape, np.float32),
@@ -118,7 +121,7 @@ class BatchSampler:
             np.zeros(shape, np.int64),
             np.zeros(shape, np.uint32),
         )
-        self._used = np.full(self.block, self.most_rows, np.int64)
+        self._used = np.full(self.block, self.max_rows, np.int64)
         self._prepared = -1
         self.threshold = np.uint32(round(config.dropout * 2**31))
         self.scale = np.float32(1.0 / (1.0 - int(self.threshold) / 2**31))
@@ -129,16 +132,16 @@ class BatchSampler:
 
     def _prepare_expected(self, batch_size: int) -> None:
         counted = self.counted
-        share = counted.frequency / counted.examples  # (all,)
-        self._certain, self._uncertain, inclusion = stratify(share, batch_size)
-        self._certain_weight = share[self._certain].astype(np.float32)
-        self._uncertain_weight = (share[self._uncertain] / inclusion).astype(np.float32)
+        frequency = counted.frequency / counted.examples  # (all,)
+        self._certain, self._uncertain, inclusion = stratify(frequency, batch_size)
+        self._certain_weight = frequency[self._certain].astype(np.float32)
+        self._uncertain_weight = (frequency[self._uncertain] / inclusion).astype(np.float32)
         self._cumulative, self._guide = _guided(inclusion)
-        self.most_rows = len(self._certain) + round(float(inclusion.sum()))
-        self.usual_rows = float(self.most_rows)
+        self.max_rows = len(self._certain) + round(float(inclusion.sum()))
+        self.expected_rows = float(self.max_rows)
         if self._tree is not None:  # filled for each batch
-            self.next_character = np.tile(np.arange(self._symbols, dtype=np.int32), self.most_rows)
-            self.pair_weight = np.zeros(self.most_rows * self._symbols, np.float32)
+            self.next_character = np.tile(np.arange(self._symbols, dtype=np.int32), self.max_rows)
+            self.pair_weight = np.zeros(self.max_rows * self._symbols, np.float32)
             return
         self.next_character = counted.next_character
         frequency_of_pair = np.repeat(counted.frequency, np.diff(counted.offsets))
@@ -148,15 +151,15 @@ class BatchSampler:
         counted = self.counted
         measure = counted.count if self._tree is None else counted.frequency
         self._cumulative, self._guide = _guided(measure)
-        share = self.counted.frequency / self.counted.examples
-        self.usual_rows = float((1.0 - (1.0 - share) ** batch_size).sum())
-        self.most_rows = min(batch_size, len(self.counted.contexts))
+        frequency = self.counted.frequency / self.counted.examples
+        self.expected_rows = float((1.0 - (1.0 - frequency) ** batch_size).sum())
+        self.max_rows = min(batch_size, len(self.counted.contexts))
         self.next_character = np.zeros(self.block * batch_size, np.int32)
         self.pair_weight = np.zeros(self.block * batch_size, np.float32)
 
-    def at(self, number: int) -> Batch:
-        """The batch of step `number` (from 0); valid until another one is asked for."""
-        index, place = divmod(number, self.block)
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0; it is valid until the next call."""
+        index, place = divmod(step, self.block)
         if index != self._prepared:
             self._prepare(index)
         rows, weight, pair_start, pair_end, row_keys = self._batches
@@ -173,10 +176,10 @@ class BatchSampler:
         return batch
 
     def _write_out(self, batch: Batch, tree: tuple[NDArray[Any], ...]) -> None:
-        """The targets of a batch, a number for each of its rows and each character."""
+        """Writes out the targets of a batch: a number for each of its rows and each character."""
         counted, symbols = self.counted, self._symbols
         rows = len(batch.rows)
-        smoothed_targets(
+        fill_smooth_targets(
             batch.rows, self._smoothing, counted.offsets, counted.next_character, counted.count,
             *tree, self.pair_weight[: rows * symbols],
         )  # fmt: skip
@@ -211,28 +214,28 @@ class BatchSampler:
         dense = np.zeros((len(batch.rows), symbols), np.float32)
         for u, (start, end) in enumerate(zip(batch.pair_start, batch.pair_end, strict=True)):
             scale = batch.weight[u] if self.weighted else np.float32(1.0)
-            found = scale * self.pair_weight[start:end]
-            np.add.at(dense[u], self.next_character[start:end], found)  # some come twice
+            weights = scale * self.pair_weight[start:end]
+            np.add.at(dense[u], self.next_character[start:end], weights)  # some occur twice
         return dense
 
 
 def stratify(
-    share: NDArray[np.float64], batch_size: int
+    frequency: NDArray[np.float64], batch_size: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-    """Which contexts are in every batch, which are drawn, and how often those are in a batch.
+    """Divides the contexts into those in every batch and those that are drawn.
 
     Args:
-        share: (all,) of the training examples that have each context; they sum to one.
+        frequency: (all,) the fraction of the training examples with each context; sums to one.
 
     Returns:
         certain (K,), uncertain (M,), inclusion (M,): expected occurrences in a batch, below one;
         they sum to a whole number, the strata.
     """
-    expected = share * batch_size
+    expected = frequency * batch_size
     strata = int(np.ceil(expected[expected < 1].sum() - 1e-9))
     strata += int((expected >= 1).sum())
-    certain = np.zeros(len(share), np.bool_)
-    measure = share**FREQUENCY_POWER
+    certain = np.zeros(len(frequency), np.bool_)
+    measure = frequency**FREQUENCY_POWER
     while True:
         rest = strata - int(certain.sum())
         inclusion = np.where(certain, 0.0, measure)
@@ -251,10 +254,10 @@ def stratify(
 def _guided(
     measure: Counts,
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """The cumulative shares of a measure (M + 1,), and where to begin looking in it.
+    """The cumulative distribution of a measure (M + 1,), and a guide table for its inversion.
 
-    `guide[k]` is the item that holds the position k / M, so that finding an item from a position
-    takes a step or two.
+    `guide[k]` is the item at the position k / M, so that an item is found from a position in a step
+    or two (Devroye 1986, chapter III).
     """
     cumulative = np.concatenate(([0.0], np.cumsum(measure, dtype=np.float64)))
     if len(measure):

@@ -1,4 +1,4 @@
-"""Exact losses: nats summed over counted contexts in float64, divided once."""
+"""Exact losses: nats summed over counted contexts in float64, then divided once."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -55,7 +55,7 @@ def pair_nats(model: Model, counted: CountedContexts) -> NDArray[np.float64]:
     nats = np.empty(len(counted.next_character), np.float64)
     on_cpu = model.tensors["embedding"].device.type == "cpu"
     layout = ParameterLayout(model.config, len(model.vocabulary))
-    if on_cpu and layout.folding_pays(len(counted.contexts), counted.real_characters):
+    if on_cpu and layout.prefers_folded(len(counted.contexts), counted.mean_context_length):
         folded_nats(model, layout, counted, nats)
     else:
         plain_nats(model, counted, nats)
@@ -65,7 +65,7 @@ def pair_nats(model: Model, counted: CountedContexts) -> NDArray[np.float64]:
 def folded_nats(
     model: Model, layout: ParameterLayout, counted: CountedContexts, nats: NDArray[np.float64]
 ) -> None:
-    """By way of the folded table; see `step.py`."""
+    """Fills `nats` with the folded algorithm; see `kernel_step.py`."""
     views = layout.views(layout.pack(model.tensors))
     table = torch.matmul(views["embedding"], views["first"])  # (T, V, W)
     prefix = np.empty((model.config.block_size + 1, layout.width), np.float32)
@@ -77,7 +77,7 @@ def folded_nats(
 
 
 def plain_nats(model: Model, counted: CountedContexts, nats: NDArray[np.float64]) -> None:
-    """By way of the plain forward pass, on the model's device."""
+    """Fills `nats` with the plain forward pass, on the model's device."""
     device = model.tensors["embedding"].device
     for first in range(0, len(counted.contexts), CHUNK):
         offsets = counted.offsets[first : first + CHUNK + 1]
@@ -113,6 +113,6 @@ def word_losses(
 def sum_by_word(
     nats: NDArray[np.float64], words: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Nats of each example (N,), in the words' order, as `word_losses` gives them."""
+    """Sums the nats of each example (N,), in the words' order, by word; result as `word_losses`."""
     characters = np.fromiter((len(word) + 1 for word in words), np.int64, len(words))
     return np.add.reduceat(nats, np.cumsum(characters) - characters), characters

@@ -1,13 +1,13 @@
-"""Compiled kernels, kept on disk: an optional cache. Whatever is wrong with it means compiling.
+"""An optional cache of compiled kernels on disk; any error in it leads to compilation.
 
-Numba's own cache raises whatever it meets (a file that is empty, a disk that is full, a directory
-that belongs to somebody else), and runs machine code in which a bit has changed. Here every file
-holds a hash of its content; one that is damaged is replaced, and one that cannot be read or written
-is done without. The first problem of each kind in a process is logged, in a line.
+Numba's own cache raises errors (an empty file, a full disk, a directory of another user), and runs
+machine code in which a bit has changed. Here every file holds a hash of its content; a damaged one
+is replaced, and one that cannot be read or written is ignored. The first problem in a process is
+logged in one line.
 
-A file holds a pickle, as numba's does, and machine code: it is as good as the program itself. So it
-is only taken from a directory in which nobody may write but root, this user, and whoever may change
-the program's own files.
+A file holds a pickle, as numba's does, and machine code: loading it is running it. So it is only
+read from a directory that nobody may write to but root, this user, and the owner of the program's
+own files.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ ADVICE = "name a directory of yours that can be written in NUMBA_CACHE_DIR to ke
 
 
 class KernelCache(_Cache):
-    """What a dispatcher of numba asks for a kernel before it compiles it."""
+    """The cache of one kernel, with the interface that numba's dispatcher uses."""
 
     _has_warned = False
 
@@ -53,28 +53,28 @@ class KernelCache(_Cache):
 
     @property
     def cache_path(self) -> str | None:
-        """Where files are looked for first."""
+        """The directory that is searched first."""
         return next((str(each) for each in _directories(self._source)), None)
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        """The compiled kernel for these types; None if it is to be compiled."""
+        """The compiled kernel for these types, or None."""
         target.refresh()
         self._problem = None
         for directory in _directories(self._source):
             path = directory / self._name(signature, target.codegen())
             try:
-                found = self._read(path, target)
+                compiled = self._read(path, target)
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except Exception as error:  # noqa: BLE001  a cache has no right to end anything
+            except Exception as error:  # noqa: BLE001  a cache must not end the program
                 self._problem = self._problem or f"{path}: cannot be used ({_describe(error)})"
                 continue
-            if found is not None:
-                return found
+            if compiled is not None:
+                return compiled
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Keeps a kernel that was compiled, in the first directory that takes it."""
+        """Writes a compiled kernel into the first directory that can be written."""
         problems = []
         for directory in _directories(self._source):
             try:
@@ -85,8 +85,8 @@ class KernelCache(_Cache):
                 if self._problem is not None:
                     self._warn_once(f"{self._problem}; compiled anew")
                 return
-        told = "; ".join(problems) or "there is no home directory"
-        self._warn_once(f"cannot be kept, so each start compiles them ({told}); {ADVICE}")
+        reasons = "; ".join(problems) or "there is no home directory"
+        self._warn_once(f"cannot be kept, so each start compiles them ({reasons}); {ADVICE}")
 
     def _warn_once(self, line: str) -> None:
         if not KernelCache._has_warned:
@@ -94,16 +94,16 @@ class KernelCache(_Cache):
             log.warning("compiled kernels: %s", line)
 
     def enable(self) -> None:
-        """Numba's interface; it always is."""
+        """Numba's interface; the cache is always enabled."""
 
     def disable(self) -> None:
         """Numba's interface."""
 
     def flush(self) -> None:
-        """Numba's interface: `recompile`, which nobody calls."""
+        """Numba's interface; only `recompile` calls it."""
 
     def _name(self, signature: Any, codegen: Any) -> str:
-        """One for all versions of the source, so that files of older ones do not pile up."""
+        """The file name, the same for all versions of the source, so that a new one replaces it."""
         versions = (numba.__version__, llvmlite.__version__)
         key = hashlib.sha256(repr((signature, codegen.magic_tuple(), versions)).encode())
         return (
@@ -111,7 +111,7 @@ class KernelCache(_Cache):
         )
 
     def _read(self, path: Path, target: Any) -> Any:
-        """None: it is of another version of the source."""
+        """The kernel in a file; None if it is of another version of the source."""
         _check_trusted(path.parent.stat(), self._source)
         with path.open("rb") as file:
             _check_trusted(os.fstat(file.fileno()), self._source)
@@ -145,9 +145,9 @@ class KernelCache(_Cache):
 
 
 def _directories(source: Path) -> Iterator[Path]:
-    """Where files of this kernel may lie, the best place first; they need not exist.
+    """The directories in which files of this kernel are searched, in order; they need not exist.
 
-    Without a home there is none of the user's: `~` would be a directory of that name.
+    Without a home directory the user has none: `~` would be a directory of that name.
     """
     inner = f"{source.parent.name}-{hashlib.sha256(bytes(source.parent)).hexdigest()[:16]}"
     named = _config.CACHE_DIR
@@ -156,12 +156,12 @@ def _directories(source: Path) -> Iterator[Path]:
         named = platformdirs.user_cache_dir("makemore-search")
         if not Path(named).is_absolute():
             return
-    with contextlib.suppress(RuntimeError):  # `~`, and nobody knows of whom
+    with contextlib.suppress(RuntimeError):  # `~` without a home directory
         yield Path(named).expanduser().absolute() / inner
 
 
 def _check_trusted(found: os.stat_result, source: Path) -> None:
-    """Raises PermissionError if somebody may write here who may not change the program."""
+    """Raises PermissionError if somebody may write here who may not write the program's files."""
     if not hasattr(os, "geteuid"):
         return
     program = source.parent.stat()
@@ -177,5 +177,5 @@ def _hash_of(source: Path) -> bytes:
 
 
 def _describe(error: Exception) -> str:
-    found = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(found).splitlines()[0][:100]
+    message = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(message).splitlines()[0][:100]

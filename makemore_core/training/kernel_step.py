@@ -1,6 +1,6 @@
-"""One training step on the CPU: torch's matrix products, and kernels for what lies between them.
+"""One training step on the CPU: torch's matrix products, and kernels for the rest.
 
-Two ways of the same mathematics, chosen by shape:
+Two algorithms for the same mathematics, chosen by shape:
 
 - plain: x = the context's feature vectors (U, T * E), and three products with the first layer.
 - folded: a context is made of few different characters, so x @ W1 is a sum of rows of the tables
@@ -27,23 +27,26 @@ from makemore_core.training.parameter_layout import ParameterLayout
 from makemore_core.training.schedule import learning_rate_at
 
 MAX_VIEWS = 1024
-"""Batches of so many different sizes have their views kept."""
+"""The most sizes of batches whose views are cached."""
 
 
 class KernelStep:
-    """A run's parameters, gradients and optimiser state, updated in place."""
+    """The parameters, gradients and optimizer state of a run, updated in place."""
 
     def __init__(
         self,
         config: TrialConfig,
         model: Model,
         counted: CountedContexts,
-        draws: BatchSampler,
+        sampler: BatchSampler,
         folded: bool | None = None,
         rate: Callable[[TrialConfig, float], float] = learning_rate_at,
     ) -> None:
-        """`folded` None: whichever way is cheaper at this shape; `rate`: see `schedule.py`."""
-        self._config, self._draws, self._rate = config, draws, rate
+        """Args:
+        folded: which algorithm; None: the one that `ParameterLayout.prefers_folded` says.
+        rate: the learning rate at a fraction (0 to 1) of the run.
+        """
+        self._config, self._sampler, self._rate = config, sampler, rate
         self._contexts, self._padding = counted.contexts, counted.padding
         self._layout = layout = ParameterLayout(config, len(model.vocabulary))
         self.parameters = layout.pack(model.tensors)
@@ -51,7 +54,7 @@ class KernelStep:
         self._moments = torch.zeros(2, layout.size if config.optimizer == "adamw" else 0)
         self._loss = np.zeros(1)
         if folded is None:
-            folded = layout.folding_pays(draws.usual_rows, counted.real_characters)
+            folded = layout.prefers_folded(sampler.expected_rows, counted.mean_context_length)
         self.folded = folded
         self._make_views()
         self._make_buffers()
@@ -75,7 +78,7 @@ class KernelStep:
         self._spread = self._embedding.expand(positions, -1, -1)  # (T, V, E), no copy
 
     def _make_buffers(self) -> None:
-        layout, rows = self._layout, self._draws.most_rows
+        layout, rows = self._layout, self._sampler.max_rows
         positions, features, width = self._w1.shape
         self._first = torch.zeros(rows, layout.hidden + layout.output)  # units, direct logits
         self._back = torch.zeros(rows, layout.hidden + layout.output)  # gradients; logits
@@ -103,8 +106,8 @@ class KernelStep:
             "loss": torch.from_numpy(self._loss),
         }
 
-    def take_loss(self) -> float:
-        """The sum of the batch losses since this was last called."""
+    def pop_loss(self) -> float:
+        """The sum of the batch losses (nats) since the last call, which is set to 0."""
         total = float(self._loss[0])
         self._loss[0] = 0.0
         return total
@@ -121,7 +124,7 @@ class KernelStep:
         first_moment, second_moment = self._moments.numpy()
         for number in range(start, end):
             rate = self._rate(config, (number + 0.5) / config.steps)
-            forward_and_back(self._draws.at(number))
+            forward_and_back(self._sampler.batch(number))
             if config.optimizer == "sgd":
                 kernels.update_sgd(parameters, gradient, layout.ends, layout.decays, rate)
             else:
@@ -132,18 +135,18 @@ class KernelStep:
 
     def _folded_pass(self, batch: Batch) -> None:
         """The gradient of a batch, by way of the tables."""
-        draws = self._draws
+        sampler = self._sampler
         torch.bmm(self._spread, self._w1, out=self._table)  # (T, V, W)
         kernels.forward_folded(
             self._contexts, self._padding, batch.rows, batch.row_keys, self._table_numpy,
-            self._prefix, self._b1, draws.column_keys, draws.threshold, draws.scale, batch.weight,
-            batch.pair_start, batch.pair_end, draws.next_character, draws.pair_weight,
-            draws.weighted, self._w2_numpy, self._b2, self._config.direct, self._first_numpy,
-            self._back_numpy, self._b2_gradient, self._loss,
+            self._prefix, self._b1, sampler.column_keys, sampler.threshold, sampler.scale,
+            batch.weight, batch.pair_start, batch.pair_end, sampler.next_character,
+            sampler.pair_weight, sampler.weighted, self._w2_numpy, self._b2, self._config.direct,
+            self._first_numpy, self._back_numpy, self._b2_gradient, self._loss,
         )  # fmt: skip
         self._output_gradients(*self._views_of(len(batch.rows))[:3])
         kernels.scatter(
-            self._contexts, self._padding, batch.rows, draws.scale, self._first_numpy,
+            self._contexts, self._padding, batch.rows, sampler.scale, self._first_numpy,
             self._back_numpy, self._table_gradient_numpy, self._b1_gradient, self._prefix,
             self._starts, self._listed,
         )  # fmt: skip
@@ -154,19 +157,19 @@ class KernelStep:
 
     def _plain_pass(self, batch: Batch) -> None:
         """The gradient of a batch, by way of every row's feature vectors."""
-        draws = self._draws
+        sampler = self._sampler
         hidden, logits, d_hidden, first, d_first, x, d_x = self._views_of(len(batch.rows))
         kernels.features(self._contexts, batch.rows, self._embedding_numpy, self._features_numpy)
         torch.mm(x, self._w1_flat, out=first)  # (U, W)
         kernels.forward_plain(
-            batch.row_keys, self._b1, draws.column_keys, draws.threshold, draws.scale,
-            batch.weight, batch.pair_start, batch.pair_end, draws.next_character,
-            draws.pair_weight, draws.weighted, self._w2_numpy, self._b2, self._config.direct,
+            batch.row_keys, self._b1, sampler.column_keys, sampler.threshold, sampler.scale,
+            batch.weight, batch.pair_start, batch.pair_end, sampler.next_character,
+            sampler.pair_weight, sampler.weighted, self._w2_numpy, self._b2, self._config.direct,
             self._first_numpy, self._back_numpy, self._b2_gradient, self._loss,
         )  # fmt: skip
         self._output_gradients(hidden, logits, d_hidden)
         kernels.deactivate(
-            batch.rows, draws.scale, self._first_numpy, self._back_numpy, self._b1_gradient
+            batch.rows, sampler.scale, self._first_numpy, self._back_numpy, self._b1_gradient
         )
         torch.mm(x.T, d_first, out=self._w1_flat_gradient)
         torch.mm(d_first, self._w1_flat.T, out=d_x)  # (U, T * E)

@@ -1,14 +1,14 @@
 """The element-wise half of a training step on the CPU, compiled by numba.
 
 Matrix products stay with torch; these kernels are what lies between them: gathering rows of the
-folded table, tanh, softmax, scattering gradients back, and the update. `reference.py` is the same
-in plain torch. Every kernel is compiled once and kept on disk; see `warm_up.py`. One file on
-purpose: the cache notices that a kernel's own file has changed, not that of one it calls.
+folded table, tanh, softmax, scattering gradients back, and the update. `torch_step.py` is the same
+in plain torch. Every kernel is compiled once and cached on disk; see `warm_up.py`. They share one
+file on purpose: the cache notices a change of a kernel's own file, not of the file of one it calls.
 
 Shapes: U rows (unique contexts) in a batch, T positions in a context, V symbols, P output columns
-(V rounded up, see `layout.py`), H hidden units (rounded up; biases and dropout know the true ones
-alone), W = H columns of the first layer, or H + P with direct connections, whose columns follow the
-hidden ones.
+(V rounded up, see `parameter_layout.py`), H hidden units (rounded up; biases and dropout know the
+true ones alone), W = H columns of the first layer, or H + P with direct connections, whose columns
+follow the hidden ones.
 """
 
 # mypy: allow-untyped-defs
@@ -28,15 +28,15 @@ from numba.extending import intrinsic
 from makemore_core.training.kernel_cache import KernelCache
 
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
-"""What the compiler may assume. Not that there is no NaN or infinity: those must be found."""
+"""The compiler's assumptions. `nnan` and `ninf` are missing: NaN and infinity are detected."""
 
 
 TILE_ROWS = 16
-"""Rows that go from the gather to the loss together, while they are in the nearest cache."""
+"""Rows that are taken from the gather to the loss together, so that they stay in the L1 cache."""
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compiles at the first call; keeps the result on disk where some directory can be written.
+    """A function compiled at its first call and cached on disk, if a directory can be written.
 
     Kernels that call each other are inlined by force: otherwise the process that compiles them and
     those that load them may call differently compiled copies, and train to different bits.

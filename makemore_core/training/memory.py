@@ -1,7 +1,7 @@
-"""How much memory a training takes: estimates from sizes, made before anything is counted.
+"""Estimates of the memory that a training takes, from sizes alone, before anything is counted.
 
-The factors are fitted to what processes held at their peak (tests/benchmarks/LOG.md, 2026-11-26);
-they are meant to be right within a third.
+The factors are fitted to the peak memory of processes (tests/benchmarks/LOG.md, 2026-11-26); the
+estimates are meant to be right within a third.
 """
 
 from collections.abc import Sequence
@@ -12,28 +12,28 @@ from makemore_core.data.dataset import MAX_KEPT_BYTES, MAX_WRITTEN_OUT
 from makemore_core.training.parameter_layout import MAX_TABLE, ParameterLayout
 
 PROGRAM_BYTES = 400 << 20
-"""Of a process before it reads any words: Python, torch, numba, Optuna and the kernels."""
+"""Memory of a process without data: Python, torch, numba, Optuna and the kernels."""
 
 DISTINCT = 0.5
-"""Contexts of which there is one, and their pairs, for each example: half of them in names and in
-word lists at longer contexts, fewer at short ones."""
+"""Distinct (context, next character) pairs per example: a half in names and word lists at longer
+contexts, fewer at shorter ones."""
 
 
 def words_bytes(words: Sequence[str]) -> int:
-    """What the words themselves take, held once and listed twice."""
+    """Bytes of the words, held once and listed twice."""
     return sum(map(len, words)) * 4 + len(words) * 80
 
 
 def contexts_bytes(words: Sequence[str], symbols: int, block_size: int) -> int:
-    """What the contexts of one block size take while they are counted, which is their most."""
+    """Bytes of the contexts of one block size while they are counted, which is their peak."""
     examples, reach = _examples(words), _reach(words, block_size)
-    kept = DISTINCT * examples * (4 * block_size + 40)
+    counted = DISTINCT * examples * (4 * block_size + 40)
     transient = examples * (50 + reach * (2 if symbols <= 256 else 5))
-    return int(max(kept, transient))
+    return int(max(counted, transient))
 
 
 def smoothing_bytes(words: Sequence[str], symbols: int, block_size: int) -> int:
-    """What smoothing adds to that: an n-gram, and its expectation if it is written out."""
+    """Further bytes with smoothing: an n-gram, and its distributions if they are written out."""
     distinct = DISTINCT * _examples(words)
     levels = 25 * distinct * (_reach(words, block_size) + 1)
     written_out = distinct * symbols
@@ -41,13 +41,13 @@ def smoothing_bytes(words: Sequence[str], symbols: int, block_size: int) -> int:
 
 
 def other_blocks_bytes(words: Sequence[str], block_sizes: int, largest: int) -> int:
-    """What the contexts of further block sizes take that are kept beside the one in use."""
+    """Bytes of the contexts of other block sizes, which are cached beside the one in use."""
     each = DISTINCT * _examples(words) * (4 * largest + 40)
     return int(min((block_sizes - 1) * each, MAX_KEPT_BYTES))
 
 
 def network_bytes(config: TrialConfig, words: Sequence[str], symbols: int) -> int:
-    """What a network takes while it is trained and evaluated, its batches included."""
+    """Bytes of a network while it is trained and evaluated, its batches included."""
     layout = ParameterLayout(config, symbols)
     rows = min(config.batch_size, int(DISTINCT * _examples(words)) + 1)
     copies = 7 if config.optimizer == "adamw" else 5  # gradient, moments, best, evaluated, packed

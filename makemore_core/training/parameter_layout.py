@@ -1,6 +1,6 @@
-"""Where the tensors of a model lie in the one flat vector that a run on the CPU updates.
+"""The layout of a model's tensors in the one flat vector that a run on the CPU updates.
 
-The sizes are known without torch: a launcher, which does not load it, estimates memory by them.
+The sizes need no torch: a launcher, which does not load it, estimates memory from them.
 """
 
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ OUTPUT_MULTIPLE = 16
 """Output columns are padded to a multiple of this (340x512x27: 213 us, 340x512x32: 127 us)."""
 
 ALIGNMENT = 16
-"""Every piece begins at a multiple of this many numbers, and so does every row of hidden units: a
+"""Every tensor begins at a multiple of this many numbers, and so does every row of hidden units: a
 cache line (names, 606 units: 21.6 s; as 608: 19.0 s; 881: 30.9 s; 880: 25.7 s)."""
 
 
 FLOPS, BYTES = 8e10, 4e10
-"""Rates for choosing a way, in operations and bytes a second; only their ratio matters."""
+"""Assumed rates, in operations and bytes per second; only their ratio matters."""
 
 MAX_TABLE = 1 << 26
-"""A folded table of more numbers is never made: it would not be held by a small machine."""
+"""The most numbers in a folded table; a larger one may not fit into the memory."""
 
 
 def rounded_up(number: int, multiple: int) -> int:
-    """The least multiple that is not below the number.
+    """The smallest multiple that is at least the number.
 
     >>> rounded_up(27, 16)
     32
@@ -39,9 +39,9 @@ def rounded_up(number: int, multiple: int) -> int:
 
 
 class ParameterLayout:
-    """Shapes and places: first what weight decay applies to, then the biases.
+    """The shapes and offsets of the tensors: first those with weight decay, then the biases.
 
-    The numbers up to `ends[k]`, from where the part before ends, have the decay `decays[k]`.
+    The numbers from `ends[k - 1]` to `ends[k]` have the decay `decays[k]`.
 
     `first` (T, E, W) is the hidden layer and, with direct connections, their P columns after the
     hidden ones; `output` (P, H) is transposed. H is the number of units and P that of symbols, both
@@ -69,21 +69,22 @@ class ParameterLayout:
         of_positions = first_layer_decays(config)
         self.decays = np.array([config.weight_decay, *of_positions, config.weight_decay, 0.0])
 
-    def folding_pays(self, rows: float, real: float) -> bool:
-        """Whether a step's first layer takes less time folded (see `step.py`) than plain.
+    def prefers_folded(self, rows: float, context_length: float) -> bool:
+        """Whether the first layer is faster folded than plain; see `kernel_step.py`.
 
         Args:
-            rows: contexts in a batch, on average; real: their characters that are no padding.
+            rows: the mean number of contexts in a batch.
+            context_length: the mean number of characters in them, padding left out.
         """
         positions, features, width = self.shapes["first"]
         if positions * self.symbols * width > MAX_TABLE:
             return False
         products = 6 * positions * features * (rows - self.symbols) / FLOPS  # for each column
-        sums = 8 * rows * real / BYTES
+        sums = 8 * rows * context_length / BYTES
         return products > sums
 
     def views(self, flat: "Tensor") -> "dict[str, Tensor]":
-        """The pieces of a flat vector, in their shapes."""
+        """Views of a flat vector, in the shapes of the layout."""
         return {
             name: flat[start : start + int(np.prod(shape))].view(shape)
             for (name, shape), start in zip(self.shapes.items(), self._starts, strict=True)
@@ -92,7 +93,7 @@ class ParameterLayout:
     def named(self, flat: "Tensor") -> "dict[str, Tensor]":
         """The model's tensors, as views of a flat vector: writing to one writes to the other."""
         views, units, symbols = self.views(flat), self.units, self.symbols
-        found = {
+        tensors = {
             "embedding": views["embedding"],
             "hidden_weight": views["first"][..., :units],
             "hidden_bias": views["hidden_bias"][:units],
@@ -100,8 +101,8 @@ class ParameterLayout:
             "output_bias": views["output_bias"][:symbols],
         }
         if self.width > self.hidden:
-            found["direct_weight"] = views["first"][..., self.hidden : self.hidden + symbols]
-        return found
+            tensors["direct_weight"] = views["first"][..., self.hidden : self.hidden + symbols]
+        return tensors
 
     def pack(self, tensors: "Mapping[str, Tensor]") -> "Tensor":
         """A flat vector with copies of a model's tensors, and zeros as padding."""

@@ -6,16 +6,16 @@ from makemore_core.config import TrialConfig
 
 
 def learning_rate_at(config: TrialConfig, progress: float) -> float:
-    """The learning rate after a share `progress` (0 to 1) of the trial.
+    """The learning rate after a fraction `progress` (0 to 1) of the trial.
 
     After a linear warm-up: `constant`; `step` (lecture: 0.1, then 0.01 from the middle on);
     `linear` and `cosine` towards `step_factor` of the peak; `inverse`, the paper's
     eps_0 / (1 + r t), with r such that it ends at `step_factor` of the peak.
     """
-    return config.learning_rate * _share_of_peak(config, progress)
+    return config.learning_rate * _fraction_of_peak(config, progress)
 
 
-def _share_of_peak(config: TrialConfig, progress: float) -> float:
+def _fraction_of_peak(config: TrialConfig, progress: float) -> float:
     if progress < config.warmup:
         return progress / config.warmup
     if config.schedule == "constant":

@@ -1,4 +1,4 @@
-"""One training step in plain torch, for any device: what the kernels are tested against.
+"""One training step in plain torch, for any device; the reference for tests of the kernels.
 
 The gradients are derived by hand (paper, section 3.1; lecture, part 4): no autograd in the loop.
 """
@@ -17,9 +17,9 @@ from makemore_core.training.batches import Batch, BatchSampler
 from makemore_core.training.schedule import learning_rate_at
 
 DECAYED = ("embedding", "hidden_weight", "output_weight", "direct_weight")
-"""What weight decay applies to: weights and features, not biases (paper, section 3.1)."""
+"""The tensors with weight decay: weights and features, not biases (paper, section 3.1)."""
 BY_POSITION = ("hidden_weight", "direct_weight")
-"""Of these, what has a decay for each character of context."""
+"""Of these, the tensors with a decay for each character of context."""
 
 
 def gradients(
@@ -31,7 +31,7 @@ def gradients(
         tensors: the model's parameters.
         contexts: (U, block) character indices.
         targets: (U, V) the weight of each (context, next character); all of them sum to one.
-        mask: (U, H) factors of the hidden units (0, or 1 over the share that is kept), or None.
+        mask: (U, H) factors of the hidden units (0, or 1 / (1 - dropout)), or None.
     """
     hidden_weight, output_weight = tensors["hidden_weight"].flatten(0, 1), tensors["output_weight"]
     features = tensors["embedding"][contexts].flatten(1)  # (U, block * E)
@@ -49,7 +49,7 @@ def gradients(
         d_hidden = d_hidden * mask
     d_before = d_hidden * (1 - activation * activation)  # (U, H)
     d_features = d_before @ hidden_weight.T  # (U, block * E)
-    found = {
+    gradient = {
         "hidden_weight": (features.T @ d_before).view_as(tensors["hidden_weight"]),
         "hidden_bias": d_before.sum(0),
         "output_weight": hidden.T @ d_logits,
@@ -58,25 +58,25 @@ def gradients(
     if "direct_weight" in tensors:
         direct_weight = tensors["direct_weight"]
         d_features = d_features + d_logits @ direct_weight.flatten(0, 1).T
-        found["direct_weight"] = (features.T @ d_logits).view_as(direct_weight)
-    found["embedding"] = torch.zeros_like(tensors["embedding"]).index_add_(
+        gradient["direct_weight"] = (features.T @ d_logits).view_as(direct_weight)
+    gradient["embedding"] = torch.zeros_like(tensors["embedding"]).index_add_(
         0, contexts.flatten(), d_features.view(contexts.numel(), -1)
     )
-    return loss, found
+    return loss, gradient
 
 
 class TorchStep:
-    """A run's parameters and optimiser state on any device: the interface of `KernelStep`."""
+    """The parameters and optimizer state of a run on any device; interface as `KernelStep`."""
 
     def __init__(
         self,
         config: TrialConfig,
         model: Model,
         counted: CountedContexts,
-        draws: BatchSampler,
+        sampler: BatchSampler,
         device: str,
     ) -> None:
-        self._config, self._draws = config, draws
+        self._config, self._sampler = config, sampler
         self._like, self._device = model.tensors, device
         flat = torch.cat([tensor.flatten() for tensor in model.tensors.values()])
         self.parameters = flat.to(device)
@@ -85,14 +85,14 @@ class TorchStep:
         self._loss = torch.zeros(1, dtype=torch.float64, device=device)
         self._decay = self._decays()
         self._contexts = torch.from_numpy(counted.contexts).to(device, torch.int64)
-        self._column_keys = torch.from_numpy(draws.column_keys.astype(np.int64)).to(device)
+        self._column_keys = torch.from_numpy(sampler.column_keys.astype(np.int64)).to(device)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes from step to step and outlives it."""
         return {"parameters": self.parameters, "moments": self._moments, "loss": self._loss}
 
-    def take_loss(self) -> float:
-        """The sum of the batch losses since this was last called."""
+    def pop_loss(self) -> float:
+        """The sum of the batch losses (nats) since the last call, which is set to 0."""
         total = float(self._loss.item())
         self._loss.zero_()
         return total
@@ -103,28 +103,28 @@ class TorchStep:
 
     def run(self, start: int, end: int) -> None:
         """Does the steps `start` to `end` - 1."""
-        config, draws = self._config, self._draws
+        config, sampler = self._config, self._sampler
         tensors, flat = self._views(self.parameters), self._views(self.gradient)
         for number in range(start, end):
-            batch = draws.at(number)
+            batch = sampler.batch(number)
             contexts = self._contexts[torch.from_numpy(batch.rows).to(self._device, torch.int64)]
             symbols = len(tensors["output_bias"])
-            targets = torch.from_numpy(draws.dense_targets(batch, symbols)).to(self._device)
-            loss, found = gradients(tensors, contexts, targets, self.mask(batch))
+            targets = torch.from_numpy(sampler.dense_targets(batch, symbols)).to(self._device)
+            loss, named = gradients(tensors, contexts, targets, self.mask(batch))
             self._loss += loss
             for name, gradient in flat.items():
-                gradient.copy_(found[name])
+                gradient.copy_(named[name])
             self._update(number + 1, learning_rate_at(config, (number + 0.5) / config.steps))
 
     def mask(self, batch: Batch) -> Tensor | None:
         """The factors of the hidden units (U, H): the same hashes as the kernels' `_keep`."""
-        draws = self._draws
-        if draws.threshold == 0:
+        sampler = self._sampler
+        if sampler.threshold == 0:
             return None
         rows = torch.from_numpy(batch.row_keys.astype(np.int64)).to(self._device)
         x = ((rows[:, None] ^ self._column_keys) * 0x9E3779B1) & 0xFFFFFFFF
         x = ((x ^ (x >> 15)) * 0x85EBCA77) & 0xFFFFFFFF
-        return ((x >> 1) >= int(draws.threshold)).float() * float(draws.scale)
+        return ((x >> 1) >= int(sampler.threshold)).float() * float(sampler.scale)
 
     def _decays(self) -> Tensor:
         """The weight decay of each parameter."""
@@ -138,7 +138,7 @@ class TorchStep:
         return decays
 
     def _update(self, number: int, rate: float) -> None:
-        """Step `number` (from 1) of the optimiser."""
+        """Step `number` (from 1) of the optimizer."""
         first, second = self._moments
         self.parameters -= rate * self._decay * self.parameters
         if self._config.optimizer == "sgd":

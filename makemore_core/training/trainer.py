@@ -22,12 +22,12 @@ from makemore_core.training.kernel_step import KernelStep
 from makemore_core.training.torch_step import TorchStep
 
 BLOCK_SECONDS = 0.1
-"""Steps between two calls of `on_block` take at most this long, by a pessimistic estimate."""
+"""The most time between two calls of `on_block`, by a pessimistic estimate."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One of the evenly spaced looks at the dev split."""
+    """One of the evenly spaced evaluations on the dev split."""
 
     index: int  # from 1 to the number of evaluations
     step: int
@@ -35,12 +35,12 @@ class Evaluation:
     dev_loss: float  # nats per predicted character
     dev_loss_unseen: float | None  # over dev words that train does not hold; None: there are none
     train_loss: float  # mean over the batches since the previous evaluation
-    seconds: float  # since the loop began: the loop and its evaluations, nothing else
+    seconds: float  # of training and evaluation since the run began, nothing else
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a finished run found. Losses are mean nats per predicted character."""
+    """The result of a finished run. Losses are mean nats per predicted character."""
 
     dev_loss: float  # the best of the evaluations; `model` is from there
     dev_loss_unseen: float | None  # at the best evaluation
@@ -49,27 +49,27 @@ class TrialResult:
     parameters: int
     steps: int
     examples: int
-    train_seconds: float  # the loop and its evaluations, nothing else
+    train_seconds: float  # of training and evaluation, nothing else
     stopped_early: bool
     curve: tuple[Evaluation, ...]
     model: Model
 
     @property
     def steps_per_second(self) -> float:
-        """Updates a second, the evaluations' time included."""
+        """Updates per second, the time of evaluations included."""
         return self.steps / self.train_seconds
 
 
 class Step(Protocol):
-    """What trains: `KernelStep` on the CPU, `TorchStep` elsewhere."""
+    """The training step: `KernelStep` on the CPU, `TorchStep` on other devices."""
 
     parameters: Tensor
 
     def run(self, start: int, end: int) -> None:
         """Does the steps `start` to `end` - 1."""
 
-    def take_loss(self) -> float:
-        """The sum of the batch losses (nats) since this was last called."""
+    def pop_loss(self) -> float:
+        """The sum of the batch losses (nats) since the last call, which is set to 0."""
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes from step to step; a snapshot copies and restores it."""
@@ -79,7 +79,7 @@ class Step(Protocol):
 
 
 class TrainingRun:
-    """A run under way: where it is, and what it needs to go on from here."""
+    """The state of a training run: its position, its curve and its parameters."""
 
     def __init__(self, config: TrialConfig, vocabulary: str, seed: int, step: Step) -> None:
         self.config, self.vocabulary, self.seed = config, vocabulary, seed
@@ -109,7 +109,7 @@ class TrainingRun:
         return Model(self.config, self.vocabulary, self._step.tensors(self._step.parameters))
 
     def snapshot(self) -> Snapshot:
-        """Copies of everything that `train(..., resume=)` needs to go on bit for bit."""
+        """A copy of the state, from which `train(..., resume=)` continues bit for bit."""
         tensors = {name: t.detach().cpu().clone() for name, t in self._step.state().items()}
         tensors["best"] = self._best.cpu().clone()
         state = {
@@ -122,7 +122,11 @@ class TrainingRun:
         return Snapshot(tensors, state)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Goes back to a snapshot of the same configuration and seed."""
+        """Restores a snapshot of the same configuration and seed.
+
+        Raises:
+            ValueError: it is of another configuration or seed.
+        """
         if snapshot.state["config"] != asdict(self.config) or snapshot.state["seed"] != self.seed:
             raise ValueError("the snapshot is of another configuration or seed")
         for name, tensor in self._step.state().items():
@@ -131,7 +135,7 @@ class TrainingRun:
         self.step, self.seconds = snapshot.state["step"], snapshot.state["seconds"]
         self.curve = [Evaluation(*values) for values in snapshot.state["curve"]]
 
-    def note(self, evaluation: Evaluation) -> None:
+    def record(self, evaluation: Evaluation) -> None:
         """Adds an evaluation; keeps the parameters if it is the best so far."""
         if self.best is None or evaluation.dev_loss < self.best.dev_loss:
             self._best.copy_(self._step.parameters)
@@ -149,7 +153,7 @@ class TrainingRun:
 
 @contextlib.contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """So many threads, and denormal numbers taken as zero (they are many times slower)."""
+    """Sets torch's number of threads, and flushes denormal numbers, which are many times slower."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -161,7 +165,7 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 def steps_per_block(config: TrialConfig, symbols: int) -> int:
-    """How many steps go by between two calls of `on_block`, and are drawn at once.
+    """The number of steps between two calls of `on_block`, which are drawn at once.
 
     A pessimistic estimate: 0.2 ms for each, and its products at 15 GFLOP/s.
     """
@@ -172,18 +176,16 @@ def steps_per_block(config: TrialConfig, symbols: int) -> int:
 
 
 def batches_of(config: TrialConfig, block_data: ContextData, seed: int) -> BatchSampler:
-    """The batches of a run."""
+    """The sampler of a run's batches."""
     block = steps_per_block(config, len(block_data.vocabulary))
-    expected = block_data.expected if config.smoothing else None
+    expected = block_data.ngram_targets if config.smoothing else None
     return BatchSampler(config, block_data.train, seed, block, expected)
 
 
 def evaluation_steps(config: TrialConfig) -> list[int]:
-    """After which steps the dev split is evaluated; the last is always the last step."""
-    wanted = {
-        round(k * config.steps / config.evaluations) for k in range(1, config.evaluations + 1)
-    }
-    return sorted(wanted - {0})
+    """The steps after which the dev split is evaluated; the last is always the last step."""
+    steps = {round(k * config.steps / config.evaluations) for k in range(1, config.evaluations + 1)}
+    return sorted(steps - {0})
 
 
 def train(
@@ -200,7 +202,7 @@ def train(
     """Trains one configuration from one seed.
 
     The same configuration, data, seed, machine and thread count give the same bits, also when the
-    run was interrupted and goes on from a snapshot: random draws are keyed by seed, purpose and
+    run was interrupted and resumed from a snapshot: random draws are keyed by seed, purpose and
     position.
 
     Args:
@@ -211,13 +213,13 @@ def train(
     Raises:
         Diverged: a loss became NaN or infinite.
     """
-    block_data = data.at_block_size(config.block_size)
+    block_data = data.contexts(config.block_size)
     model = initialize(config, data.vocabulary, generator(seed, "initialisation"))
-    draws = batches_of(config, block_data, seed)
+    sampler = batches_of(config, block_data, seed)
     if device == "cpu":
-        step: Step = KernelStep(config, model, block_data.train, draws)
+        step: Step = KernelStep(config, model, block_data.train, sampler)
     else:
-        step = TorchStep(config, model, block_data.train, draws, device)
+        step = TorchStep(config, model, block_data.train, sampler, device)
     run = TrainingRun(config, data.vocabulary, seed, step)
     if resume is not None:
         run.restore(resume)
@@ -229,17 +231,19 @@ def train(
         while run.step < steps and not stopped_early:
             started = time.perf_counter()
             index = len(run.curve)
-            until = min(evaluations[index], run.step - run.step % draws.block + draws.block)
+            until = min(evaluations[index], run.step - run.step % sampler.block + sampler.block)
             step.run(run.step, until)
             run.step = until
             if until == evaluations[index]:
                 since = until - (evaluations[index - 1] if index else 0)
-                train_loss = step.take_loss() / since
+                train_loss = step.pop_loss() / since
                 loss = split_loss(run.model(), block_data.dev, block_data.dev_unseen_count)
                 if not math.isfinite(loss.all):
                     raise Diverged(f"the dev loss became {loss.all} at step {until}")
                 run.seconds += time.perf_counter() - started
-                run.note(Evaluation(index + 1, until, run.examples, *loss, train_loss, run.seconds))
+                run.record(
+                    Evaluation(index + 1, until, run.examples, *loss, train_loss, run.seconds)
+                )
                 stopped_early = run.out_of_patience()
                 if on_evaluation is not None:
                     on_evaluation(run.curve[-1])

@@ -1,4 +1,4 @@
-"""Compiles every kernel once, so that no first trial waits for it."""
+"""Compiles every kernel, so that no trial waits for the compiler."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ from makemore_core.training.trainer import train
 
 
 def warm_up() -> None:
-    """Trains tiny models that between them use every kernel.
+    """Trains tiny models that together use every kernel.
 
-    The first time on a machine this takes about ten seconds of compiling, which stays on disk;
-    afterwards a fraction of a second. Whoever starts several processes calls it once before.
+    The first call on a machine compiles for about ten seconds and caches the result on disk; later
+    calls take a fraction of a second. Call it once before starting several processes.
     """
     words = ("ab", "ba", "aab", "b", "bab") * 2
     data = Dataset(".ab", words, words)
@@ -26,7 +26,9 @@ def warm_up() -> None:
     )  # fmt: skip
     train(plain, data, 0)
     train(folded, data, 0)
-    counted = data.at_block_size(2).train
-    for targets in ("expected", "sampled"):  # smoothed ones, as of a large alphabet
-        smoothed = replace(plain, targets=targets, smoothing=0.5)
-        BatchSampler(smoothed, counted, 0, 1, ngram_targets(counted, data.vocabulary, most=0)).at(0)
+    counted = data.contexts(2).train
+    for targets in ("expected", "sampled"):  # smooth targets that are not written out
+        config = replace(plain, targets=targets, smoothing=0.5)
+        BatchSampler(
+            config, counted, 0, 1, ngram_targets(counted, data.vocabulary, max_numbers=0)
+        ).batch(0)

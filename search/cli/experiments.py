@@ -128,7 +128,7 @@ def _config_and_data(
 
     section, config = (StudySection(name="config"), default) if file is None else read_config(file)
     words = load_words(session, section, layout, corpus)
-    return config, Dataset.of(words, section.split_seed)
+    return config, Dataset.from_corpus(words, section.split_seed)
 
 
 def _target(session: Session, output: Path | None, name: str) -> Path:

@@ -171,6 +171,6 @@ def preview(
     count = worker_count(workers, threads)
     need = memory.ensure_corpus_fits(spec, words, count)
     spec = auto_learning_rate.resolve_auto(spec.resolved_for(words), words)
-    data = Dataset.of(words, spec.study.split_seed)
+    data = Dataset.from_corpus(words, spec.study.split_seed)
     view = cost_estimate.preview(spec, data, count, threads, need)
     session.print_result(asdict(view) | {"memory": need.as_document()}, answers.preview(view))

@@ -54,7 +54,7 @@ def train(
     )
     words = load_words(session, section, layout)
     warm_up()
-    data = Dataset.of(words, section.split_seed)
+    data = Dataset.from_corpus(words, section.split_seed)
     result = trainer.train(
         config,
         data,

@@ -122,7 +122,7 @@ def _fitted(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Baseline
                 corpus = _corpus(storage, study, data_dir)
             except (SearchError, CoreError) as error:
                 return Baselines(None, None, lecture(study), str(error))
-            found = count_models(Dataset.of(corpus, split_seed))
+            found = count_models(Dataset.from_corpus(corpus, split_seed))
             _of_this_process[study.fingerprint, split_seed] = found
     return replace(found, lecture=lecture(study))
 
@@ -131,7 +131,7 @@ def count_models(data: Dataset) -> Baselines:
     """The bigram, and the best of the interpolated Kneser-Ney n-grams, by their dev loss."""
     examples = sum(len(word) + 1 for word in data.train_words)
     highest = min(HIGHEST_ORDER, max(2, MAX_COUNTED // examples))
-    block = data.at_block_size(highest - 1)
+    block = data.contexts(highest - 1)
     orders = ngram.dev_losses(
         block.train, block.dev, block.dev_unseen_count, data.vocabulary, highest
     )

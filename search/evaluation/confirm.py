@@ -70,7 +70,7 @@ def run(
     most = _max_members(study, most_members)
     jobs = confirm.plan_retrainings(storage, study, top, seeds)
     corpus = corpus_of(storage, study, data_dir)
-    data = Dataset.of(corpus, study.spec.study.split_seed)
+    data = Dataset.from_corpus(corpus, study.spec.study.split_seed)
     announced = None
     if jobs:
         ensure_artifacts_reachable(study)

@@ -206,7 +206,7 @@ def _evaluate(
     else:
         example = each_nats.mean(axis=0)
     nats, characters = sum_by_word(example, words)
-    seen = set(Dataset.of(corpus, split_seed).train_words)
+    seen = set(Dataset.from_corpus(corpus, split_seed).train_words)
     unseen = np.array([word not in seen for word in words])
     return {
         "test_loss": _loss(nats, characters),

@@ -62,7 +62,7 @@ def table(
     if not found:
         raise NotFound(f"study {study.name}: no complete trial yet; `run` it first")
     attempts = [results.attempt_of_trial(storage, study, each.trial) for each in found]
-    data = Dataset.of(corpus_of(storage, study, data_dir), study.spec.study.split_seed)
+    data = Dataset.from_corpus(corpus_of(storage, study, data_dir), study.spec.study.split_seed)
     counted = ngram.fit(data.train_words, data.vocabulary, order)
     rows: list[MixtureRow] = []
     for attempt in sorted(attempts, key=lambda each: each.ordinal):

@@ -50,7 +50,7 @@ def replay(storage: Storage, study: StoredStudy, number: int, data_dir: DataDir)
         if len(replayed) == len(recorded):
             raise StopTraining
 
-    data = Dataset.of(corpus_of(storage, study, data_dir), study.spec.study.split_seed)
+    data = Dataset.from_corpus(corpus_of(storage, study, data_dir), study.spec.study.split_seed)
     with contextlib.suppress(StopTraining):
         train(
             TrialConfig(**attempt.config),

@@ -194,7 +194,9 @@ def _prepare(corpus: Corpus, split_seed: int, threads: int, is_silent: bool) -> 
     if is_silent:
         logging.getLogger("makemore_core").setLevel(logging.ERROR)
     warm_up()
-    _bench.update(data=Dataset.of(corpus, split_seed), threads=threads, launcher=os.getppid())
+    _bench.update(
+        data=Dataset.from_corpus(corpus, split_seed), threads=threads, launcher=os.getppid()
+    )
 
 
 class StopTraining(Exception):

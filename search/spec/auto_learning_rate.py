@@ -40,7 +40,7 @@ def resolve_auto(spec: StudySpec, corpus: Corpus) -> StudySpec:
     from makemore_core.data.dataset import Dataset  # torch, which a launcher does without
     from makemore_core.lecture.lr_range import lr_range
 
-    data = Dataset.of(corpus, spec.study.split_seed)
+    data = Dataset.from_corpus(corpus, spec.study.split_seed)
     suggested = lr_range(middle(spec), data, spec.study.seed).suggested
     rates = [float(values[KEY]) for values in spec.enqueue if KEY in values]
     low = min([_rounded(suggested / HALF_DECADE), *rates])

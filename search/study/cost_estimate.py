@@ -113,7 +113,7 @@ def _probes(spec: StudySpec) -> list[TrialConfig]:
 def _seconds_of_full_trial(config: TrialConfig, data: Dataset, threads: int) -> float:
     """Extrapolates a full trial's training time from two short runs, whose difference is free of
     start-up time."""
-    data.at_block_size(config.block_size)
+    data.contexts(config.block_size)
     short, longer = (
         train(
             replace(

@@ -258,7 +258,7 @@ def training_document(result: TrialResult, dev_loss_ci95: Sequence[float]) -> di
 def corpus_document(words: Corpus, split_seed: int, block_size: int) -> dict[str, Any]:
     """The JSON document of `corpus`; of the test split it says only how many words it holds."""
     parts = split(words, split_seed)
-    data = Dataset.of(words, split_seed).at_block_size(block_size)
+    data = Dataset.from_corpus(words, split_seed).contexts(block_size)
     seen = set(parts.train)
     return {
         "name": words.name,

@@ -134,7 +134,7 @@ class Worker:
         key = f"{stored.fingerprint}/{seed}"
         if key not in self._data:
             corpus = study.corpus_of(self._storage, stored, self._data_dir)
-            self._data[key] = Dataset.of(corpus, seed)
+            self._data[key] = Dataset.from_corpus(corpus, seed)
         return self._data[key]
 
     def _recover_all(self) -> None:

@@ -90,7 +90,7 @@ TARGETS = {  # dev loss: within so many seconds, with this configuration
 
 def names() -> Dataset:
     """The lecture's corpus and split."""
-    return Dataset.of(corpus.load("names", Path("runs")), 42)
+    return Dataset.from_corpus(corpus.load("names", Path("runs")), 42)
 
 
 def examples_of(counted: CountedContexts) -> tuple[Tensor, Tensor]:
@@ -140,10 +140,10 @@ def module_loop(config: TrialConfig, x: Tensor, y: Tensor) -> Callable[[float], 
 
 
 def our_loop(config: TrialConfig, data: Dataset) -> tuple[KernelStep, BatchSampler]:
-    counted = data.at_block_size(config.block_size).train
-    draws = BatchSampler(config, counted, 1, steps_per_block(config, len(data.vocabulary)))
+    counted = data.contexts(config.block_size).train
+    sampler = BatchSampler(config, counted, 1, steps_per_block(config, len(data.vocabulary)))
     model = initialize(config, data.vocabulary, torch.Generator().manual_seed(1))
-    return KernelStep(config, model, counted, draws), draws
+    return KernelStep(config, model, counted, sampler), sampler
 
 
 def repeated(step: Callable[[float], None], times: int, rate: float = 0.01) -> None:
@@ -171,12 +171,12 @@ def rate_of(work: Callable[[], object], amount: float) -> float:
 
 
 def floor_seconds(
-    config: TrialConfig, draws: BatchSampler, counted: CountedContexts, size: int
+    config: TrialConfig, sampler: BatchSampler, counted: CountedContexts, size: int
 ) -> float:
     """The formula at the top."""
     t, e, h = config.block_size, config.embedding_size, config.hidden_width
-    u, v = draws.usual_rows, 27
-    rows = draws.at(0).rows
+    u, v = sampler.expected_rows, 27
+    rows = sampler.batch(0).rows
     real = float((t - counted.padding[rows]).mean())
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
     out, large, small = torch.empty(1024, 1024), torch.randn(round(u), h), torch.randn(size)
@@ -198,11 +198,11 @@ def bench_steps(data: Dataset) -> list[dict[str, Any]]:
             block_size=block, embedding_size=features, hidden_width=hidden, batch_size=batch,
             targets="sampled", learning_rate=0.01, schedule="constant", examples=10**10,
         )  # fmt: skip
-        counted = data.at_block_size(block).train
+        counted = data.contexts(block).train
         x, y = examples_of(counted)
         fresh = initialize(config, data.vocabulary, torch.Generator().manual_seed(1))
         lecture, module = lecture_loop(fresh, x, y, batch), module_loop(config, x, y)
-        ours, draws = our_loop(config, data)
+        ours, sampler = our_loop(config, data)
         at = 0
 
         def run_ours(steps: int, ours: KernelStep = ours) -> None:
@@ -210,7 +210,7 @@ def bench_steps(data: Dataset) -> list[dict[str, Any]]:
             ours.run(at, at + steps)
             at += steps
 
-        run_ours(draws.block)
+        run_ours(sampler.block)
         once = min(processor_us(partial(lecture, 0.01), 1) for _ in range(5))
         steps = max(3, int(2.5e5 / once))
         times: dict[str, list[float]] = {"lecture": [], "module": [], "ours": []}
@@ -220,12 +220,12 @@ def bench_steps(data: Dataset) -> list[dict[str, Any]]:
             times["ours"].append(processor_us(partial(run_ours, 4 * steps), 4 * steps))
         ratios = [a / b for a, b in zip(times["lecture"], times["ours"], strict=True)]
         median = {name: statistics.median(each) for name, each in times.items()}
-        floor = floor_seconds(config, draws, counted, fresh.parameters) * 1e6
+        floor = floor_seconds(config, sampler, counted, fresh.parameters) * 1e6
         found.append(
             {"shape": shape, **{f"{k}_us": round(v, 1) for k, v in median.items()},
              "ratio": round(statistics.median(ratios), 2), "folded": ours.folded,
              "ratio_module": round(median["module"] / median["ours"], 2),
-             "rows": round(draws.usual_rows, 1), "floor_us": round(floor, 1),
+             "rows": round(sampler.expected_rows, 1), "floor_us": round(floor, 1),
              "floor_share": round(floor / median["ours"], 2)}
         )  # fmt: skip
         say(found[-1])
@@ -276,7 +276,7 @@ def seconds_to(data: Dataset, target: float, config: TrialConfig, seed: int) -> 
 def lecture_seconds_to(data: Dataset, target: float) -> float:
     """The lecture's loop until it first has that dev loss; looked at every thousand steps, the
     looking not counted. Processor time."""
-    block = data.at_block_size(3)
+    block = data.contexts(3)
     x, y = examples_of(block.train)
     model = initialize(LECTURE, data.vocabulary, torch.Generator().manual_seed(2147483647))
     step, spent = lecture_loop(model, x, y, 32), 0.0
@@ -311,7 +311,7 @@ def bench_targets(data: Dataset) -> list[dict[str, Any]]:
 
 def evaluation_share(seconds: float, config: TrialConfig, data: Dataset, model: Model) -> float:
     """What part of a trial its dev evaluations took."""
-    block = data.at_block_size(config.block_size)
+    block = data.contexts(config.block_size)
     work = partial(split_loss, model, block.dev, block.dev_unseen_count)
     one = statistics.median(processor_us(work, 1) for _ in range(5)) / 1e6
     return round(one * config.evaluations / seconds, 4)
@@ -329,27 +329,27 @@ def bench_cost(data: Dataset) -> list[dict[str, Any]]:
     varied += [("corpus", f"{n}x", base, enlarged(data, n)) for n in (1, 2, 4, 16)]
     runs = []
     for name, value, config, words in varied:
-        step, draws = our_loop(config, words)
-        step.run(0, draws.block)
-        runs.append((name, value, step, draws, [draws.block]))
+        step, sampler = our_loop(config, words)
+        step.run(0, sampler.block)
+        runs.append((name, value, step, sampler, [sampler.block]))
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(REPEATS):
-        for (_, _, step, draws, at), each in zip(runs, times, strict=True):
-            steps = 2 * draws.block
+        for (_, _, step, sampler, at), each in zip(runs, times, strict=True):
+            steps = 2 * sampler.block
             each.append(processor_us(partial(step.run, at[0], at[0] + steps), steps))
             at[0] += steps
     found = [
         {"what": name, "value": value, "us": round(statistics.median(each), 1),
-         "rows": round(draws.usual_rows), "contexts": len(step_contexts(draws))}
-        for (name, value, _, draws, _), each in zip(runs, times, strict=True)
+         "rows": round(sampler.expected_rows), "contexts": len(step_contexts(sampler))}
+        for (name, value, _, sampler, _), each in zip(runs, times, strict=True)
     ]  # fmt: skip
     for line in found:
         say(line)
     return found
 
 
-def step_contexts(draws: BatchSampler) -> np.ndarray[Any, Any]:
-    return draws.counted.contexts
+def step_contexts(sampler: BatchSampler) -> np.ndarray[Any, Any]:
+    return sampler.counted.contexts
 
 
 def enlarged(data: Dataset, times: int) -> Dataset:
@@ -367,7 +367,7 @@ def bench_start() -> dict[str, Any]:
     code = (
         "import resource, time; t = time.perf_counter()\n"
         "from tests.benchmarks.trainer import *\n"
-        "torch.set_num_threads(1); data = names(); step, draws = our_loop(BASE, data)\n"
+        "torch.set_num_threads(1); data = names(); step, sampler = our_loop(BASE, data)\n"
         "step.run(0, 1); print(time.perf_counter() - t, time.process_time())\n"
         "train(replace(BASE, hidden_width=1024, batch_size=1024, block_size=12), data, 1)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"

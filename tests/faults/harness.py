@@ -506,7 +506,7 @@ def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
         patience=None,
     )
     seed = derive_seed(spec.study.seed, ordinal, "train")
-    result = train(config, Dataset.of(words, spec.study.split_seed), seed)
+    result = train(config, Dataset.from_corpus(words, spec.study.split_seed), seed)
     return {
         resource_at(
             spec.budget, round(each.step * spec.budget.evaluations / config.steps)

@@ -54,7 +54,7 @@ def train_ours(config: TrialConfig, data: Dataset, seed: int, report: Report) ->
 def train_as_the_lecture(config: TrialConfig, data: Dataset, seed: int, report: Report) -> float:
     """The lecture's loop; its evaluations are ours, which is quicker than its own."""
     torch.manual_seed(seed)
-    block = data.at_block_size(config.block_size)
+    block = data.contexts(config.block_size)
     x, y = examples_of(block.train)
     model = initialize(config, data.vocabulary, torch.Generator().manual_seed(seed))
     step = lecture_loop(model, x, y, config.batch_size)

@@ -79,7 +79,7 @@ def shortened(value: Value) -> Value:
 def trained(spec: StudySpec, searched: dict[str, Value], seed: int) -> Curve:
     """One curve. Its seconds are processor time, which other work on the machine changes little."""
     config, data = config_of(spec, spec.space, searched), data_of(spec)
-    data.at_block_size(config.block_size)  # made once for many trials, so it is no trial's time
+    data.contexts(config.block_size)  # made once for many trials, so it is no trial's time
     seconds: list[float] = []
     losses: list[float] = []
     began = time.thread_time()

@@ -40,7 +40,7 @@ def data_of(spec: StudySpec) -> Dataset:
 
 @functools.cache
 def _data(corpus: str, split_seed: int, dedupe: bool) -> Dataset:
-    return Dataset.of(corpora.load(corpus, RUNS, dedupe=dedupe), split_seed)
+    return Dataset.from_corpus(corpora.load(corpus, RUNS, dedupe=dedupe), split_seed)
 
 
 def words_of(spec: StudySpec) -> Corpus:

@@ -52,7 +52,7 @@ def test_unseen_counts_are_those_of_unseen_words(
 ) -> None:
     """A dev word that train holds, repeats included, adds nothing to them."""
     vocabulary = "." + "".join(sorted(set("".join(train + dev))))
-    block = Dataset(vocabulary, train, dev).at_block_size(3)
+    block = Dataset(vocabulary, train, dev).contexts(3)
     unseen = tuple(word for word in dev if word not in train)
     expected = Counter(naive(unseen, vocabulary, 3))
     found = {
@@ -81,13 +81,13 @@ def test_a_large_alphabet_and_long_words() -> None:
 @pytest.mark.parametrize("block", [3, 20, 64])
 def test_names_are_built_in_a_moment(block: int) -> None:
     """Under a tenth of a second of processor time, at any block size; kept after that."""
-    data = Dataset.of(lecture_corpus(), 42)
-    data.at_block_size(2)
+    data = Dataset.from_corpus(lecture_corpus(), 42)
+    data.contexts(2)
     times = []
     for _ in range(4):
         fresh = Dataset(data.vocabulary, data.train_words, data.dev_words)
         started = time.process_time()
-        built = fresh.at_block_size(block)
+        built = fresh.contexts(block)
         times.append(time.process_time() - started)
     assert min(times) < 0.1
-    assert fresh.at_block_size(block) is built
+    assert fresh.contexts(block) is built

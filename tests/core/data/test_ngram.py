@@ -58,9 +58,9 @@ def reference(
         counts = [count(history + y) for y in vocabulary]
         if sum(counts) == 0:
             return lower
-        left_over = sum(d[min(c, 3)] for c in counts)
+        backoff_weight = sum(d[min(c, 3)] for c in counts)
         c = count(history + x)
-        return (c - d[min(c, 3)] + left_over * lower) / sum(counts)
+        return (c - d[min(c, 3)] + backoff_weight * lower) / sum(counts)
 
     history = f".{context}"[-(order - 1) :] if order > 1 else ""
     return [probability(history, x) for x in vocabulary]
@@ -71,7 +71,7 @@ def test_all_orders_at_once_are_as_each_alone(
     words: list[str], other: list[str], highest: int
 ) -> None:
     """The dev loss of each order is its own model's, on all dev words and on the unseen ones."""
-    data = Dataset(ALPHABET, tuple(words), tuple(other)).at_block_size(max(1, highest - 1))
+    data = Dataset(ALPHABET, tuple(words), tuple(other)).contexts(max(1, highest - 1))
     found = dev_losses(data.train, data.dev, data.dev_unseen_count, ALPHABET, highest)
     unseen = [word for word in other if word not in words]
     assert list(range(1, len(found) + 1)) == [each.order for each in found]
@@ -189,7 +189,7 @@ def test_discounts_of_a_real_corpus(names: Corpus) -> None:
     for context in ("", "a", "ab", "abe", "dea", "ddd"):
         expected = reference(words, 4, context, vocabulary)
         assert pytest.approx(expected) == model.probabilities(context)
-    ends = model.levels[3].left_over  # 46 four-grams once, 8 twice: D1 = 46 / (46 + 2 * 8)
+    ends = model.levels[3].backoff_weight  # 46 four-grams once, 8 twice: D1 = 46 / (46 + 2 * 8)
     assert pytest.approx(46 / 62) == ends.max()  # of a context seen once
 
 

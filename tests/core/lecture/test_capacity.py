@@ -138,7 +138,7 @@ def test_no_hidden_layer_is_kept_and_used_like_any_other(tmp_path: Path) -> None
     result = train(LINEAR, toy_data(), 1)
     checkpoint.save(tmp_path / "model", result.model, {})
     model, _ = checkpoint.load(tmp_path / "model")
-    dev = toy_data().at_block_size(4).dev
+    dev = toy_data().contexts(4).dev
     assert split_loss(model, dev).all == pytest.approx(result.dev_loss, abs=1e-6)
     assert len(sample(model, 20, 1)) == 20
     assert np.isfinite(result.dev_loss)

@@ -31,7 +31,7 @@ def test_counts_of_words_and_examples() -> None:
 @pytest.mark.parametrize(("block", "unique"), [(3, 5_438), (4, 20_243), (6, 45_937), (8, 50_457)])
 def test_counts_of_contexts(block: int, unique: int) -> None:
     """182,625 and 22,655 examples at any block size, with so many unique contexts."""
-    data = Dataset.of(lecture_corpus(), 42).at_block_size(block)
+    data = Dataset.from_corpus(lecture_corpus(), 42).contexts(block)
     assert (data.train.examples, data.dev.examples) == (182_625, 22_655)
     assert len(data.train.contexts) == unique
     if block == 8:
@@ -56,7 +56,7 @@ def test_the_whole_lecture_run_ends_where_the_lecture_ends() -> None:
     config = TrialConfig(
         initialisation="lecture", targets="sampled", examples=200_000 * 32, evaluations=10
     )
-    result = train(config, Dataset.of(lecture_corpus(), 42), 2147483647)
+    result = train(config, Dataset.from_corpus(lecture_corpus(), 42), 2147483647)
     assert result.steps == 200_000
     assert result.final_dev_loss == pytest.approx(2.155, abs=0.02)
     assert result.train_loss == pytest.approx(2.126, abs=0.03)

@@ -126,7 +126,7 @@ def test_part_2_the_untrained_network_on_all_names() -> None:
 def test_part_2_the_splits() -> None:
     """Exactly; what is left for the test split follows without opening it."""
     names = lecture_corpus()
-    data = Dataset.of(names, 42).at_block_size(3)
+    data = Dataset.from_corpus(names, 42).contexts(3)
     assert (182_625, 22_655) == (data.train.examples, data.dev.examples)
     assert 22_866 == 228_146 - data.train.examples - data.dev.examples
     assert 3_204 == split(names, 42).test_words
@@ -135,7 +135,9 @@ def test_part_2_the_splits() -> None:
 def test_part_2_the_small_networks() -> None:
     """About 2.3 on dev within 0.06 after 40,000 steps, and train no lower: it underfits."""
     names = lecture_corpus()
-    result = train(replace(SMALL, examples=40_000 * 32, evaluations=4), Dataset.of(names, 42), 1)
+    result = train(
+        replace(SMALL, examples=40_000 * 32, evaluations=4), Dataset.from_corpus(names, 42), 1
+    )
     assert 2.3 == pytest.approx(result.dev_loss, abs=0.06)
     assert result.train_loss == pytest.approx(result.dev_loss, abs=0.02)
     larger = initialize(replace(SMALL, hidden_width=300), names.vocabulary, lecture_generator())

@@ -21,7 +21,7 @@ SMALL = TrialConfig(hidden_width=16, batch_size=8, examples=8 * 40, evaluations=
 def test_the_lectures_network_on_names(features: int, units: int, seed: int) -> None:
     """Between 0.03 and 0.3; by eye the lecture chose 0.1 (part 2, 45:40)."""
     config = replace(LECTURE, embedding_size=features, hidden_width=units)
-    found = lr_range(config, Dataset.of(lecture_corpus(), 42), seed)
+    found = lr_range(config, Dataset.from_corpus(lecture_corpus(), 42), seed)
     assert 0.03 < found.suggested < 0.3
     assert len(found.learning_rates) == len(found.losses) == len(found.smoothed) == 1000
     assert (found.learning_rates[0], found.learning_rates[-1]) == pytest.approx((1e-3, 1.0))

@@ -42,7 +42,7 @@ def test_a_model_that_never_ends_a_word_is_cut() -> None:
     """At the longest length, by default a hundred characters."""
     model = model_with_output_bias(-1e9, 0.0, -1e9)
     assert sample(model, 2, 1) == ["a" * 100] * 2
-    assert sample(model, 2, 1, longest=7) == ["a" * 7] * 2
+    assert sample(model, 2, 1, max_length=7) == ["a" * 7] * 2
     assert sample(model, 0, 1) == []
 
 

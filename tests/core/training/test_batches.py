@@ -49,14 +49,14 @@ def test_the_mean_batch_is_the_training_split(
     """Unbiased: the mean weight of each (context, next character) is its share of the examples; of
     smoothed ones, that share and the n-gram's probability, as they are mixed; whether the n-gram's
     are written out beforehand or not."""
-    draws, symbols = drawn(words, targets, batch_size, smoothing, most)
+    sampler, symbols = drawn(words, targets, batch_size, smoothing, most)
     counted = count_contexts(words, alphabet_of(words), 2)
     found = np.zeros((len(counted.contexts), symbols))
     square = np.zeros_like(found)
     for step in range(STEPS):
-        batch = draws.at(step)
+        batch = sampler.batch(step)
         dense = np.zeros_like(found)
-        np.add.at(dense, batch.rows, draws.dense_targets(batch, symbols))
+        np.add.at(dense, batch.rows, sampler.dense_targets(batch, symbols))
         found += dense / STEPS
         square += dense**2 / STEPS
     expected = np.zeros_like(found)
@@ -90,10 +90,10 @@ def test_smoothed_targets_are_the_same_written_out_or_not(
     expected = smoothing * ngram_targets(counted, vocabulary, MAX_WRITTEN_OUT)
     shares = counted.count / counted.frequency[counted.row_of_pair]
     expected[counted.row_of_pair, counted.next_character] += (1 - smoothing) * shares
-    draws = BatchSampler(config, counted, 5, 4, ngram_targets(counted, vocabulary, 0))
+    sampler = BatchSampler(config, counted, 5, 4, ngram_targets(counted, vocabulary, 0))
     for step in (0, 3, 4, 2):
-        batch = draws.at(step)
-        found = draws.dense_targets(batch, len(vocabulary))
+        batch = sampler.batch(step)
+        found = sampler.dense_targets(batch, len(vocabulary))
         wanted = batch.weight[:, None] * expected[batch.rows]
         assert np.allclose(wanted, found, rtol=1e-4, atol=1e-7)
 
@@ -105,14 +105,14 @@ def test_smoothing_takes_the_memory_of_the_counts_where_the_alphabet_is_large() 
     codes = rng.zipf(1.3, 30_000) % 3_000 + 0x4E00
     words = tuple("".join(map(chr, each)) for each in codes.reshape(-1, 3))
     data = Dataset("." + "".join(sorted(set("".join(words)))), words, words[:50])
-    block = data.at_block_size(4)
+    block = data.contexts(4)
     config = TrialConfig(block_size=4, batch_size=128, smoothing=0.3)
     tracemalloc.start()
-    batches_of(config, block, 1).at(0)
-    batches_of(replace(config, targets="sampled"), block, 1).at(0)
+    batches_of(config, block, 1).batch(0)
+    batches_of(replace(config, targets="sampled"), block, 1).batch(0)
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert isinstance(block.expected, ContextTree)
+    assert isinstance(block.ngram_targets, ContextTree)
     assert taken < 4 * len(block.train.contexts) * len(data.vocabulary) / 2
 
 
@@ -120,22 +120,22 @@ def test_block_sizes_are_kept_while_there_is_room(monkeypatch: pytest.MonkeyPatc
     """The one that was not used for longest goes first; the one in use stays."""
     words = ("anna", "bob", "carla")
     data = Dataset(".abclnor", words, words)
-    first = data.at_block_size(2)
-    assert first is data.at_block_size(2)
+    first = data.contexts(2)
+    assert first is data.contexts(2)
     monkeypatch.setattr("makemore_core.data.dataset.MAX_KEPT_BYTES", 2 * first.nbytes)
     for size in (3, 4, 5, 6):
-        data.at_block_size(size)
-    assert first is not data.at_block_size(2)
-    assert data.at_block_size(2) is data.at_block_size(2)
+        data.contexts(size)
+    assert first is not data.contexts(2)
+    assert data.contexts(2) is data.contexts(2)
 
 
 @given(words=word_lists(), batch_size=st.integers(1, 60))
 def test_sampled_batches_are_whole_draws(words: tuple[str, ...], batch_size: int) -> None:
     """The weights are multiples of 1 / batch size and sum to one; no context has two rows."""
-    draws, symbols = drawn(words, "sampled", batch_size)
+    sampler, symbols = drawn(words, "sampled", batch_size)
     for step in (0, 15, 16, 100):
-        batch = draws.at(step)
-        targets = draws.dense_targets(batch, symbols) * batch_size
+        batch = sampler.batch(step)
+        targets = sampler.dense_targets(batch, symbols) * batch_size
         assert targets.sum() == pytest.approx(batch_size, rel=1e-4)
         assert np.abs(targets - targets.round()).max() < 1e-3
         assert len(set(batch.rows.tolist())) == len(batch.rows)
@@ -159,12 +159,12 @@ def test_frequent_contexts_are_in_every_batch(counts: list[int], batch_size: int
 
 
 def test_expected_batches_have_less_noise() -> None:
-    """The weight of the contexts of one character varies less than in as many sampled draws."""
+    """The weight of the contexts of one character varies less than in as many sampled batches."""
     words = ("anna", "bob", "carla", "dora", "emil", "fritz", "gerd", "hanna", "ida", "jana")
     spread = {}
     for targets in ("sampled", "expected"):
-        draws, symbols = drawn(words, targets, 20)
-        each = [draws.dense_targets(draws.at(s), symbols).sum(0) for s in range(500)]
+        sampler, symbols = drawn(words, targets, 20)
+        each = [sampler.dense_targets(sampler.batch(s), symbols).sum(0) for s in range(500)]
         spread[targets] = np.var(each, axis=0).sum()
     assert spread["expected"] < 0.5 * spread["sampled"]
 
@@ -177,7 +177,7 @@ def test_a_batch_depends_on_its_step_alone(targets: str) -> None:
     counted = count_contexts(words, ".abclnor", 3)
     one, other = BatchSampler(config, counted, 9, 5), BatchSampler(config, counted, 9, 11)
     for step in (12, 3, 12, 40):
-        for ours, theirs in zip(one.at(step)[:2], other.at(step)[:2], strict=True):
+        for ours, theirs in zip(one.batch(step)[:2], other.batch(step)[:2], strict=True):
             assert np.array_equal(ours, theirs)
-    different = BatchSampler(config, counted, 10, 5).at(12)
-    assert not np.array_equal(one.at(12).row_keys, different.row_keys)
+    different = BatchSampler(config, counted, 10, 5).batch(12)
+    assert not np.array_equal(one.batch(12).row_keys, different.row_keys)

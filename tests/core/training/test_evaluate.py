@@ -72,7 +72,7 @@ def test_the_unseen_loss_is_over_words_that_train_lacks(
     shared = data.draw(st.lists(st.sampled_from(train), max_size=5))
     dev = (*dev, *shared)
     model = a_model(config, train + dev)
-    block = Dataset(model.vocabulary, train, dev).at_block_size(config.block_size)
+    block = Dataset(model.vocabulary, train, dev).contexts(config.block_size)
     found = split_loss(model, block.dev, block.dev_unseen_count)
     each = [n for word in dev if word not in train for n in naive_nats(model, word)]
     naive = pytest.approx(math.fsum(each) / len(each), rel=2e-5, abs=1e-6) if each else None

@@ -47,7 +47,7 @@ def test_the_reference_has_the_gradient_of_autograd(
 ) -> None:
     """In float64, to 1e-9: both targets, direct connections or none, dropout or none."""
     bench = Bench(config, words)
-    mask = bench.reference().mask(bench.draws.at(2))
+    mask = bench.reference().mask(bench.sampler.batch(2))
     batch = (bench.contexts(2), bench.targets(2), mask)
     loss, expected = autograd(bench.model.tensors, *batch)
     doubles = {name: t.double() for name, t in bench.model.tensors.items()}
@@ -64,12 +64,12 @@ def test_the_kernels_have_the_gradient_of_autograd(
 ) -> None:
     """Folded or plain, to 1e-5 of the largest: what float32 can hold; and the same loss."""
     bench = Bench(config, words)
-    mask = bench.reference().mask(bench.draws.at(2))
+    mask = bench.reference().mask(bench.sampler.batch(2))
     loss, expected = autograd(bench.model.tensors, bench.contexts(2), bench.targets(2), mask)
     step = bench.kernels(folded)
     step.run(2, 3)
     assert_close(expected, step.tensors(step.gradient), 1e-5)
-    assert step.take_loss() == pytest.approx(loss, rel=1e-5)
+    assert step.pop_loss() == pytest.approx(loss, rel=1e-5)
 
 
 @given(config=configs(), words=word_lists())
@@ -92,7 +92,7 @@ def test_paddings_of_every_length(folded: bool, length: int) -> None:
     step = bench.kernels(folded)
     step.run(0, 1)
     assert_close(expected, step.tensors(step.gradient), 1e-5)
-    assert step.take_loss() == pytest.approx(loss, rel=1e-5)
+    assert step.pop_loss() == pytest.approx(loss, rel=1e-5)
 
 
 @pytest.mark.parametrize("folded", FOLDED)
@@ -164,7 +164,7 @@ def by_position(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def test_dropout_keeps_its_share(share: float, seed: int) -> None:
     """The hidden units that a mask keeps are as many as asked for; what is kept is scaled up."""
     bench = Bench(TrialConfig(dropout=share, hidden_width=400, batch_size=200), WORDS, seed)
-    masks = [bench.reference().mask(bench.draws.at(step)) for step in range(4)]
+    masks = [bench.reference().mask(bench.sampler.batch(step)) for step in range(4)]
     mask = torch.cat([m for m in masks if m is not None])
     assert float((mask == 0).float().mean()) == pytest.approx(share, abs=0.02)
     assert float(mask.max()) == pytest.approx(1 / (1 - share), rel=1e-5)

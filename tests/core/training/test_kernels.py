@@ -42,10 +42,10 @@ def test_special_values() -> None:
 def test_folding_is_chosen_by_shape(rows: float, symbols: int, pays: bool) -> None:
     """Folded from medium batches on; plain for tiny ones and for alphabets larger than a batch."""
     layout = ParameterLayout(TrialConfig(block_size=8, embedding_size=24), symbols)
-    assert layout.folding_pays(rows, 3.0) is pays
+    assert layout.prefers_folded(rows, 3.0) is pays
 
 
 def test_a_table_too_large_for_memory_is_never_made() -> None:
     """A large alphabet with wide layers and long blocks goes the plain way."""
     config = TrialConfig(block_size=64, hidden_width=4096)
-    assert not ParameterLayout(config, 3000).folding_pays(1e6, 3.0)
+    assert not ParameterLayout(config, 3000).prefers_folded(1e6, 3.0)

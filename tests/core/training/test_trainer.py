@@ -100,7 +100,7 @@ def test_words_of_the_test_split_change_no_bit() -> None:
     shuffled, _, second_cut = splits.shuffled(here, 42)
     test_words = set(shuffled[second_cut:])
     other = corpus.Corpus("there", tuple(w[::-1] if w in test_words else w for w in words))
-    results = [train(CONFIG, Dataset.of(each, 42), 1) for each in (here, other)]
+    results = [train(CONFIG, Dataset.from_corpus(each, 42), 1) for each in (here, other)]
     assert bits(results[0]) == bits(results[1])
 
 
@@ -125,7 +125,7 @@ def test_the_result_is_that_of_the_best_evaluation() -> None:
     best = min(result.curve, key=lambda e: e.dev_loss)
     assert result.dev_loss == best.dev_loss
     assert result.final_dev_loss == result.curve[-1].dev_loss > result.dev_loss
-    counts = data.at_block_size(3)
+    counts = data.contexts(3)
     found = split_loss(result.model, counts.dev, counts.dev_unseen_count)
     assert found.all == pytest.approx(result.dev_loss, rel=1e-6)
     assert found.unseen == pytest.approx(result.dev_loss_unseen, rel=1e-6)

@@ -24,7 +24,7 @@ from search.figures import lecture_figures
 CONFIG = TrialConfig(
     hidden_width=12, embedding_size=3, batch_size=16, examples=16 * 60, evaluations=3
 )
-DATA = Dataset.of(Corpus("words", tuple(some_words())), 42)
+DATA = Dataset.from_corpus(Corpus("words", tuple(some_words())), 42)
 
 
 def config_file(bed: Workspace) -> Path:

@@ -26,7 +26,7 @@ def test_the_best_count_model_is_the_best_of_all_orders(finished: Workspace) -> 
     """Each order's dev loss is the one that `baseline` tells; the lowest stands beside the best."""
     stored = study.resolve(finished.storage, "tiny")
     corpus = study.corpus_of(finished.storage, stored, finished.data_dir)
-    found = count_models(Dataset.of(corpus, 42))
+    found = count_models(Dataset.from_corpus(corpus, 42))
     losses = {order: ngram.baseline(corpus, 42, order).dev_loss for order in range(1, 9)}
     assert min(losses.values()) == pytest.approx(found.ngram)
     assert losses[found.ngram_order or 0] == pytest.approx(found.ngram)
@@ -38,7 +38,7 @@ def test_a_large_corpus_is_counted_up_to_a_lower_order(
 ) -> None:
     """What this may cost is bounded; the bigram is always there."""
     stored = study.resolve(finished.storage, "tiny")
-    data = Dataset.of(study.corpus_of(finished.storage, stored, finished.data_dir), 42)
+    data = Dataset.from_corpus(study.corpus_of(finished.storage, stored, finished.data_dir), 42)
     monkeypatch.setattr(baselines, "MAX_COUNTED", 1)
     found = count_models(data)
     assert found.bigram is not None

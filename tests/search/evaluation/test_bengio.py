@@ -41,7 +41,7 @@ def rows() -> list[Mixture]:
     if not (directory and (Path(directory) / "names.txt").is_file()):
         reason = f"names.txt is needed: set {corpus.CORPORA_VARIABLE} to its directory"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    data = Dataset.of(corpus.load("names", Path(directory)), 42)
+    data = Dataset.from_corpus(corpus.load("names", Path(directory)), 42)
     trigram = ngram.fit(data.train_words, data.vocabulary, 3)
     models = [train(config, data, 1).model for config in configurations()]
     return [mix(model, trigram, data, share) for model in models for share in (1.0, None)]

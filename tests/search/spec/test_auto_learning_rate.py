@@ -35,7 +35,7 @@ def test_the_range_is_a_decade_about_the_suggestion(bed: Workspace) -> None:
     found = stored.spec.space["learning_rate"]
     middle = auto_learning_rate.middle(stored.spec)
     assert (middle.embedding_size, middle.hidden_width, middle.batch_size) == (5, 32, 64)
-    data = Dataset.of(study.corpus_of(bed.storage, stored, bed.data_dir), 42)
+    data = Dataset.from_corpus(study.corpus_of(bed.storage, stored, bed.data_dir), 42)
     suggested = lr_range(middle, data, 1).suggested
     assert isinstance(found, RangeDimension)
     assert (found.low, found.high) == pytest.approx((suggested / 10**0.5, suggested * 10**0.5), 0.1)

@@ -86,7 +86,7 @@ def test_epochs_are_of_the_corpus(bed: Workspace) -> None:
     path = bed.file("epochs.toml", budget={"epochs": 2.5})
     created = bed.create(path)
     corpus = study.corpus_of(bed.storage, created, bed.data_dir)
-    seen = Dataset.of(corpus, 42).at_block_size(3).train.examples
+    seen = Dataset.from_corpus(corpus, 42).contexts(3).train.examples
     assert round(2.5 * seen) == created.spec.budget.examples
     assert created.spec == bed.create(path).spec
     bed.create(budget={"examples": round(2.5 * seen)})
@@ -97,7 +97,7 @@ def test_epochs_are_of_the_corpus(bed: Workspace) -> None:
 def test_a_weight_decay_may_go_with_the_corpus(bed: Workspace) -> None:
     """A range at so many examples in the train split is twice as high for a quarter of them; the
     same as a plain range is no drift."""
-    here = Dataset.of(read_file(bed.corpus()), 42).at_block_size(3).train.examples
+    here = Dataset.from_corpus(read_file(bed.corpus()), 42).contexts(3).train.examples
 
     def decay(low: float, high: float, **more: int) -> dict[str, Any]:
         return {"weight_decay": {"low": low, "high": high, "log": True} | more}
