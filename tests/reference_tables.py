@@ -221,8 +221,9 @@ def verbs() -> str:
             for each in command.params
             if each.param_type_name == "option" and each.name not in COMMON
         ]
-        names = "".join(f" {each.metavar or each.name.upper()}" for each in arguments)
-        usage = f"`makemore-search {verb}{names}`"
+        words = [each.metavar or each.name.upper() for each in arguments]
+        words += [_option_names(each).split(", ")[0] for each in options if each.required]
+        usage = f"`makemore-search {' '.join([verb, *words]).replace('`', '')}`"
         text = f"### {verb}\n\n{usage}\n\n{' '.join(command.help.split())}\n"
         parts.append(f"{text}\n{_options_table(options)}" if options else text)
     return "\n".join(parts)
@@ -239,8 +240,7 @@ def _options_table(options: Iterable[Any]) -> str:
 
 def _option_names(option: Any) -> str:
     argument = "" if option.is_flag else f" {option.metavar or _argument(option)}"
-    names = [*option.opts, *option.secondary_opts]
-    return ", ".join(f"`{name}{argument if name == names[-1] else ''}`" for name in names)
+    return ", ".join(f"`{name}{argument}`" for name in (*option.opts, *option.secondary_opts))
 
 
 def _argument(option: Any) -> str:
@@ -249,6 +249,8 @@ def _argument(option: Any) -> str:
 
 
 def _option_default(option: Any) -> str:
+    if option.required:
+        return "required"
     variable = f"`${option.envvar}`" if option.envvar else ""
     is_plain = option.is_flag or option.multiple or option.default in (None, "", ())
     default = "" if is_plain else f"`{option.default}`"
