@@ -16,7 +16,9 @@ import tomli_w
 from workspace import Workspace, ended, invoke, some_words, tree
 
 from makemore_core.config import TrialConfig
+from makemore_core.data import sealed_test
 from search.study import study
+from search.study.study import StoredStudy
 from search.trials.results import attempt_of_trial
 
 STATUS = {"study", "state", "trials", "budget", "best", "elapsed_seconds", "eta_seconds"}
@@ -373,7 +375,17 @@ def test_ten_words_are_enough(bed: Workspace) -> None:
     stored = bed.create(study={"corpus": str(corpus)}, budget={"trials": 3})
     bed.work(stored)
     assert 3 == len(bed.outcomes(stored))
-    assert bed.json("test", "tiny", "--yes")["test_loss"] > 0
+    check_test_loss(bed, stored)
+
+
+def check_test_loss(bed: Workspace, stored: StoredStudy) -> None:
+    """What `test` answers is the mean over the test words, as `score` finds them one by one."""
+    corpus = study.corpus_of(bed.storage, stored, bed.data_dir)
+    words = sealed_test.open_test_split(corpus, stored.spec.study.split_seed)
+    scores = bed.json("score", stored.name, *words)
+    expected = sum(s["nats"] for s in scores) / sum(s["characters"] for s in scores)
+    answered = bed.json("test", stored.name, "--yes")["test_loss"]
+    assert expected == pytest.approx(answered, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -394,7 +406,7 @@ def test_odd_words_can_be_searched(name: str, words: list[str], bed: Workspace) 
     assert 2 == len(bed.outcomes(stored))
     assert STATUS <= bed.json("status", name).keys()
     assert all(set(word) <= set("".join(words)) for word in bed.json("sample", name, "--seed", 1))
-    assert bed.json("test", name, "--yes")["test_loss"] >= 0
+    check_test_loss(bed, stored)
 
 
 @pytest.mark.parametrize("verb", ["run", "submit", "preview", "train"])
