@@ -47,7 +47,7 @@ def serve(
         pictures = AllStudiesPublisher(storage, data_dir)
 
         def on_tick() -> None:
-            service.beat()
+            service.heartbeat()
             pictures.update()
 
         supervisor = Supervisor(storage, work, launcher, job, on_tick)

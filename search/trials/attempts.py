@@ -1,12 +1,12 @@
-"""What became of each attempt. Every step can be repeated: a crash between two loses nothing.
+"""The life of an attempt in the database: trial, reports, snapshots, outcome.
 
-An attempt's trial is made in one transaction, and both end in one; between them it reports. Whoever
-finds an attempt whose worker is gone ends it as lost.
+Every step can be repeated: a crash between two loses nothing. One transaction makes an attempt's
+trial, and one ends both; reports come between them. Recovery ends an attempt whose worker is gone.
 
-What ended the worker decides what the loss counts for. A death is held against the configuration
-only when the launcher saw it while it and the process that starts its workers lived on; others who
-find the dead worker leave it to the launcher for as long as that lives. A cause that others share
-is held against nobody.
+What ended the worker decides what the lost attempt counts as. It is a failure of the configuration
+only if the launcher saw the worker die while the launcher and its fork server lived on; another
+process that finds the dead worker leaves it to the launcher for as long as that lives. A cause that
+several workers share is a failure of no configuration.
 """
 
 from collections.abc import Mapping
@@ -26,15 +26,15 @@ from search.study.study import StoredStudy, ensure_not_lost
 from search.trials import working_time
 
 MAX_FAILURES = 2
-"""A configuration is tried again once; interruptions and shared causes aside."""
+"""A configuration is set aside after this many failures; interruptions are none."""
 MAX_EXPIRATIONS = 4
-"""A lease also runs out where nobody could renew one, or where a whole host went away."""
+"""The same for expired leases, which a slow storage or a lost host causes too."""
 
 KILLED, INTERRUPTED, ERROR, KILLED_WORKERS = "killed", "interrupted", "error", "killed workers"
 LEASE_RAN_OUT = "lease ran out"
 
 SHARED, EXPIRED = "shared", "expired"
-"""What ended a worker, besides `killed`: something that others share, or its lease."""
+"""What ended a worker, besides `killed`: a cause that others share, or an expired lease."""
 
 OPTUNA_STATES = {
     "complete": TrialState.COMPLETE,
@@ -53,21 +53,21 @@ def record_trial(
     distributions: Mapping[str, BaseDistribution],
     losses: Mapping[int, float],
 ) -> TrialKey:
-    """Makes the trial that an attempt becomes: once, however often it is tried.
+    """Inserts an attempt's trial; a repeated call returns the same one.
 
     Args:
         config: the whole configuration.
-        params: the searched part of it, for Optuna.
-        losses: what an attempt before it reported, as far as its snapshot goes, by resource.
+        params: the searched values, for Optuna.
+        losses: the reports that a retry inherits with its snapshot, by resource.
 
     Raises:
-        TrialLost: the attempt was given up on meanwhile.
+        TrialLost: the attempt was ended by another process meanwhile.
     """
     with storage.write() as connection:
         attempt = _locked_attempt(connection, attempt_id)
         if attempt is None or attempt.outcome is not None:
             raise TrialLost(KILLED)
-        if attempt.trial is not None:  # made by a try whose answer was lost
+        if attempt.trial is not None:  # inserted by a try whose answer was lost
             trial_id = optuna_queries.trial_id_of(connection, study.optuna_id, attempt.trial)
             if trial_id is None:
                 raise TrialLost(KILLED)
@@ -91,7 +91,7 @@ def record_trial(
 
 @retry_storage
 def record_audit(storage: Storage, attempt_id: int) -> None:
-    """Records that the pruner would have stopped an attempt, which runs on to be audited."""
+    """Records that the pruner would have stopped an attempt, which runs on as an audit."""
     with storage.write() as connection:
         connection.execute(
             update(tables.attempts)
@@ -102,10 +102,10 @@ def record_audit(storage: Storage, attempt_id: int) -> None:
 
 @retry_storage
 def record_reports(storage: Storage, trial_id: int, losses: Mapping[int, float]) -> None:
-    """Stores dev losses (finite), by resource; once this returns, they are in the database.
+    """Stores finite dev losses, by resource; once this returns, they are in the database.
 
     Raises:
-        TrialLost: the trial was given up on meanwhile.
+        TrialLost: the trial was ended by another process meanwhile.
     """
     with storage.write() as connection:
         if not optuna_writer.upsert_reports(storage, connection, trial_id, losses):
@@ -114,10 +114,10 @@ def record_reports(storage: Storage, trial_id: int, losses: Mapping[int, float])
 
 @retry_storage
 def record_snapshots(storage: Storage, attempt_id: int, entries: list[dict[str, Any]]) -> None:
-    """Notes a slot's snapshots, the newest first: {step, sha256}.
+    """Records a slot's snapshots, the newest first: {step, sha256}.
 
     Raises:
-        TrialLost: the attempt was given up on meanwhile.
+        TrialLost: the attempt was ended by another process meanwhile.
     """
     slots = tables.slots
     with storage.write() as connection:
@@ -139,17 +139,17 @@ def finish_attempt(
     losses: Mapping[int, float],
     **values: Any,
 ) -> None:
-    """Ends an attempt, its trial and its slot: the outcome and all that was measured.
+    """Ends an attempt, its trial and its slot, with the outcome and all that was measured.
 
-    A loss that is one too many for its configuration is recorded as an outcome: set aside.
+    At its configuration's last failure the outcome is `pruned`: the configuration is set aside.
 
     Args:
-        trial_id: its trial; looked up when it is not known.
+        trial_id: its trial; None to look it up.
         losses: the last reports, by resource.
         values: columns of the attempt, `outcome` and `reason` among them.
 
     Raises:
-        TrialLost: the attempt was given up on meanwhile, or the study closed to further trials.
+        TrialLost: the attempt was ended by another process, or the study was closed, meanwhile.
     """
     outcome, reason = values["outcome"], values["reason"]
     with storage.write() as connection:
@@ -190,14 +190,14 @@ def finish_attempt(
         )
 
 
-SHOWN = ("reason", "retry_of", "seconds", "examples", "parameters", "dev_loss_unseen")
-"""What a trial's user attributes say, which Optuna's dashboard shows as columns."""
+USER_ATTRIBUTES = ("reason", "retry_of", "seconds", "examples", "parameters", "dev_loss_unseen")
+"""The columns of an attempt that are user attributes of its trial, for Optuna's dashboard."""
 
 
 def _attributes(attempt: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial's user attributes, as far as there is something to say."""
+    """A trial's user attributes: the columns that have a value."""
     known = {"retry_of": attempt.retry_of, **values}
-    return {name: known[name] for name in SHOWN if known.get(name) is not None}
+    return {name: known[name] for name in USER_ATTRIBUTES if known.get(name) is not None}
 
 
 def _locked_attempt(connection: Connection, attempt_id: int) -> Any | None:
@@ -208,14 +208,14 @@ def _locked_attempt(connection: Connection, attempt_id: int) -> Any | None:
 
 
 def _is_closed(connection: Connection, study_uid: str) -> bool:
-    """Whether the study's test split has been opened; it is not while this transaction lasts."""
+    """Whether the study's test split is open; it stays as it is during this transaction."""
     studies = tables.studies
     closed = select(studies.c.closed_at).where(studies.c.uid == study_uid)
     return connection.execute(closed.with_for_update(read=True)).scalar() is not None
 
 
 def _end_cause(connection: Connection, attempt: Any) -> str | None:
-    """What ended an attempt's worker, as far as anybody said."""
+    """What ended an attempt's worker; None if that is not recorded."""
     workers = tables.workers
     return connection.execute(
         select(workers.c.end_cause).where(workers.c.id == attempt.worker_id)
@@ -223,9 +223,9 @@ def _end_cause(connection: Connection, attempt: Any) -> str | None:
 
 
 def _reason_to_set_aside(connection: Connection, attempt: Any, cause: str | None) -> str | None:
-    """Why an attempt that was lost is the last of its configuration; None: it is not.
+    """Why a lost attempt is its configuration's last; None if it is tried again.
 
-    A configuration that never became a trial cannot be an outcome; its slot is abandoned instead.
+    An attempt that never became a trial cannot be set aside as one; its slot is abandoned instead.
     """
     slots = tables.slots
     if attempt.trial is None or cause not in (KILLED, EXPIRED):
@@ -243,12 +243,12 @@ def _reason_to_set_aside(connection: Connection, attempt: Any, cause: str | None
 def _release_slot(
     connection: Connection, attempt: Any, outcome: str, reason: str | None, cause: str | None
 ) -> None:
-    """finished; or waiting; or abandoned, once the configuration has been tried again already."""
+    """Sets a slot to finished; or, after a lost attempt, to waiting or abandoned."""
     slots = tables.slots
     is_lost = outcome == "failed"
-    losses = slots.c.losses + int(is_lost and (reason == ERROR or cause == KILLED))
+    failures = slots.c.losses + int(is_lost and (reason == ERROR or cause == KILLED))
     expirations = slots.c.expirations + int(is_lost and cause == EXPIRED)
-    is_last = or_(losses >= MAX_FAILURES, expirations >= MAX_EXPIRATIONS)
+    is_last = or_(failures >= MAX_FAILURES, expirations >= MAX_EXPIRATIONS)
     lost = case((is_last, "abandoned"), else_="waiting")
     connection.execute(
         update(slots)
@@ -259,7 +259,7 @@ def _release_slot(
         )
         .values(
             worker_id=None,
-            losses=losses,
+            losses=failures,
             expirations=expirations,
             state=lost if is_lost else "finished",
         )

@@ -1,9 +1,9 @@
-"""Who may start a trial: one short transaction claims a slot, whatever else runs or dies.
+"""How much of a study's budget is used.
 
 A study's budget counts slots. A slot is claimed by a worker, and is then finished (its trial is
-complete or pruned), waiting (its attempt was lost and is to be tried once more) or abandoned (it
-was lost twice by error). Since finished and claimed slots together never exceed the budget, neither
-do finished trials.
+complete or pruned), waiting (its attempt was lost and is to be tried again) or abandoned (it failed
+twice). Since finished and claimed slots together never exceed the budget, neither do finished
+trials.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from search.trials import working_time
 
 @dataclass(frozen=True)
 class SlotCounts:
-    """A study's slots and its time, read in one go."""
+    """The slots of a study by state, its working time and its best dev loss, at one moment."""
 
     finished: int
     claimed: int
@@ -38,7 +38,7 @@ class SlotCounts:
 
 
 def progress(storage: Storage, connection: Connection, study_uid: str) -> SlotCounts:
-    """Counts the slots, adds up the working time, and finds the lowest complete dev loss."""
+    """Reads a study's slots, its working time and its lowest complete dev loss."""
     slots = tables.slots
     counts: dict[str, int] = dict(
         connection.execute(
@@ -65,14 +65,13 @@ def progress(storage: Storage, connection: Connection, study_uid: str) -> SlotCo
 
 @retry_storage
 def progress_of(storage: Storage, study_uid: str) -> SlotCounts:
-    """As `progress`, for whoever has no connection at hand."""
+    """As `progress`, with a connection of its own."""
     with storage.read() as connection:
         return progress(storage, connection, study_uid)
 
 
 def budget_met(study: StoredStudy, now: SlotCounts) -> str | None:
-    """The part of the study's budget that is met: trials, target or timeout; None: there is more
-    to do."""
+    """The part of the study's budget that is met: trials, target or timeout; None if none is."""
     budget = study.spec.budget
     if now.finished >= budget.trials:
         return "trials"
@@ -84,5 +83,5 @@ def budget_met(study: StoredStudy, now: SlotCounts) -> str | None:
 
 
 def is_budget_met(study: StoredStudy, now: SlotCounts) -> bool:
-    """Whether the study's budget is met: its trials, its target, or its working time."""
+    """Whether the study's budget is met: its trials, its target or its timeout."""
     return budget_met(study, now) is not None

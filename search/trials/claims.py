@@ -1,4 +1,4 @@
-"""Who may start a trial: one short transaction claims a slot, whatever else runs or dies."""
+"""Claims of slots: one short transaction decides which worker starts which trial."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +14,12 @@ from search.trials.budget import SlotCounts, is_budget_met, progress
 from search.trials.leases import NoClaim, renew_lease
 
 KILLS_BEFORE_LAST = 3
-"""A configuration whose attempts were killed so often is tried after all others."""
+"""A configuration whose attempts were killed this often is tried after all others."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A slot that this worker holds, and the attempt that it is about to make."""
+    """A slot that a worker holds, and the attempt that it is about to make."""
 
     attempt_id: int
     ordinal: int
@@ -27,15 +27,19 @@ class Claim:
     lost_attempt: Any | None
     """The attempt before this one, with its configuration; None for a first attempt."""
     snapshots: list[dict[str, Any]]
-    """Of the lost attempt, the newest first: {step, sha256}."""
+    """The snapshots of the lost attempt, the newest first: {step, sha256}."""
     remaining_seconds: float | None
-    """Working time that the study has left; None: without limit."""
+    """The working time that the study has left; None without a timeout."""
 
 
 def claim(
     storage: Storage, study: StoredStudy, worker_id: str, attempt: dict[str, Any]
 ) -> Claim | NoClaim:
-    """Claims a slot for a worker; `attempt` holds the columns that the worker knows."""
+    """Claims a slot for a worker, or returns why there is none.
+
+    Args:
+        attempt: the columns of the attempt that the worker knows.
+    """
     return _claim_with_retry(storage, study, worker_id, attempt, storage.failures)
 
 
@@ -47,7 +51,7 @@ def _claim_with_retry(
     attempt: dict[str, Any],
     failures_before: int,
 ) -> Claim | NoClaim:
-    """Tried again, it finds the slot that it claimed when only the answer was lost."""
+    """Claims a slot; a repeated call finds the slot that a call claimed whose answer was lost."""
     with storage.write() as connection:
         flags = renew_lease(storage, connection, study.uid, worker_id)
         if flags is not None:
@@ -66,10 +70,9 @@ def _claim_with_retry(
 
 @retry_storage
 def least_served_study(storage: Storage) -> StoredStudy | None:
-    """Of the open studies with something to claim, the one with the fewest workers at it.
+    """The open study with something to claim that has the fewest workers.
 
-    Of equals the one whose last attempt began longest ago: so every study gets its fair share.
-    An idle worker asks this every second or two, so it reads little.
+    Of equals it is the one whose last attempt began longest ago, so that each is served in turn.
     """
     studies, attempts = tables.studies, tables.attempts
     candidates = []
@@ -97,7 +100,7 @@ def least_served_study(storage: Storage) -> StoredStudy | None:
 
 
 def _slot_held_by(connection: Connection, study: StoredStudy, worker_id: str) -> Any | None:
-    """The slot that a worker holds."""
+    """The slot that a worker holds; None if it holds none."""
     slots = tables.slots
     return connection.execute(
         select(slots).where(
@@ -116,7 +119,7 @@ def _take_slot(
     now: SlotCounts,
     attempt: dict[str, Any],
 ) -> Claim:
-    """Takes the first waiting slot, or makes the next."""
+    """Claims the first waiting slot, or inserts the next."""
     slots, attempts = tables.slots, tables.attempts
     waiting = _first_waiting(connection, study, now)
     ordinal = now.claimed_ever if waiting is None else waiting.ordinal
@@ -157,10 +160,10 @@ def _take_slot(
 
 
 def _first_waiting(connection: Connection, study: StoredStudy, now: SlotCounts) -> Any | None:
-    """The slot to try again; None: a new one comes first.
+    """The slot to try again; None if a new one comes first.
 
-    One whose attempts were killed again and again, by whatever, waits until nothing else is left:
-    what kills the launcher as well is held against nobody, and must not hold up the others.
+    A slot whose attempts were killed repeatedly waits until no other is left: a configuration that
+    kills the launcher too counts no failures, and must not block the others.
     """
     slots, attempts = tables.slots, tables.attempts
     killed = (
@@ -184,7 +187,7 @@ def _first_waiting(connection: Connection, study: StoredStudy, now: SlotCounts) 
 
 
 def _claim_of_slot(connection: Connection, study: StoredStudy, now: SlotCounts, slot: Any) -> Claim:
-    """The claim that made this slot a worker's."""
+    """The claim by which a worker holds a slot."""
     attempts = tables.attempts
     lost = connection.execute(
         select(attempts)
@@ -228,7 +231,7 @@ def _training_seed(study: StoredStudy, ordinal: int) -> int:
 
 
 def _retried_trial(lost: Any | None) -> int | None:
-    """The trial that is tried again; an attempt that died before it had one passes on its own."""
+    """The trial that is tried again; of an attempt that had none, the one that it retried."""
     if lost is None:
         return None
     trial: int | None = lost.trial if lost.trial is not None else lost.retry_of

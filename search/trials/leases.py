@@ -1,4 +1,4 @@
-"""The leases of workers: registered, renewed, ended."""
+"""The leases of workers: registered, renewed, ended, expired."""
 
 import contextlib
 import os
@@ -21,12 +21,12 @@ from search.trials.attempts import EXPIRED, INTERRUPTED, KILLED
 
 
 class NoClaim(Enum):
-    """Why there is nothing to claim."""
+    """Why a worker cannot claim a slot."""
 
-    WAIT = "others are at work on the last slots, and may lose them"
+    WAIT = "other workers hold the last slots"
     BUDGET_MET = "the budget is met"
     STOPPED = "a stop was requested"
-    EVICTED = "this worker's lease ran out; what it held was given away"
+    EVICTED = "this worker's lease expired"
     CLOSED = "the test split has been opened"
     DELETED = "the study has been deleted"
 
@@ -34,7 +34,7 @@ class NoClaim(Enum):
 def renew_lease(
     storage: Storage, connection: Connection, study_uid: str, worker_id: str
 ) -> NoClaim | None:
-    """Locks the study's row, renews the worker's lease, and says whether it must leave.
+    """Locks the study's row and renews a worker's lease; returns why it must leave, or None.
 
     The time that the worker has worked is added to the study's.
     """
@@ -62,7 +62,7 @@ def renew_lease(
 
 
 def register_worker(storage: Storage, study: StoredStudy, launch: Launch | None = None) -> str:
-    """Adds this process as a worker of a study; its lease runs from now."""
+    """Registers this process as a worker of a study; its lease begins."""
     worker_id = secrets.token_hex(16)
     _register(storage, study, worker_id, launch)
     return worker_id
@@ -71,7 +71,7 @@ def register_worker(storage: Storage, study: StoredStudy, launch: Launch | None 
 @retry_storage
 def _register(storage: Storage, study: StoredStudy, worker_id: str, launch: Launch | None) -> None:
     now = storage.now()
-    # IntegrityError: done already, by a try whose answer was lost
+    # IntegrityError: inserted already, by a try whose answer was lost
     with contextlib.suppress(IntegrityError), storage.write() as connection:
         working_time.begin(storage, connection, study.uid, worker_id)
         connection.execute(
@@ -94,7 +94,7 @@ def heartbeat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
     """Renews a worker's lease.
 
     Raises:
-        TrialLost: it ran out, and others may have taken what the worker held; or the study was
+        TrialLost: it has expired, and another worker may have claimed the slot; or the study was
             stopped, closed or deleted.
     """
     with storage.write() as connection:
@@ -107,7 +107,7 @@ def heartbeat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
 
 @retry_storage
 def end_worker(storage: Storage, worker_id: str, cause: str | None = None) -> None:
-    """The worker leaves, or is known to be gone and why; what it still holds is lost."""
+    """Ends a worker, with the cause if it is gone; the attempt that it holds is lost."""
     workers = tables.workers
     is_at_work = (workers.c.id == worker_id) & workers.c.ended_at.is_(None)
     with storage.write() as connection:
@@ -124,9 +124,9 @@ def end_worker(storage: Storage, worker_id: str, cause: str | None = None) -> No
 
 @retry_storage
 def end_launched(storage: Storage, launch_ids: Sequence[str], cause: str) -> None:
-    """A launcher's word on processes that have ended without leaving in good order.
+    """Ends the workers of a launcher's processes that have exited without ending them.
 
-    Stints that such a process had ended in good order before are left as they are.
+    Workers that such a process had ended before are left as they are.
     """
     workers, slots = tables.workers, tables.slots
     holders = select(slots.c.worker_id).where(slots.c.state == "claimed")
@@ -148,7 +148,7 @@ def _ended_by_now(storage: Storage) -> ColumnElement[float]:
 
 @retry_storage
 def expired_workers(storage: Storage, launch_ids: Sequence[str]) -> dict[str, str]:
-    """Of the workers that these processes were: those whose lease ran out, and which process."""
+    """The workers of these launches whose lease has expired: launch ids by worker id."""
     workers = tables.workers
     with storage.read() as connection:
         rows = connection.execute(

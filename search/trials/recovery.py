@@ -1,4 +1,4 @@
-"""Ends the attempts that lost workers left."""
+"""Recovery: ends the attempts of workers that are gone."""
 
 import contextlib
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from search.trials.leases import end_worker
 
 @retry_storage
 def recover(storage: Storage, study: StoredStudy) -> int:
-    """Ends every attempt whose worker is gone; returns how many there were."""
+    """Ends every attempt of a study whose worker is gone; returns how many there were."""
     lost = _open_attempts_of_lost_workers(storage, study)
     for attempt in lost:
         trial_id, losses = _stored_trial(storage, study, attempt)
         values = {"outcome": "failed", "reason": KILLED, "dev_loss": min(losses, default=None)}
-        with contextlib.suppress(TrialLost):  # another process was first
+        with contextlib.suppress(TrialLost):  # another process ended it first
             finish_attempt(storage, study, attempt.id, trial_id, {}, **values)
     return len(lost)
 
 
 def recover_all(storage: Storage) -> None:
-    """As `recover`, for every study with an attempt under way."""
+    """As `recover`, for every study with a claimed slot."""
     storage.lease_observer.observe(tables.LEASE_SECONDS)
     for uid in _studies_under_way(storage):
         with contextlib.suppress(NotFound):  # deleted meanwhile
@@ -50,9 +50,9 @@ def _studies_under_way(storage: Storage) -> Sequence[str]:
 
 
 def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list[Any]:
-    """Attempts not ended, of workers that ended, lost their lease, or are dead on this host.
+    """The attempts that workers hold which have ended, lost their lease, or are dead on this host.
 
-    From then on such a worker's writes are refused.
+    Writes of such a worker are refused afterwards.
     """
     attempts, workers, slots = tables.attempts, tables.workers, tables.slots
     with storage.read() as connection:
@@ -74,31 +74,31 @@ def _open_attempts_of_lost_workers(storage: Storage, study: StoredStudy) -> list
             .where(slots.c.study_uid == study.uid, slots.c.state == "claimed")
         ).all()
         now = connection.execute(select(storage.now())).scalar_one()
-    watchful = storage.lease_observer.observe(tables.LEASE_SECONDS, now)
-    return [row for row in rows if row.gone or _is_lost(storage, row, watchful)]
+    observed = storage.lease_observer.observe(tables.LEASE_SECONDS, now)
+    return [row for row in rows if row.gone or _is_lost(storage, row, observed)]
 
 
-def _is_lost(storage: Storage, row: Any, watchful: bool) -> bool:
-    """Ends a worker that is dead, or broke off, or lost its lease; not one whose launcher is to
-    say what ended it."""
+def _is_lost(storage: Storage, row: Any, observed: bool) -> bool:
+    """Whether a worker is dead or without a lease, and is ended here: not one whose launcher will
+    record what ended it."""
     if row.ended or is_dead(row.host, row.pid):
         if _has_launcher(row) and not row.expired:
             return False
         end_worker(storage, row.worker_id, SHARED)
         return True
-    return bool(row.expired) and watchful and _evict(storage, row.worker_id)
+    return bool(row.expired) and observed and _evict(storage, row.worker_id)
 
 
 def _has_launcher(row: Any) -> bool:
-    """Whether a worker's launcher lives, as far as is known here."""
+    """Whether a worker has a launcher that is not known to be dead."""
     return row.launch_id is not None and not is_dead(row.launcher_host, row.launcher_pid)
 
 
 def _evict(storage: Storage, worker_id: str) -> bool:
-    """Ends a worker whose lease has run out, unless that may be because nobody could renew one."""
+    """Ends a worker whose lease has expired, unless no worker may have been able to renew one."""
     workers = tables.workers
     with storage.write() as connection:
-        if not storage.lease_observer.observe(tables.LEASE_SECONDS):  # it took long to get here
+        if not storage.lease_observer.observe(tables.LEASE_SECONDS):  # the transaction had to wait
             return False
         ended = connection.execute(
             update(workers)
@@ -116,7 +116,7 @@ def _evict(storage: Storage, worker_id: str) -> bool:
 def _stored_trial(
     storage: Storage, study: StoredStudy, attempt: Any
 ) -> tuple[int | None, Sequence[float]]:
-    """Optuna's id of an attempt's trial, if it has one yet, and what that reported."""
+    """Optuna's id of an attempt's trial, if there is one, and the dev losses that it reported."""
     if attempt.trial is None:
         return None, []
     with storage.read() as connection:

@@ -1,7 +1,7 @@
-"""What a pruner compares a trial with: the lowest losses of the study's other trials so far.
+"""The dev losses that other trials reported, which a pruner compares a trial with.
 
-A worker asks at every rung, and a study may hold ten thousand trials: those that have ended are
-read once.
+A worker reads them at every rung, and a study may hold ten thousand trials: those that have ended
+are read once.
 """
 
 from collections import defaultdict
@@ -16,27 +16,26 @@ from search.storage.database import Storage
 from search.study.study import StoredStudy
 
 COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
-"""Lost attempts are nobody's rivals: their retries report the same again."""
+"""The states that a pruner compares with; the retry of a lost attempt reports the same again."""
 
 
 @dataclass
 class _EndedTrials:
-    """The losses of every trial before the first that has not ended."""
+    """The losses of all trials before the first one that has not ended."""
 
     last_trial_id: int = -1
     losses: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 class ReportedLosses:
-    """The dev losses of a storage's studies, by study and resource: of each trial the lowest up to
-    there."""
+    """The lowest dev loss of each trial up to a resource, by study and resource."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._ended: dict[str, _EndedTrials] = defaultdict(_EndedTrials)
 
     def losses_at(self, study: StoredStudy, resource: int, except_trial_id: int) -> list[float]:
-        """The lowest dev loss up to a resource, of each other trial that reported there."""
+        """The lowest dev loss up to a resource, of every other trial that reported at it."""
         ended = self._ended[study.uid]
         losses = list(ended.losses[resource])
         still_ended = True

@@ -1,5 +1,8 @@
-"""Which of a study's model files stay: the best trials', those that a test opened, and snapshots of
-trials that are still to be finished. Confirmed models always do."""
+"""Which model files of a study are kept.
+
+Kept are those of the best trials, of running trials, of confirmed trials and models, and of what a
+test opened or will open; and the snapshots of unfinished slots.
+"""
 
 import contextlib
 import time
@@ -18,29 +21,29 @@ from search.trials.results import best_trials
 
 KEPT_CHECKPOINTS = 10
 ABANDONED_SECONDS = 600.0
-"""A temporary file that old is nobody's any more."""
+"""The age at which a temporary file has no writer any more."""
 
 
 def is_worth_keeping(storage: Storage, study: StoredStudy, dev_loss: float) -> bool:
-    """Whether a trial that just ended is among the best so far."""
+    """Whether a trial with this dev loss is among the best so far."""
     best = results.best_trials(storage, study, KEPT_CHECKPOINTS)
     return len(best) < KEPT_CHECKPOINTS or dev_loss < best[-1].dev_loss
 
 
 def delete_unneeded(storage: Storage, study: StoredStudy, files: StudyFiles) -> None:
-    """Removes what is not to stay. What is written after this look is left alone."""
-    found = files.names()
+    """Deletes the files that are not kept, among those that were there when it was called."""
+    names = files.names()
     keep = trials_to_keep(storage, study, KEPT_CHECKPOINTS)
-    snapshots = any(ordinal_of(name) is not None for name in found)
+    snapshots = any(ordinal_of(name) is not None for name in names)
     unfinished = unfinished_slots(storage, study) if snapshots else set()
-    for name in found:
+    for name in names:
         trial, ordinal = trial_of(name), ordinal_of(name)
         if not (trial is None or trial in keep) or not (ordinal is None or ordinal in unfinished):
             files.delete(name)
 
 
 def delete_stale_temporaries(directory: Path) -> None:
-    """Removes what a worker left that was killed while it wrote."""
+    """Deletes the temporary files of workers that were killed while writing."""
     for path in directory.glob("*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
@@ -49,7 +52,7 @@ def delete_stale_temporaries(directory: Path) -> None:
 
 @retry_storage
 def unfinished_slots(storage: Storage, study: StoredStudy) -> set[int]:
-    """The ordinals of configurations that are being tried, or are to be tried again."""
+    """The ordinals of the slots that are claimed or waiting."""
     s = tables.slots
     with storage.read() as connection:
         return set(
@@ -63,8 +66,8 @@ def unfinished_slots(storage: Storage, study: StoredStudy) -> set[int]:
 
 @retry_storage
 def trials_to_keep(storage: Storage, study: StoredStudy, count: int) -> set[int]:
-    """Trials whose checkpoints stay: the best, those under way, everything confirmed, and what a
-    test opened or, once an ensemble has been chosen, will open."""
+    """The trials whose checkpoints are kept: the best, the running, the confirmed, and those that a
+    test opened or, of a chosen ensemble, will open."""
     a, o, e, s = tables.attempts, tables.openings, tables.ensembles, tables.slots
     c = tables.confirmations
     with storage.read() as connection:

@@ -1,8 +1,8 @@
-"""Which processes work on whatever open studies a storage holds: `serve`, or `worker` alone.
+"""The processes that work on every open study of a storage: `serve`, and `worker` without a study.
 
-Such a process is a worker of a study only while it is at one. So that `submit` and `status` can
-tell whether anybody will take a study on, it also has a row of its own, whose time it renews.
-Nothing else depends on that row: where it cannot be written, the process works all the same.
+Such a process is a worker of a study only while it works on it. It also has a row of its own, with
+a heartbeat, so that `submit` and `status` can tell whether a study will be worked on. Nothing else
+depends on that row: where it cannot be written, the process works all the same.
 """
 
 import contextlib
@@ -18,27 +18,27 @@ from search.processes import HOST, is_dead
 from search.storage import tables
 from search.storage.database import Storage
 
-SECONDS_BETWEEN_BEATS = 10.0
+HEARTBEAT_SECONDS = 10.0
 
 
 class Service:
-    """This process's row."""
+    """The row of this process."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._id = secrets.token_hex(16)
-        self._beaten = float("-inf")
+        self._last_heartbeat = float("-inf")
 
-    def beat(self) -> None:
-        """Says that this process is still there, unless it did so a moment ago."""
-        if time.monotonic() - self._beaten < SECONDS_BETWEEN_BEATS:
+    def heartbeat(self) -> None:
+        """Renews the row, at most once in HEARTBEAT_SECONDS."""
+        if time.monotonic() - self._last_heartbeat < HEARTBEAT_SECONDS:
             return
-        self._beaten = time.monotonic()
+        self._last_heartbeat = time.monotonic()
         with contextlib.suppress(SQLAlchemyError), self._storage.write() as connection:
             self._write(connection)
 
     def end(self) -> None:
-        """Takes the row away."""
+        """Deletes the row."""
         services = tables.services
         with contextlib.suppress(SQLAlchemyError), self._storage.write() as connection:
             connection.execute(delete(services).where(services.c.id == self._id))
@@ -60,9 +60,9 @@ class Service:
 
 @contextlib.contextmanager
 def serving(storage: Storage) -> Iterator[Service]:
-    """This process serves the storage while this lasts, and `beat` is called."""
+    """Keeps a row for this process, which must call `heartbeat`."""
     service = Service(storage)
-    service.beat()
+    service.heartbeat()
     try:
         yield service
     finally:
@@ -70,9 +70,9 @@ def serving(storage: Storage) -> Iterator[Service]:
 
 
 def is_served(storage: Storage, connection: Connection) -> bool:
-    """Whether a process that takes on any open study was seen lately, and is not known to be dead.
+    """Whether a process that works on every open study is alive, as far as is known here.
 
-    One that is at a long trial is seen as a worker of that study.
+    During a long trial its heartbeat is that of a worker of the study.
     """
     services, workers = tables.services, tables.workers
     at_work = (

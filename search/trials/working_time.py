@@ -1,9 +1,9 @@
-"""How long a study was worked on: by at least one worker, over all resumes, without its pauses.
+"""The working time of a study: the time in which at least one worker ran, over all resumes.
 
-No wall clock can tell: it is set, and jumps when a machine sleeps. Each worker adds what its own
-monotonic clock says has passed since it added last, or less, where another worker has added a part
-of that already, or a little more, where another one was at work before it and has not added that
-yet. The study's row holds the sum, and the moment up to which it goes.
+A wall clock cannot measure it: it is set, and jumps when a machine sleeps. Each worker adds the
+time on its own monotonic clock since it added last; less, where another worker has added a part of
+that already; or a little more, where another one ran before it and has not added that yet. The
+study's row holds the sum, and the moment up to which it goes.
 """
 
 import time
@@ -16,32 +16,32 @@ from search.storage import tables
 from search.storage.database import Storage
 
 clock = time.monotonic
-"""Of this process: it is never set, and stands while the machine sleeps."""
+"""The clock of this process: it is never set, and stops while the machine sleeps."""
 
 
 class Stopwatch:
-    """What a worker has worked since it was last added to its study."""
+    """The time that a worker has run and not yet added to its study."""
 
     def __init__(self) -> None:
         self._since = clock()
 
     def seconds(self) -> float:
-        """The time that is not added yet."""
+        """The time that is not added yet, in seconds."""
         return clock() - self._since
 
     def restart(self, added: float) -> None:
-        """So many seconds have been added."""
+        """Subtracts the seconds that have been added."""
         self._since += added
 
 
 _stopwatches: dict[str, Stopwatch] = {}
-"""Of the workers that this process is, by their ids."""
+"""The stopwatches of this process, by worker id."""
 
 
 def begin(storage: Storage, connection: Connection, study_uid: str, worker_id: str) -> None:
-    """This process is a worker from now on; if it is the only one, a pause of the study ends."""
+    """Starts a worker's stopwatch; if it is the study's only worker, a pause of the study ends."""
     studies = tables.studies
-    is_alone = not_(_others_at_work(storage, study_uid, worker_id))
+    is_alone = not_(_has_other_workers(storage, study_uid, worker_id))
     connection.execute(
         update(studies)
         .where(studies.c.uid == study_uid, or_(studies.c.worked_until.is_(None), is_alone))
@@ -51,23 +51,23 @@ def begin(storage: Storage, connection: Connection, study_uid: str, worker_id: s
 
 
 def end(worker_id: str) -> None:
-    """This process is that worker no more."""
+    """Drops a worker's stopwatch."""
     _stopwatches.pop(worker_id, None)
 
 
 def add(storage: Storage, connection: Connection, study_uid: str, worker_id: str) -> None:
-    """Adds what a worker of this process has worked, and others have not added, to its study.
+    """Adds the time that a worker of this process has run, and others have not added, to its study.
 
-    Added again, after a transaction whose answer was lost, it is nothing: the moment up to which
+    A repeated call, after a transaction whose answer was lost, adds nothing: the moment up to which
     the sum goes has moved.
     """
     stopwatch = _stopwatches.get(worker_id)
-    if stopwatch is None:  # of another process: what it worked since it was last seen is not known
+    if stopwatch is None:  # another process: its time since its last heartbeat is not known
         return
     worked = stopwatch.seconds()
     studies = tables.studies
     since = storage.now() - studies.c.worked_until
-    others = _others_at_work(storage, study_uid, worker_id, studies.c.worked_until)
+    others = _has_other_workers(storage, study_uid, worker_id, studies.c.worked_until)
     longest = case((others, max(worked, tables.LEASE_SECONDS)), else_=worked)
     is_covered = and_(since >= 0.0, since <= longest)
     connection.execute(
@@ -81,10 +81,10 @@ def add(storage: Storage, connection: Connection, study_uid: str, worker_id: str
     stopwatch.restart(worked)
 
 
-def _others_at_work(
+def _has_other_workers(
     storage: Storage, study_uid: str, worker_id: str, since: ColumnElement[Any] | None = None
 ) -> ColumnElement[bool]:
-    """Whether another worker is at the study, and was already at a moment."""
+    """Whether another worker of the study is alive, and had started by `since`."""
     workers = tables.workers
     others = select(workers.c.id).where(
         workers.c.study_uid == study_uid,
@@ -96,13 +96,13 @@ def _others_at_work(
 
 
 def elapsed_seconds(storage: Storage, connection: Connection, study_uid: str) -> float:
-    """How long at least one worker was at work, up to now."""
+    """The working time of a study up to now, in seconds."""
     studies = tables.studies
     row = connection.execute(
         select(
             studies.c.worked_seconds,
             (storage.now() - studies.c.worked_until).label("since"),
-            _longest_at_work(storage, study_uid).label("at_work"),
+            _since_first_start(storage, study_uid).label("at_work"),
         ).where(studies.c.uid == study_uid)
     ).first()
     if row is None:  # deleted meanwhile
@@ -111,7 +111,7 @@ def elapsed_seconds(storage: Storage, connection: Connection, study_uid: str) ->
 
 
 def _not_added(row: Any) -> float:
-    """What those at work have worked and not added: nothing, if the clock says that it is long."""
+    """The time that live workers have not added yet; 0 if it is longer than a lease."""
     if row.at_work is None:
         return 0.0
     pending = [row.at_work] if row.since is None else [row.at_work, row.since]
@@ -119,8 +119,8 @@ def _not_added(row: Any) -> float:
     return least if 0.0 <= least <= tables.LEASE_SECONDS else 0.0
 
 
-def _longest_at_work(storage: Storage, study_uid: str) -> ColumnElement[Any]:
-    """How long ago the first of those at work began, as the wall clock has it."""
+def _since_first_start(storage: Storage, study_uid: str) -> ColumnElement[Any]:
+    """The time since the first live worker started, by the database's clock."""
     workers = tables.workers
     return (
         select(storage.now() - func.min(workers.c.started_at))

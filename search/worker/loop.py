@@ -78,7 +78,7 @@ class Worker:
     def _work_on_least_served(self, service: Service | None) -> None:
         while True:
             if service is not None:
-                service.beat()
+                service.heartbeat()
             stored = claims.least_served_study(self._storage)
             if stored is None:
                 self._raise_if_interrupted()

@@ -35,37 +35,37 @@ def test_an_idle_service_serves_until_it_ends(bed: Workspace) -> None:
 def test_a_service_that_was_not_seen_for_a_lease_does_not_serve(bed: Workspace) -> None:
     """One that is suspended does not count, and counts again once it renews its row."""
     service = Service(bed.storage)
-    service.beat()
+    service.heartbeat()
     forget(bed, tables.LEASE_SECONDS + 1)
     assert not is_served(bed)
     service._beaten = float("-inf")
-    service.beat()
+    service.heartbeat()
     assert is_served(bed)
 
 
 def test_a_row_that_was_swept_away_is_made_again(bed: Workspace) -> None:
     """Rows of the long dead go with the next service; a suspended one comes back."""
     suspended, next_one = Service(bed.storage), Service(bed.storage)
-    suspended.beat()
+    suspended.heartbeat()
     forget(bed, 100 * tables.LEASE_SECONDS)
-    next_one.beat()
+    next_one.heartbeat()
     next_one.end()
     assert not is_served(bed)
     suspended._beaten = float("-inf")
-    suspended.beat()
+    suspended.heartbeat()
     assert is_served(bed)
 
 
 def test_a_dead_process_does_not_serve(bed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that was killed is not waited for, on the host that can tell."""
-    Service(bed.storage).beat()
+    Service(bed.storage).heartbeat()
     monkeypatch.setattr(services, "is_dead", lambda host, pid: True)
     assert not is_served(bed)
 
 
 def test_one_that_is_at_a_long_trial_still_serves(bed: Workspace) -> None:
     """A lone worker renews the lease of the study that it is at, and that counts."""
-    Service(bed.storage).beat()
+    Service(bed.storage).heartbeat()
     forget(bed, tables.LEASE_SECONDS + 1)
     leases.register_worker(bed.storage, bed.create())
     assert is_served(bed)
@@ -93,4 +93,4 @@ def test_no_heartbeat_is_worth_an_error(bed: Workspace) -> None:
     with bed.storage.write() as connection:
         tables.services.drop(connection)
     with serving(bed.storage) as service:
-        service.beat()
+        service.heartbeat()
