@@ -113,7 +113,7 @@ ANSWERS = {
     "score": ("score", "tiny", "aeil"),
     "lr-range": ("lr-range", "config.toml"),
     "capacity": ("capacity", "config.toml", "--widths", "4"),
-    "confirm": ("confirm", "tiny", *("--top", 2, "--seeds", 2, "--ensemble", 2, "--workers", 1)),
+    "confirm": ("confirm", "tiny", *("--top", 1, "--seeds", 1, "--ensemble", 1, "--workers", 1)),
     "test": ("test", "tiny", "--yes"),
 }
 
