@@ -7,12 +7,14 @@ ever disturbed.
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ from typing import Any
 import sqlalchemy as sa
 import tomli_w
 from workspace import some_words, wait_until
+
+from makemore_core.config import HYPERPARAMETERS, INTEGERS, TrialConfig
 
 HERE = Path(__file__).parent
 CALM = {
@@ -469,50 +473,60 @@ def undisturbed(place: Place, ordinal: int) -> dict[int, float]:
 
 @functools.cache
 def _undisturbed(study_file: str, ordinal: int) -> dict[int, float]:
+    from makemore_core.data import corpus
     from makemore_core.data.dataset import Dataset
     from makemore_core.training.trainer import train
-    from search.algorithms import samplers
-    from search.algorithms.pruners import resource_at
-    from search.algorithms.samplers import sampler_for
-    from search.paths import DataDir
-    from search.seeds import derive_seed
-    from search.spec import search_space
-    from search.spec import study_file as files
-    from search.study import study
 
-    with tempfile.TemporaryDirectory() as root:
-        path = Path(root) / "study.toml"
-        path.write_text(study_file)
-        spec = files.read(path)
-        words = study.load_corpus(spec, DataDir(Path(root)))
-    known = dict(spec.enqueue[ordinal]) if ordinal < len(spec.enqueue) else {}
-    names = search_space.distributions(spec.space)
-    searched = {name: known.pop(name) for name in names if name in known}
-    if len(searched) < len(names):
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        from search.worker.trial_runner import _placeholder_trial
-
-        sampler = sampler_for("random", spec.study.seed, ordinal)
-        drawn = samplers.ask(sampler, optuna.create_study(), _placeholder_trial(), names)
-        searched = drawn | searched
-    config = search_space.configuration(
-        spec.space,
-        searched,
-        known,
-        examples=spec.budget.examples,
-        evaluations=spec.budget.evaluations,
+    document = tomllib.loads(study_file)
+    study, budget = document["study"], document["budget"]
+    seed = study.get("seed", 1)
+    config = TrialConfig(
+        **_configuration(document, seed, ordinal),
+        examples=budget["examples"],
+        evaluations=budget["evaluations"],
         patience=None,
     )
-    seed = derive_seed(spec.study.seed, ordinal, "train")
-    result = train(config, Dataset.from_corpus(words, spec.study.split_seed), seed)
+    words = corpus.load(study["corpus"], Path.cwd(), dedupe=study.get("dedupe", False))
+    data = Dataset.from_corpus(words, study.get("split_seed", 42))
+    result = train(config, data, _seed(seed, ordinal, "train"))
+    evaluations = [round(each.step * config.evaluations / config.steps) for each in result.curve]
     return {
-        resource_at(
-            spec.budget, round(each.step * spec.budget.evaluations / config.steps)
-        ): each.dev_loss
-        for each in result.curve
+        config.examples * evaluation // config.evaluations: each.dev_loss
+        for evaluation, each in zip(evaluations, result.curve, strict=True)
     }
+
+
+def _configuration(document: dict[str, Any], seed: int, ordinal: int) -> dict[str, Any]:
+    """What an ask of the random sampler must give, by Optuna's own `Study.ask`; an enqueued value
+    stands in place of its draw."""
+    import optuna
+
+    from search.spec.search_space import DEFAULTS
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    entries = DEFAULTS | document.get("search", {})
+    enqueued = document.get("enqueue", [])
+    values = {n: entry for n, entry in entries.items() if not isinstance(entry, (dict, list))}
+    distributions = {
+        name: _distribution(name, entries[name]) for name in HYPERPARAMETERS if name not in values
+    }
+    sampler = optuna.samplers.RandomSampler(seed=_seed(seed, ordinal, "ask"))
+    values |= optuna.create_study(sampler=sampler).ask(distributions).params
+    return values | (enqueued[ordinal] if ordinal < len(enqueued) else {})
+
+
+def _distribution(name: str, entry: Any) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(entry, list):
+        return CategoricalDistribution(entry)
+    kind = IntDistribution if name in INTEGERS else FloatDistribution
+    return kind(entry["low"], entry["high"], log=entry.get("log", False))
+
+
+def _seed(study_seed: int, ordinal: int, purpose: str) -> int:
+    digest = hashlib.sha256(f"{study_seed}/{ordinal}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") // 2
 
 
 @functools.cache

@@ -162,7 +162,7 @@ import os, sys
 from search import cli
 from search.evaluation import final_test
 
-final_test._evaluate = lambda *given: os.kill(os.getpid(), 9)
+final_test.open_test_split = lambda *given: os.kill(os.getpid(), 9)
 sys.exit(cli.main())
 """
 
