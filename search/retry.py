@@ -124,21 +124,44 @@ def _is_storage_error(error: Exception) -> bool:
     return not isinstance(inner, (IntegrityError, ProgrammingError, DataError))
 
 
+PERMANENT_IN_SQLITE = ("SQLITE_READONLY", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+"""How the names of result codes begin that no retry mends."""
+
+PERMANENT_IN_POSTGRESQL = ("25006", "28", "3D000", "XX001", "XX002")
+"""How SQLSTATEs begin that no retry mends: read-only, no login, no such database, damaged data."""
+
+PERMANENT_WORDS = (
+    "no such table",
+    "no such column",
+    "readonly",
+    "read-only",
+    "malformed",
+    "not a database",
+    "authentication failed",
+    "does not exist",
+)
+"""Of SQLite, whose code for them is that of any error; and of PostgreSQL while it connects, where
+the driver gives no SQLSTATE: a refusal in another language than English counts as an outage."""
+
+
 def _is_transient(error: Exception) -> bool:
-    """Whether the storage's trouble may go away by itself."""
+    """Whether a storage error may go away by itself: by its code, and by its words without one."""
     if isinstance(error, OSError):
         return file_errors.is_transient(error)
-    lasting = (
-        "no such table",
-        "no such column",
-        "readonly",
-        "read-only",
-        "malformed",
-        "not a database",
-        "authentication failed",
-        "does not exist",
-    )
-    return not any(words in _full_message(error) for words in lasting)
+    driver_error = _driver_error(error)
+    sqlstate = getattr(driver_error, "sqlstate", None)
+    if sqlstate is not None:
+        return not sqlstate.startswith(PERMANENT_IN_POSTGRESQL)
+    name = getattr(driver_error, "sqlite_errorname", None)
+    if name not in (None, "SQLITE_ERROR"):
+        return not name.startswith(PERMANENT_IN_SQLITE)
+    return not any(words in _full_message(error) for words in PERMANENT_WORDS)
+
+
+def _driver_error(error: BaseException) -> BaseException | None:
+    """The database driver's error, below SQLAlchemy's and Optuna's."""
+    inner = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return getattr(inner, "orig", None)
 
 
 def _full_message(error: BaseException) -> str:

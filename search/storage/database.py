@@ -48,7 +48,7 @@ from search.storage.connections import (
     _set_up_postgresql,
     _set_up_sqlite,
 )
-from search.storage.urls import parse_url, redacted_url, sqlite_path
+from search.storage.urls import parse_url, plain_url, redacted_url, sqlite_path
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ def create_storage(raw_url: str) -> Storage:
             _check_integrity(url, redacted)
         if not _has_our_tables(url):
             _check_foreign_tables(url, path, redacted)
-            _create_tables(url)
+            _create_tables(url if path is None else plain_url(url, path))
         _check_writable(url, path, redacted)
     return open_storage(raw_url)
 
@@ -182,7 +182,7 @@ def _create_file(url: URL, path: Path, redacted: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        _create_tables(url.set(database=str(temporary)))
+        _create_tables(plain_url(url, temporary))
         sqlite_files.put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
