@@ -74,9 +74,9 @@ def test(
         ask(
             yes,
             f"This opens the test split for study {stored.name}, once and for good, with "
-            f"{won.told} (dev loss {won.dev_loss:.4f}), and closes the study. Go on?",
+            f"{won.description} (dev loss {won.dev_loss:.4f}), and closes the study. Go on?",
             f"test {stored.name}: give --yes to open the test split, once and for good, with "
-            f"{won.told} (dev loss {won.dev_loss:.4f})",
+            f"{won.description} (dev loss {won.dev_loss:.4f})",
         )
     result = final_test.open_and_evaluate(storage, stored, session.data_dir)
     if result.first_time:

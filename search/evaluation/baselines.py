@@ -56,7 +56,7 @@ class Baselines:
         return {"order": self.ngram_order, "dev_loss": self.ngram, "dev_loss_unseen": unseen}
 
     @property
-    def told_order(self) -> str:
+    def order_name(self) -> str:
         """The best count model's name."""
         return {1: "unigram", 2: "bigram"}.get(self.ngram_order or 0, f"{self.ngram_order}-gram")
 
@@ -65,7 +65,7 @@ class Baselines:
         """The count models by name; the bigram once, where it is the best of them."""
         known = [("bigram", self.bigram)]
         if self.ngram_order != 2:
-            known.append((self.told_order, self.ngram))
+            known.append((self.order_name, self.ngram))
         return [(name, loss) for name, loss in known if loss is not None]
 
 
@@ -77,7 +77,7 @@ def compare_with_counts(dev_loss: float, others: Baselines) -> str:
     """
     if others.ngram is None:
         return ""
-    model = f"the best count model (a {others.told_order}, dev loss {others.ngram:.4f})"
+    model = f"the best count model (a {others.order_name}, dev loss {others.ngram:.4f})"
     gap = round(others.ngram - dev_loss, 4)
     if gap == 0:
         return f"level with {model}"

@@ -75,7 +75,7 @@ def retrain_all(
     data_dir: DataDir,
     pool: TrainingPool,
     jobs: Sequence[Retraining],
-    tell: Callable[[ConfirmedModel], None],
+    on_model: Callable[[ConfirmedModel], None],
 ) -> None:
     """Trains every job and records each as it is done, so that nothing done is done again.
 
@@ -86,7 +86,7 @@ def retrain_all(
     for job, done in pool.train(jobs, lambda job: data_dir.confirmed(study.uid, *job.key)):
         retry_files(partial(files.upload, data_dir.confirmed(study.uid, *job.key)))
         _record(storage, study, done)
-        tell(done)
+        on_model(done)
 
 
 @dataclass(frozen=True)

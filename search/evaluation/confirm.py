@@ -51,15 +51,15 @@ def run(
     data_dir: DataDir,
     top: int,
     seeds: int,
-    most_members: int | None,
+    max_members: int | None,
     workers: int,
     threads: int,
-    tell: Callable[[str], object],
+    emit: Callable[[str], object],
 ) -> Confirmation:
     """Trains what is missing, then compares what there is.
 
     Args:
-        most_members: of an ensemble; None: as many as the study file says, none if it does not.
+        max_members: of an ensemble; None: as many as the study file says, none if it does not.
 
     Raises:
         BadInput: the study file names an ensemble as the winner, of another number; or the models
@@ -67,7 +67,7 @@ def run(
             more memory in so many processes than there is.
     """
     started = time.monotonic()
-    most = _max_members(study, most_members)
+    size = _max_members(study, max_members)
     jobs = confirm.plan_retrainings(storage, study, top, seeds)
     corpus = corpus_of(storage, study, data_dir)
     data = Dataset.from_corpus(corpus, study.spec.study.split_seed)
@@ -78,13 +78,13 @@ def run(
         processes = min(workers, len(jobs))
         ensure_corpus_fits(study.spec, corpus, processes)
         with TrainingPool(corpus, study.spec.study.split_seed, processes, threads) as pool:
-            ahead = _estimate_seconds(pool, jobs, data, intervals=2 * (top + bool(most)))
+            ahead = _estimate_seconds(pool, jobs, data, intervals=2 * (top + bool(size)))
             announced = time.monotonic() - started + ahead
-            tell(
+            emit(
                 f"confirm {study.name}: {len(jobs)} trainings on {processes} processes, about "
                 f"{announced:.0f}s in all"
             )
-            confirm.retrain_all(storage, study, data_dir, pool, jobs, partial(_tell, tell))
+            confirm.retrain_all(storage, study, data_dir, pool, jobs, partial(_report_model, emit))
     found = confirmations.candidates(storage, study)
     nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in found}
     rows = [_row(each, nats, found[0].trial, data) for each in found]
@@ -95,7 +95,7 @@ def run(
         candidates=rows,
         optimism=None if optimism is None else optimism.loss,
         optimism_ci95=None if optimism is None else optimism.ci95,
-        ensemble=_ensemble(storage, study, data_dir, data, most) if most else None,
+        ensemble=_ensemble(storage, study, data_dir, data, size) if size else None,
         announced_seconds=announced,
         seconds=time.monotonic() - started,
     )
@@ -114,8 +114,8 @@ def _estimate_seconds(
     return trainings + intervals * (time.monotonic() - started)
 
 
-def _tell(tell: Callable[[str], object], done: ConfirmedModel) -> None:
-    tell(
+def _report_model(emit: Callable[[str], object], done: ConfirmedModel) -> None:
+    emit(
         f"  trial {done.trial}, seed {done.seed_index + 1}: dev loss {done.dev_loss:.4f} "
         f"({done.seconds:.1f}s)"
     )
@@ -132,11 +132,11 @@ def _max_members(study: StoredStudy, asked: int | None) -> int:
 
 
 def _ensemble(
-    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset, most: int
+    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset, max_members: int
 ) -> dict[str, Any]:
     """Chooses and records an ensemble; if the study file says so, it is what `test` will open."""
-    chosen = ensemble.choose(storage, study, data_dir, data, most)
-    ensemble.record(storage, study, chosen, most)
+    chosen = ensemble.choose(storage, study, data_dir, data, max_members)
+    ensemble.record(storage, study, chosen, max_members)
     return asdict(chosen) | {"winner": study.spec.confirm.ensemble > 0}
 
 

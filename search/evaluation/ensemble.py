@@ -67,9 +67,9 @@ class Ensemble:
 
 
 def choose(
-    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset, most: int
+    storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset, max_members: int
 ) -> Ensemble:
-    """Chooses at most `most` of a study's stored models.
+    """Chooses at most `max_members` of a study's stored models.
 
     Raises:
         NotFound: none of them is stored on this host.
@@ -77,14 +77,14 @@ def choose(
     from makemore_core.training.evaluate import sum_by_word  # torch, which a launcher does without
 
     stored, likelihoods = _likelihoods(storage, study, data_dir, data)
-    shares = ensemble_selection(likelihoods, most)
+    shares = ensemble_selection(likelihoods, max_members)
     members = [Member(**vars(stored[index]) | {"share": share}) for index, share in shares.items()]
     lengths = [len(word) + 1 for word in data.dev_words]
     seen = set(data.train_words)
     unseen = np.repeat([word not in seen for word in data.dev_words], lengths)  # (N,)
     second_half = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)  # (N,): every other word
     nats = averaged_nats(likelihoods, shares)
-    crossed = cross_fitted_nats(likelihoods, second_half, most)
+    crossed = cross_fitted_nats(likelihoods, second_half, max_members)
     return Ensemble(
         members=members,
         dev_loss=float(nats.mean()),
@@ -95,12 +95,12 @@ def choose(
     )
 
 
-def ensemble_selection(likelihoods: NDArray[np.float64], most: int) -> dict[int, float]:
+def ensemble_selection(likelihoods: NDArray[np.float64], max_members: int) -> dict[int, float]:
     """The chosen models with their shares, the first chosen first; (M, N): of each example."""
     chosen: list[int] = []
     total = np.zeros_like(likelihoods[0])
     best = np.inf
-    while len(chosen) < most:
+    while len(chosen) < max_members:
         losses = -np.log((total + likelihoods) / (len(chosen) + 1)).mean(axis=1)  # (M,)
         index = int(np.argmin(losses))
         if losses[index] >= best:
@@ -118,19 +118,19 @@ def averaged_nats(likelihoods: NDArray[np.float64], shares: Mapping[int, float])
 
 
 def cross_fitted_nats(
-    likelihoods: NDArray[np.float64], second_half: NDArray[np.bool_], most: int
+    likelihoods: NDArray[np.float64], second_half: NDArray[np.bool_], max_members: int
 ) -> Nats:
     """As `averaged_nats`, each half of the examples by an ensemble that the other half chose."""
     nats = np.empty(len(second_half))
     for judged in (second_half, ~second_half):
-        shares = ensemble_selection(likelihoods[:, ~judged], most)
+        shares = ensemble_selection(likelihoods[:, ~judged], max_members)
         nats[judged] = averaged_nats(likelihoods[:, judged], shares)
     return nats
 
 
 @retry_storage
-def record(storage: Storage, study: StoredStudy, chosen: Ensemble, most: int) -> None:
-    """Records an ensemble of at most `most` models: the winner of a study whose file names one.
+def record(storage: Storage, study: StoredStudy, chosen: Ensemble, max_members: int) -> None:
+    """Records an ensemble, which is the winner of a study whose file names one.
 
     Raises:
         StudyClosed: the test split has been opened meanwhile, so the winner is settled.
@@ -146,7 +146,7 @@ def record(storage: Storage, study: StoredStudy, chosen: Ensemble, most: int) ->
         connection.execute(
             e.insert().values(
                 study_uid=study.uid,
-                most=most,
+                most=max_members,
                 members=[asdict(member) for member in chosen.members],
                 dev_loss=chosen.dev_loss,
                 chosen_at=storage.now(),
@@ -165,10 +165,10 @@ class RecordedEnsemble:
 @retry_storage
 def recorded(storage: Storage, study: StoredStudy) -> RecordedEnsemble | None:
     """The ensemble that `confirm` chose for a study whose file wants one of just that size."""
-    e, most = tables.ensembles, study.spec.confirm.ensemble
+    e, size = tables.ensembles, study.spec.confirm.ensemble
     with storage.read() as connection:
         row = connection.execute(
-            select(e.c.members, e.c.dev_loss).where(e.c.study_uid == study.uid, e.c.most == most)
+            select(e.c.members, e.c.dev_loss).where(e.c.study_uid == study.uid, e.c.most == size)
         ).first()
     return row and RecordedEnsemble([Member(**member) for member in row.members], row.dev_loss)
 

@@ -28,7 +28,7 @@ class Winner:
     models: list[dict[str, Any]]  # {seed, checkpoint_sha256, file}; of an ensemble: trial, share
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         return describe_winner(self.trial, self.models)
 
 

@@ -16,7 +16,7 @@ from search.figures.svg import (
     BOTTOM,
     HEIGHT,
     LEFT,
-    MOST,
+    MAX_DRAWN,
     RIGHT,
     TOP,
     WIDTH,
@@ -123,6 +123,6 @@ def _points(xs: Floats, ys: Floats) -> list[tuple[float, float]]:
 
 def _padded(values: Floats) -> tuple[float, float]:
     values = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
-    values = np.clip(values, -MOST, MOST)
+    values = np.clip(values, -MAX_DRAWN, MAX_DRAWN)
     pad = 0.05 * float(np.ptp(values)) or 0.1
     return float(values.min()) - pad, float(values.max()) + pad

@@ -24,7 +24,7 @@ text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-seri
 .rule{stroke:#2a303b}.axis{stroke:#566173}.a{stroke:#6ea8ff}.b{stroke:#f2a154}.fa{fill:#6ea8ff}
 .fb{fill:#f2a154}}
 """
-LEAST, MOST = 1e-100, 1e100
+LEAST, MAX_DRAWN = 1e-100, 1e100
 """Numbers beyond these are drawn as these: their quotients are still finite."""
 
 MAX_TICKS = 9
@@ -75,16 +75,16 @@ class Scale:
             self.low, self.high = _widen(self.low)
 
     def __call__(self, value: float) -> float:
-        low, high, at = (self._bend(v) for v in (self.low, self.high, value))
+        low, high, at = (self._transform(v) for v in (self.low, self.high, value))
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
-    def _bend(self, value: float) -> float:
+    def _transform(self, value: float) -> float:
         return math.log(self._bounded(value)) if self.log else self._bounded(value)
 
     def _bounded(self, value: float) -> float:
         if math.isnan(value):
-            return MOST
-        return min(max(value, LOWEST_DRAWN if self.log else -MOST), MOST)
+            return MAX_DRAWN
+        return min(max(value, LOWEST_DRAWN if self.log else -MAX_DRAWN), MAX_DRAWN)
 
     def ticks(self, count: int = 5) -> list[float]:
         """Round numbers in the range; powers of ten where a log scale spans many."""
@@ -161,8 +161,8 @@ class Chart:
             x, y = places[0]
             self.body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="f{kind[0]}"/>')
             return
-        told_places = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        self.body.append(f'<polyline class="{kind} line" points="{told_places}"/>')
+        coordinates = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        self.body.append(f'<polyline class="{kind} line" points="{coordinates}"/>')
 
     def legend(self, entries: Sequence[tuple[str, str]]) -> None:
         """Names of the lines, at the top right."""

@@ -31,7 +31,7 @@ def serve(
     job: Job,
     access: Access,
     workers: int,
-    tell: Callable[[str], object],
+    emit: Callable[[str], object],
 ) -> None:
     """Serves until SIGTERM or Ctrl-C, then drains: running trials are recorded as interrupted, and
     continue from their snapshots when the service is started again.
@@ -58,11 +58,11 @@ def serve(
         server = stack.enter_context(closing(app.make_server(dashboard_storage, data_dir, access)))
         threading.Thread(target=server.run, name="dashboard", daemon=True).start()
         address = app.address(server, access)
-        tell(f"serving {storage.redacted_url} on {address} with {workers} workers")
+        emit(f"serving {storage.redacted_url} on {address} with {workers} workers")
         try:
             supervisor.run()
         except Interrupted:
-            tell("drained; the same command goes on")
+            emit("drained; the same command goes on")
 
 
 def _health(

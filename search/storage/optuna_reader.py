@@ -63,7 +63,7 @@ def read_trials(
     found = []
     for row in trials:
         own = sorted(params[row.trial_id], key=lambda each: each[3])
-        kinds = {name: distribution_of(told) for name, _, told, _ in own}
+        kinds = {name: distribution_of(text) for name, _, text, _ in own}
         trial = FrozenTrial(
             number=row.number,
             state=row.state,

@@ -111,18 +111,18 @@ def _memory(need: MemoryNeed | None) -> list[str]:
     """What the workers take at most, and what there is."""
     if need is None:
         return []
-    told = (
+    text = (
         f"memory: up to {format_bytes(need.worker)} a worker ({format_bytes(need.program)} for the "
         f"program, {format_bytes(need.corpus)} for the corpus, "
         f"{format_bytes(need.largest_network)} for the largest network)"
     )
     if need.workers > 1:
-        told += f", {format_bytes(need.all_workers)} for {need.workers} workers"
+        text += f", {format_bytes(need.all_workers)} for {need.workers} workers"
     if need.available is not None:
-        told += f"; {format_bytes(need.available)} can be had"
+        text += f"; {format_bytes(need.available)} are available"
     if need.is_short:
-        told += "; trials of the largest networks may end `out of memory`"
-    return [told]
+        text += "; trials of the largest networks may end `out of memory`"
+    return [text]
 
 
 def _first_end(view: Preview) -> str:
@@ -220,8 +220,8 @@ def test(result: TestResult) -> str:
 
 def replay(number: int, view: Replay) -> str:
     """Whether the curves are the same; and what is not as it was, which may be why they are not."""
-    told = "identical" if view.identical else "DIFFERENT"
-    lines = [f"trial {number}: {len(view.recorded)} evaluations, {told} to what was recorded"]
+    outcome = "identical" if view.identical else "DIFFERENT"
+    lines = [f"trial {number}: {len(view.recorded)} evaluations, {outcome} to what was recorded"]
     lines += [
         f"  {name} differs: {then or 'not recorded'} then, {now} now"
         for name, (then, now) in view.differs.items()

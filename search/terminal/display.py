@@ -117,12 +117,12 @@ def compare_best_with_counts(view: StatusView, others: Baselines | None) -> list
 
 def one_line(view: StatusView, *, starting: bool = False) -> str:
     """A study's counts, best and time in one line; `starting`: workers are on their way."""
-    told = ", ".join(f"{count} {state}" for state, count in format_counts(view).items() if count)
+    counts = ", ".join(f"{count} {state}" for state, count in format_counts(view).items() if count)
     best = describe_best(view.best) if view.best else "no best yet"
     left = "" if not view.eta_seconds else f", {describe_time_left(view)}"
     return (
         f"{view.study}: {view.budget['finished']}/{view.budget['trials']} trials "
-        f"({told or 'none yet'}), {best}, {format_duration(view.elapsed_seconds)}{left}"
+        f"({counts or 'none yet'}), {best}, {format_duration(view.elapsed_seconds)}{left}"
         f"{'' if starting else _standing(view)}"
     )
 
@@ -137,7 +137,7 @@ def _standing(view: StatusView) -> str:
     """What ended it, if it was not the end of all its trials; or that nobody is at work on it."""
     if view.state == "closed":
         return ", closed"
-    told = {
+    ending = {
         "timeout": "ended by its timeout",
         "target": "at its target",
         "stop": "stopped",
@@ -146,7 +146,7 @@ def _standing(view: StatusView) -> str:
         "crash": "its last workers died or gave up",
         None: "" if view.workers else "nobody is at work on it",
     }.get(view.ended_by)
-    return f", {told}" if told else ""
+    return f", {ending}" if ending else ""
 
 
 REMEDIES = {

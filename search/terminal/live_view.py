@@ -50,8 +50,8 @@ class LiveView:
         self._storage, self._study, self._console = storage, study, console
         self._quiet, self._hint, self._clock = quiet, hint, clock
         self._best = float("inf")
-        self._told_finished = -1
-        self._told_at = self._due = float("-inf")
+        self._printed_finished = -1
+        self._printed_at = self._due = float("-inf")
         self.others = Baselines(None, None, None)
         self._live = Live(console=console, auto_refresh=False, transient=True)
         if data_dir is not None and not quiet:
@@ -104,9 +104,9 @@ class LiveView:
     def _look(self, last: bool) -> None:
         view = status.status(self._storage, self._study)
         if view.best and min(_searched_losses(view.best)) < self._best:
-            self._tell_records()
+            self._print_incumbents()
         if not self._is_live:
-            self._tell_counts(view, last)
+            self._print_counts(view, last)
         elif not last:
             workers = history.workers(self._storage, self._study)
             drawn = render(
@@ -114,7 +114,7 @@ class LiveView:
             )
             self._live.update(drawn, refresh=True)
 
-    def _tell_records(self) -> None:
+    def _print_incumbents(self) -> None:
         """A line for each trial that was the best when it ended, also for those between looks."""
         for record in history.incumbents(self._storage, self._study, self._best):
             self._best = record.dev_loss
@@ -126,11 +126,11 @@ class LiveView:
                 highlight=False,
             )
 
-    def _tell_counts(self, view: StatusView, last: bool) -> None:
+    def _print_counts(self, view: StatusView, last: bool) -> None:
         finished, now = view.budget["finished"], self._clock()
-        due = last or now - self._told_at >= SECONDS_BETWEEN_LINES
-        if finished != self._told_finished and due:
-            self._told_finished, self._told_at = finished, now
+        due = last or now - self._printed_at >= SECONDS_BETWEEN_LINES
+        if finished != self._printed_finished and due:
+            self._printed_finished, self._printed_at = finished, now
             self._console.print(
                 one_line(view, starting=self._starts_workers and not last), highlight=False
             )

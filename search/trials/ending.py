@@ -13,13 +13,13 @@ def describe_end(view: StatusView) -> str | None:
     """What ended the work, and what is left; None while it is under way."""
     finished, trials = view.budget["finished"], view.budget["trials"]
     so_far = f"after {finished} of {trials} trials"
-    told = {
+    text = {
         "trials": f"done: its {trials} trials are finished"
         if finished == trials
         else f"done: {finished} trials are finished, and its budget is {trials}",
         "timeout": f"done by its timeout of {toml_duration(view.timeout or 0)}, {so_far}",
         "target": f"done: the best dev loss is at or below the target of {view.target}, {so_far}",
-        "stop": f"told to end by `stop`, {so_far}: its workers are leaving"
+        "stop": f"asked to end by `stop`, {so_far}: its workers are leaving"
         if view.workers
         else f"stopped by `stop`, {so_far}",
         "test": f"closed by the opening of its test split, {so_far}",
@@ -28,10 +28,10 @@ def describe_end(view: StatusView) -> str | None:
         "crash": f"its last workers died or gave up, {so_far}: no worker is at work on it",
         None: None if view.workers else "no worker is at work on it yet",
     }[view.ended_by]
-    if told is None:
+    if text is None:
         return None
     closed = view.state == "closed" and view.ended_by != "test"
-    return f"{told}{_left(view)}{CLOSED if closed else ''}"
+    return f"{text}{_left(view)}{CLOSED if closed else ''}"
 
 
 def _left(view: StatusView) -> str:
