@@ -1,111 +1,87 @@
-"""The end of the report: the confirmation, the test split, and how to reproduce it all."""
+"""What the end of the report says: the confirmation, the test split, how to reproduce the study."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from search.evaluation.winner import describe_ensemble, describe_winner
-from search.formatting import command, format_seed_interval
+from search.formatting import command
 from search.report.facts import ReportData
-from search.report.html import code_block, paragraph, plot, section, table, text, tiles
+from search.spec import toml_writer
+from search.spec.study_file import StudySpec
+from search.study.study import config_file
 from search.trials.history import OpeningView
 
 
-def confirmation(facts: ReportData) -> str:
-    """The best configurations on fresh seeds, or that nobody has looked."""
-    if not facts.confirmed:
-        return section(
-            "confirmation",
-            "Confirmation",
-            paragraph(
-                "Not confirmed yet. The best of many noisy losses is too good to be true; "
-                f"<code>{text(command('confirm', facts.study.name))}</code> trains the best "
-                "configurations again on fresh seeds and says by how much.",
-                "notice",
-            ),
-        )
-    rows = [
+def context(facts: ReportData) -> dict[str, Any]:
+    """The values of the template conclusions.html."""
+    return {
+        "candidates": _candidates(facts),
+        "ensemble": _ensemble(facts),
+        "opened": facts.opening is not None,
+        "test_tiles": _test_tiles(facts.opening),
+        "opened_before": ", ".join(
+            f"{o.study} ({_when(o.claimed_at)})" for o in facts.opened_before
+        ),
+        "dependencies": _dependencies(facts),
+        "definition": definition(facts.study.spec),
+        "config": config_file(facts.study, facts.winner.config) if facts.winner else "",
+        "commands": _commands(facts),
+    }
+
+
+def _candidates(facts: ReportData) -> list[list[Any]]:
+    return [
         [
-            str(c.trial),
-            c.searched_dev_loss,
-            c.dev_loss_mean,
-            c.dev_loss_sd,
-            format_seed_interval(c.dev_loss_mean_ci95),
-            c.seeds,
+            str(each.trial),
+            each.searched_dev_loss,
+            each.dev_loss_mean,
+            each.dev_loss_sd,
+            _interval(each.dev_loss_mean_ci95),
+            each.seeds,
         ]
-        for c in facts.confirmed
+        for each in facts.confirmed
     ]
-    header = ["trial", "as searched", "mean", "sd over seeds", "95 % interval of the mean", "seeds"]
-    return section(
-        "confirmation",
-        "Confirmation",
-        paragraph(
-            f"Trial {facts.confirmed[0].trial} has the lowest mean dev loss over fresh seeds, "
-            "which the search never saw."
-        ),
-        plot(
-            "confirmed",
-            "Confirmed dev losses with their intervals, beside the searched ones",
-            "Each candidate's mean over fresh seeds, and the loss that the search found.",
-        ),
-        table("Candidates, the winner first", header, rows, best=0),
-        *_ensemble(facts),
-    )
 
 
-def _ensemble(facts: ReportData) -> list[str]:
-    """An ensemble that was chosen or is wanted, and whether it is the winner."""
+def _interval(ci95: Sequence[float] | None) -> str:
+    return "-" if ci95 is None else f"{ci95[0]:.4f} to {ci95[1]:.4f}"
+
+
+def _ensemble(facts: ReportData) -> str:
+    """The ensemble that was chosen or asked for, and whether it is the winner; "" without one."""
     best = facts.status.best
-    if best is None or best.ensemble is None:
-        return []
-    return [paragraph(f"Ensemble: {text(describe_ensemble(best.ensemble))}.")]
+    return "" if best is None or best.ensemble is None else describe_ensemble(best.ensemble)
 
 
-def test_split(facts: ReportData) -> str:
-    """What the test split said, once; or that it is sealed."""
-    opening = facts.opening
-    before = [f"{text(o.study)} ({_when(o.claimed_at)})" for o in facts.opened_before]
-    warning = (
-        paragraph(f"Other studies opened this split of this corpus before: {', '.join(before)}.")
-        if before
-        else ""
-    )
+def _test_tiles(opening: OpeningView | None) -> list[tuple[str, str, str]]:
+    """(what, value, remark) of the evaluated test split; [] before that."""
     if opening is None or opening.result is None:
-        state = "is still sealed" if opening is None else "was opened but not yet evaluated"
-        told = (
-            f"The test split {state}. It is looked at once, for the winner, by "
-            f"<code>{text(command('test', facts.study.name))}</code>; that closes the study."
-        )
-        return section("test", "The test split", paragraph(told, "notice sealed"), warning)
-    return section("test", "The test split", _tested(opening, opening.result), warning)
-
-
-def _tested(opening: OpeningView, result: Mapping[str, Any]) -> str:
+        return []
+    result: Mapping[str, Any] = opening.result
     low, high = result["test_loss_ci95"]
     unseen = result.get("test_loss_unseen")
     opened_for = describe_winner(opening.trial, result["per_model"])
-    rows = [
+    return [
         ("test loss", f"{result['test_loss']:.4f}", f"95 % interval {low:.4f} to {high:.4f}"),
         ("on unseen words", f"{unseen:.4f}" if unseen is not None else "-", "not in train"),
-        ("opened", _when(opening.claimed_at), f"for {opened_for}, once and for good"),
+        ("opened", _when(opening.claimed_at), f"for {opened_for}, only once"),
     ]
-    return tiles(rows)
 
 
 def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def reproduce(facts: ReportData, definition: str, config: str) -> str:
-    """Versions, seeds, fingerprints and commands."""
+def _dependencies(facts: ReportData) -> list[tuple[str, Any]]:
+    """Corpus, seeds and versions, and of the winner also threads, device and checkpoint."""
     study, won, best = facts.study, facts.winner, facts.status.best
-    name = text(study.name)
     rows: list[tuple[str, Any]] = [
         ("study", study.name),
         ("corpus", study.corpus_name),
         ("corpus fingerprint (SHA-256)", study.fingerprint),
         ("study seed, split seed", f"{study.spec.study.seed}, {study.spec.study.split_seed}"),
-        *((f"version of {key}", told) for key, told in _versions(facts).items()),
+        *((f"version of {name}", versions) for name, versions in _versions(facts).items()),
     ]
     if won is not None and best is not None:
         model = "first fresh seed's" if best.confirmed else "searched"
@@ -114,30 +90,34 @@ def reproduce(facts: ReportData, definition: str, config: str) -> str:
             ("winner's threads, device, as searched", f"{won.threads}, {won.device}"),
             (f"winner's {model} checkpoint (SHA-256)", best.checkpoint_sha256),
         ]
-    commands = [command("run", f"{study.name}.toml")]
+    return rows
+
+
+def _commands(facts: ReportData) -> dict[str, str]:
+    name, won = facts.study.name, facts.winner
+    reproduce = [command("run", f"{name}.toml")]
     if won is not None:
-        commands += [
-            f"{command('replay', study.name, str(won.trial))}    # from its storage: bit for bit",
+        reproduce += [
+            f"{command('replay', name, str(won.trial))}    # from its storage: bit for bit",
             f"makemore-search train winner.toml --seed {won.training_seed} --threads {won.threads}",
         ]
-    return section(
-        "reproduce",
-        "How to reproduce it",
-        table("What it rests on", ("", ""), rows),
-        code_block("\n".join(commands)),
-        f"<details><summary>The study file, {name}.toml</summary>"
-        f"{code_block(definition)}</details>",
-        f"<details open><summary>The winner, winner.toml</summary>{code_block(config)}</details>"
-        if config
-        else "",
-        paragraph("Bits are promised for the same machine, versions and thread count."),
-    )
+    return {
+        "confirm": command("confirm", name),
+        "test": command("test", name),
+        "reproduce": "\n".join(reproduce),
+    }
+
+
+def definition(spec: StudySpec) -> str:
+    """The study file with every default filled in."""
+    document = spec.as_document()
+    return toml_writer.document({name: values for name, values in document.items() if values})
 
 
 def _versions(facts: ReportData) -> dict[str, str]:
-    """What the attempts were trained with; more than one where workers differed."""
-    found: dict[str, set[str]] = {}
+    """The versions that the attempts were trained with; several where workers differed."""
+    versions: dict[str, set[str]] = {}
     for attempt in facts.attempts:
         for name, version in attempt.versions.items():
-            found.setdefault(name, set()).add(str(version))
-    return {name: ", ".join(sorted(versions)) for name, versions in sorted(found.items())}
+            versions.setdefault(name, set()).add(str(version))
+    return {name: ", ".join(sorted(each)) for name, each in sorted(versions.items())}

@@ -1,11 +1,7 @@
-"""All that a report says of a study, read from the storage at one go."""
+"""The data of a report, read from the storage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import TrialState, create_trial
 
 from makemore_core.errors import CheckpointError
 from search.evaluation import winner
@@ -13,8 +9,6 @@ from search.evaluation.baselines import Baselines, baselines
 from search.figures import numpy_model
 from search.figures.numpy_model import NumpyModel
 from search.paths import DataDir
-from search.report.plotly_parts import subsample
-from search.spec import search_space
 from search.storage.database import Storage
 from search.study.study import StoredStudy, files_of
 from search.trials import confirmations, history
@@ -24,8 +18,6 @@ from search.trials.history import AttemptView, OpeningView
 from search.trials.results import BestView
 from search.trials.status import StatusView
 
-MAX_FOR_IMPORTANCE = 3_000
-MIN_FOR_IMPORTANCE = 8
 SAMPLES, SAMPLES_SEED = 20, 1
 
 
@@ -46,12 +38,12 @@ class ReportData:
 
     @property
     def samples(self) -> list[str]:
-        """Words that the winner's model made up."""
+        """Words drawn from the winner's model."""
         return [] if self.model is None else numpy_model.sample(self.model, SAMPLES, SAMPLES_SEED)
 
 
 def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> ReportData:
-    """Reads a study; of this machine only its corpus and the winner's checkpoint are needed."""
+    """Reads a study; this machine must have its corpus, and for samples the winner's checkpoint."""
     attempts = history.attempts(storage, study)
     confirmed = confirmations.candidates(storage, study)
     status = results.status(storage, study)
@@ -76,7 +68,7 @@ def gather(storage: Storage, study: StoredStudy, data_dir: DataDir) -> ReportDat
 def _model(
     study: StoredStudy, data_dir: DataDir, best: BestView | None
 ) -> tuple[NumpyModel | None, str]:
-    """The winner's model, its hash checked, or why there is none to show."""
+    """The winner's model, its hash checked, or the reason why it cannot be shown."""
     if best is None:
         return None, "no trial is complete yet"
     if best.checkpoint_sha256 is None:
@@ -88,30 +80,3 @@ def _model(
         if not path.is_file():
             return None, f"the checkpoint of trial {best.trial} is not on this machine"
         return None, str(error)
-
-
-def importances(facts: ReportData) -> dict[str, float]:
-    """Each hyperparameter's share in being among the best complete trials; {} with too few.
-
-    PED-ANOVA (Watanabe et al. 2023), by Optuna: fast, and it looks at the good end of the space.
-    """
-    distributions = search_space.distributions(facts.study.spec.space)
-    complete = [a for a in facts.attempts if a.outcome == "complete" and a.dev_loss is not None]
-    if len(complete) < MIN_FOR_IMPORTANCE or len(distributions) < 2:
-        return {}
-    study = optuna.create_study(direction="minimize")
-    study.add_trials(
-        [
-            create_trial(
-                state=TrialState.COMPLETE,
-                params={name: a.config[name] for name in distributions},
-                distributions=distributions,
-                value=a.dev_loss,
-            )
-            for a in subsample(complete, MAX_FOR_IMPORTANCE)
-        ]
-    )
-    try:
-        return dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()))
-    except (ValueError, RuntimeError):  # the trials are too few or too alike to tell
-        return {}

@@ -1,14 +1,14 @@
 """The report's figures as plotly figures, for a notebook."""
 
 import re
-from importlib.resources import files
 from typing import Any
 
 from plotly.graph_objects import Figure
 
 from search.paths import DataDir
-from search.report import conclusions, page, sections
-from search.report.facts import gather, importances
+from search.report import page
+from search.report.facts import gather
+from search.report.templating import template_text
 from search.storage.database import Storage
 from search.study.study import StoredStudy
 
@@ -16,24 +16,14 @@ from search.study.study import StoredStudy
 def report_figures(storage: Storage, study: StoredStudy, data_dir: DataDir) -> dict[str, Figure]:
     """Every figure that the study's report shows, by its name there, in the colors of its light
     theme."""
-    data = gather(storage, study, data_dir)
-    shares = importances(data)
-    text = "\n".join(
-        [
-            sections.progress_section(data),
-            sections.findings(data, shares),
-            sections.winner(data),
-            conclusions.confirmation(data),
-        ]
-    )
     colors = _light_theme()
-    documents = page.figures(data, shares, text)
+    documents = page.figures(gather(storage, study, data_dir))
     return {name: Figure(_colored(document, colors)) for name, document in documents.items()}
 
 
 def _light_theme() -> dict[str, str]:
     """The color behind each name, as the page's style sheet has it: "@accent" to "#1f6feb"."""
-    css = (files("search.report") / "templates" / "report.css").read_text(encoding="utf-8")
+    css = template_text("report.css")
     return {f"@{name}": color for name, color in re.findall(r"--(\w+): (#\w+);", css.split("}")[0])}
 
 

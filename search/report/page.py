@@ -1,50 +1,42 @@
-"""One page that says what a study found: self-contained, for a colleague or for the record."""
+"""The report: one HTML page about a study, complete in itself."""
 
+import base64
+import gzip
 import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from html import escape
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
+
+from markupsafe import Markup
 
 from search.errors import BadInput
 from search.finite import finite
 from search.paths import DataDir, file_name
 from search.report import conclusions, sections, space_plots, study_plots
-from search.report.facts import ReportData, gather, importances
+from search.report.facts import ReportData, gather
 from search.report.plotly_parts import Figure
-from search.spec import toml_writer
-from search.spec.study_file import StudySpec
+from search.report.templating import environment, template_text
 from search.storage.database import Storage
-from search.study.study import StoredStudy, config_file
-
-LINKS = (
-    ("course", "How it went"),
-    ("findings", "What matters"),
-    ("winner", "Winner"),
-    ("confirmation", "Confirmation"),
-    ("test", "Test split"),
-    ("reproduce", "Reproduce"),
-)
+from search.study.study import StoredStudy
 
 
 def write_report(
     storage: Storage, study: StoredStudy, data_dir: DataDir, path: Path | None
 ) -> Path:
-    """Writes a study's report, whole or not at all; returns where it lies.
+    """Writes a study's report in one step; returns its path.
 
     Raises:
         BadInput: the file cannot be written.
     """
     target = (path or Path(f"{file_name(study.name)}-report.html")).absolute()
-    whole = page(gather(storage, study, data_dir))
+    html = page(gather(storage, study, data_dir))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(whole, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8")
         temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -56,82 +48,73 @@ def write_report(
 
 def page(facts: ReportData) -> str:
     """The whole page."""
-    shares = importances(facts)
-    study, won = facts.study, facts.winner
-    config = config_file(study, won.config) if won else ""
-    body = [
-        sections.headline(facts),
-        sections.progress_section(facts),
-        sections.findings(facts, shares),
-        sections.winner(facts),
-        conclusions.confirmation(facts),
-        conclusions.test_split(facts),
-        conclusions.reproduce(facts, definition(study.spec), config),
-    ]
-    text = "\n".join(body)
-    links = [f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in LINKS]
-    shown = [
-        link for link, (anchor, _) in zip(links, LINKS, strict=True) if f'id="{anchor}"' in text
-    ]
-    return Template(_piece("report.html")).substitute(
-        title=escape(f"{study.name}: report"),
-        name=escape(study.name),
-        lead=sections.lead(facts),
-        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=version("makemore-search"),
-        links="".join(shown),
-        sections=text,
-        css=_piece("report.css"),
-        js=_piece("report.js"),
-        plotly=plotly_js(),
-        figures=in_script(figures(facts, shares, text)),
+    documents = figures(facts)
+    importances = documents.get("importances")
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            sections.context(facts),
+            **conclusions.context(facts),
+            figures=documents,
+            importances=space_plots.importances_in_words(importances) if importances else "",
+            time=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            version=version("makemore-search"),
+            css=Markup(template_text("report.css")),  # ours, as the three below it
+            js=Markup(template_text("report.js")),
+            plotly=Markup(plotly_js()),
+            figures_json=Markup(in_script(documents)),
+        )
     )
 
 
-def figures(facts: ReportData, shares: dict[str, float], text: str) -> dict[str, Figure]:
-    """Every figure that the text has a place for."""
-    attempts, search, won = facts.attempts, facts.study.spec.space, facts.winner
+def figures(facts: ReportData) -> dict[str, Figure]:
+    """Every figure of the report as a plotly document, by its name; only those with data."""
+    attempts, space, won = facts.attempts, facts.study.spec.space, facts.winner
     drawn: dict[str, Callable[[], Figure | None]] = {
-        "history": lambda: study_plots.history(attempts, facts.others),
+        "history": lambda: study_plots.history_by_trial(attempts, facts.others),
+        "history-time": lambda: study_plots.history_by_time(attempts, facts.others),
         "curves": lambda: study_plots.learning_curves(attempts, won.trial if won else None),
         "effort": lambda: study_plots.effort(attempts),
-        "importances": lambda: study_plots.importances(shares),
-        "isolation": lambda: space_plots.slice_plot(attempts, search),
-        "parallel": lambda: space_plots.parallel_coordinates(attempts, search),
-        "winner-curve": lambda: study_plots.winner_curve(won) if won else None,
-        "embedding": lambda: study_plots.embedding(facts.model) if facts.model else None,
-        "confirmed": lambda: study_plots.confirmation(
+        "effort-reasons": lambda: study_plots.effort_by_reason(attempts),
+    }
+    if any(attempt.outcome == "complete" for attempt in attempts):
+        drawn |= {
+            "importances": lambda: space_plots.importances(attempts, space),
+            "parallel": lambda: space_plots.parallel_coordinates(attempts, space),
+        }
+    if won is not None:
+        drawn["winner-curve"] = lambda: study_plots.winner_curve(won)
+    if won is not None and facts.model is not None:
+        model = facts.model
+        drawn["embedding"] = lambda: study_plots.embedding(model)
+    if facts.confirmed:
+        drawn["confirmed"] = lambda: study_plots.confirmation(
             [
                 (
-                    f"trial {c.trial}",
-                    c.searched_dev_loss,
-                    c.dev_loss_mean,
-                    c.dev_loss_mean_ci95 and c.dev_loss_mean_ci95[1] - c.dev_loss_mean,
+                    f"trial {each.trial}",
+                    each.searched_dev_loss,
+                    each.dev_loss_mean,
+                    each.dev_loss_mean_ci95 and each.dev_loss_mean_ci95[1] - each.dev_loss_mean,
                 )
-                for c in facts.confirmed
+                for each in facts.confirmed
             ]
-        ),
-    }
-    made = {name: draw() for name, draw in drawn.items() if f'id="{name}"' in text}
-    return {name: figure for name, figure in made.items() if figure}
+        )
+    made = {name: draw() for name, draw in drawn.items()}
+    slices = space_plots.slice_plots(attempts, space)
+    return {name: figure for name, figure in (made | slices).items() if figure}
 
 
 def in_script(document: Any) -> str:
-    """JSON that no part of can end the script it stands in."""
-    whole = json.dumps(finite(document), separators=(",", ":"), allow_nan=False)
-    return whole.replace("<", "\\u003c").replace("\u2028", "\\u2028")
-
-
-def definition(spec: StudySpec) -> str:
-    """The study file again, with every default filled in."""
-    document = spec.as_document()
-    return toml_writer.document({name: values for name, values in document.items() if values})
+    """JSON of which no part can end the script element that it is in."""
+    text = json.dumps(finite(document), separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 
 def plotly_js() -> str:
-    """The drawing library itself, so that the page needs no network."""
-    return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    """The drawing library, so that the page needs no network: gzip in base64, 2 MB of 4.8 MB.
 
-
-def _piece(name: str) -> str:
-    return (files("search.report") / "templates" / name).read_text(encoding="utf-8")
+    report.js unpacks it with the browser's DecompressionStream.
+    """
+    bundle = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+    return base64.b64encode(gzip.compress(bundle, mtime=0)).decode()

@@ -1,167 +1,313 @@
-"""Figures of the search space: which values do well, together and one at a time."""
+"""Figures of the search space: Optuna's own, in the report's layout and colors.
+
+Optuna draws them from a study in memory that has the complete trials whose loss is finite. Large
+studies are thinned, since every trace is SVG.
+"""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
+from operator import itemgetter
 from typing import Any
+
+import optuna
+from optuna import visualization
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import TrialState, create_trial
 
 from search.finite import is_finite
 from search.report.plotly_parts import (
     ACCENT,
     GOOD,
+    MAX_LOSS,
     MAX_POINTS,
-    QUIET,
+    MUTED,
     Figure,
     Trace,
     axis,
-    dots,
     figure,
     legend,
+    log_axis,
     loss_range,
-    path,
     subsample,
 )
-from search.spec.search_space import Choices, Dimension, RangeDimension
+from search.spec.search_space import Choices, Dimension, RangeDimension, distributions
 from search.trials.history import AttemptView
 
+MAX_FOR_IMPORTANCE = 3_000
+MIN_FOR_IMPORTANCE = 8
 MAX_LINES = 300
 BINS = 10
+MAX_TICKS = 8
 
 
-def parallel_coordinates(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure:
-    """A line for each complete trial across its hyperparameters, the better the stronger.
+def searched(space: Mapping[str, Dimension]) -> dict[str, Dimension]:
+    """The hyperparameters of a space that are searched."""
+    return {name: kind for name, kind in space.items() if kind.distribution() is not None}
 
-    At most MAX_LINES: the best ones and some of the others.
+
+def optuna_study(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> optuna.Study:
+    """A study in memory with an attempt for each trial, in their order."""
+    named = distributions(space)
+    study = optuna.create_study(direction="minimize")
+    study.add_trials(
+        [
+            create_trial(
+                state=TrialState.COMPLETE,
+                params={name: attempt.config[name] for name in named},
+                distributions=named,
+                value=min(max(attempt.dev_loss or 0.0, -MAX_LOSS), MAX_LOSS),
+            )
+            for attempt in attempts
+        ]
+    )
+    return study
+
+
+def _complete(attempts: Sequence[AttemptView]) -> list[AttemptView]:
+    return [a for a in attempts if a.outcome == "complete" and is_finite(a.dev_loss)]
+
+
+def importances(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure | None:
+    """Each hyperparameter's importance for being among the best complete trials; None with too few.
+
+    PED-ANOVA (Watanabe et al. 2023), by Optuna: fast, and it looks at the good end of the space.
     """
-    searched = {name: kind for name, kind in space.items() if distributed(kind)}
-    complete = sorted(
-        (a for a in attempts if a.outcome == "complete" and is_finite(a.dev_loss)),
-        key=lambda a: a.dev_loss or 0.0,
-    )
-    shown = subsample(complete, MAX_LINES)
-    names = [*searched, "dev loss"]
-    bounds = (shown[0].dev_loss or 0.0, shown[-1].dev_loss or 0.0) if shown else (0.0, 1.0)
-    count = len(shown)
-    tiers = (
-        ("other complete trials", QUIET, 1.0, 0.5, shown[-(-count // 3) :]),
-        ("best third", ACCENT, 1.4, 0.75, shown[1 : -(-count // 3)]),
-        ("best", GOOD, 3.0, 1.0, shown[:1]),
-    )
-    data = [
-        path(
-            [
-                [
-                    *(
-                        (i, place(kind, a.config[name]))
-                        for i, (name, kind) in enumerate(searched.items())
-                    ),
-                    (len(searched), normalised((a.dev_loss or 0.0), *bounds)),
-                ]
-                for a in rows
-            ],
-            told,
-            {"color": colour, "width": width},
-            opacity=opacity,
-            names=[f"trial {a.trial}, dev loss {a.dev_loss:.4f}" for a in rows],
+    complete = subsample(_complete(attempts), MAX_FOR_IMPORTANCE)
+    if len(complete) < MIN_FOR_IMPORTANCE or len(searched(space)) < 2:
+        return None
+    try:
+        drawn = visualization.plot_param_importances(
+            optuna_study(complete, space), evaluator=PedAnovaImportanceEvaluator()
         )
-        for told, colour, width, opacity, rows in tiers
-    ]
-    marks = [
-        *(marks_of(kind) for kind in searched.values()),
-        [(0.0, f"{bounds[0]:.4g}"), (1.0, f"{bounds[1]:.4g}")],
-    ]
+    except (ValueError, RuntimeError):  # the trials are too few or too similar
+        return None
+    if not drawn.data:
+        return None
+    bar = drawn.data[0].to_plotly_json()
+    bar |= {
+        "name": "importance",
+        "marker": {"color": ACCENT},
+        "text": [f"{value:.0%}" for value in bar["x"]],
+        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+    }
+    layout = {
+        "xaxis": axis("importance", tickformat=".0%", nticks=6),
+        "yaxis": axis("", automargin=True),
+        "showlegend": False,
+    }
+    return figure([bar], layout, 90 + 34 * len(bar["y"]))
+
+
+def importances_in_words(drawn: Figure) -> str:
+    """The figure of importances for those who do not see it, the largest first."""
+    bar = drawn["data"][0]
+    rows = sorted(zip(bar["x"], bar["y"], strict=True), reverse=True)
+    return ", ".join(f"{name} {value:.0%}" for value, name in rows)
+
+
+def parallel_coordinates(
+    attempts: Sequence[AttemptView], space: Mapping[str, Dimension]
+) -> Figure | None:
+    """A line for each complete trial across its hyperparameters, in three groups by loss.
+
+    At most MAX_LINES, evenly spaced by rank, the best one among them. None without any.
+    """
+    complete = sorted(_complete(attempts), key=lambda a: a.dev_loss or 0.0, reverse=True)
+    shown = subsample(complete, MAX_LINES)
+    if not shown or not searched(space):
+        return None
+    study = optuna_study(shown, space)
+    drawn = visualization.plot_parallel_coordinate(study, target_name="dev loss").to_plotly_json()
+    ranks = _ranks(len(shown))
+    lines = zip(_trial_of_each_line(study), _lines_of(drawn), strict=True)
+    data = [_line(line, shown[k], ranks[k]) for k, line in sorted(lines, key=itemgetter(0))]
+    optunas = drawn["layout"]
+    names = ["dev loss", *sorted(searched(space))]
+    whole = [k for k, name in enumerate(names) if _is_integer(space.get(name))]
+    for name in dict.fromkeys(trace["name"] for trace in data):
+        next(trace for trace in data if trace["name"] == name)["showlegend"] = True
     layout = {
         "xaxis": axis(
             "",
-            tickvals=list(range(len(names))),
-            ticktext=[name.replace("_", "<br>") for name in names],
-            range=[-0.25, len(names) - 0.75],
+            tickvals=optunas["xaxis"]["tickvals"],
+            ticktext=[_in_lines(name) for name in optunas["xaxis"]["ticktext"]],
+            range=[-0.7, len(searched(space)) + 0.2],
+            showgrid=False,
         ),
-        "yaxis": axis("", range=[-0.08, 1.08], showticklabels=False, showgrid=False),
+        "yaxis": axis("", range=[-0.08, 1.08], visible=False, fixedrange=True),
         "annotations": [
-            tick_label(column, height, words)
-            for column, row in enumerate(marks)
-            for height, words in row
+            _tick_label(note)
+            for note in optunas["annotations"]
+            if note["x"] not in whole or float(note["text"]).is_integer()
         ],
-        "legend": legend(),
+        "shapes": [shape | {"line": {"color": "@line", "width": 1}} for shape in optunas["shapes"]],
+        "legend": legend() | {"traceorder": "reversed"},
     }
     return figure(data, layout, 440)
 
 
-def tick_label(column: int, height: float, words: str) -> Figure:
-    """A value beside its axis; above the upper end, below the lower."""
-    between = 0.0 < height < 1.0
+def _lines_of(drawn: Figure) -> list[Trace]:
+    return [trace for trace in drawn["data"] if trace["mode"] == "lines"]
+
+
+def _trial_of_each_line(study: optuna.Study) -> list[int]:
+    """The number of each line's trial: Optuna sorts the lines by hyperparameters, not by loss."""
+    by_number = visualization.plot_parallel_coordinate(
+        study, target=lambda trial: trial.number, target_name="number"
+    )
+    last = len(study.trials) - 1
+    return [round(line["y"][0] * last) for line in _lines_of(by_number.to_plotly_json())]
+
+
+def _ranks(count: int) -> list[str]:
+    """The group of each of so many trials, the worst first."""
+    best_third = -(-count // 3)
+    return [
+        *(["other complete trials"] * (count - best_third)),
+        *(["best third"] * (best_third - 1)),
+        "best",
+    ]
+
+
+LINES: dict[str, tuple[Figure, float]] = {
+    "other complete trials": ({"color": MUTED, "width": 1.0}, 0.5),
+    "best third": ({"color": ACCENT, "width": 1.4}, 0.75),
+    "best": ({"color": GOOD, "width": 3.0}, 1.0),
+}
+
+
+def _line(trace: Trace, attempt: AttemptView, rank: str) -> Trace:
+    """Optuna's line of a trial, in the color of its group; a click in the legend hides a group."""
+    line, opacity = LINES[rank]
     return {
-        "x": column,
-        "y": height if between else 1.05 if height else -0.05,
-        "text": escape(words),
-        "showarrow": False,
-        "xanchor": "left" if between else "center",
-        "xshift": 5 if between else 0,
-        "font": {"size": 11, "color": "@soft"},
+        "type": "scatter",
+        "mode": "lines",
+        "x": list(trace["x"]),
+        "y": [round(float(value), 4) for value in trace["y"]],
+        "customdata": [": ".join(map(str, row)) for row in trace["customdata"]],
+        "name": rank,
+        "legendgroup": rank,
+        "showlegend": False,
+        "line": line,
+        "opacity": opacity,
+        "hovertemplate": f"trial {attempt.trial}, %{{customdata}}<extra></extra>",
     }
 
 
-def slice_plot(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> Figure:
-    """For each hyperparameter, the best loss at each value, whatever the others were."""
-    searched = {name: kind for name, kind in space.items() if distributed(kind)}
-    complete = [a for a in attempts if a.outcome == "complete" and a.dev_loss is not None]
+def _tick_label(note: Mapping[str, Any]) -> Figure:
+    """A value beside its axis, on the color of the page, so that lines do not hide it."""
+    kept = {name: note[name] for name in ("x", "y", "showarrow", "xanchor", "xshift")}
+    return kept | {
+        "text": escape(str(note["text"])),
+        "font": {"size": 11, "color": "@soft"},
+        "bgcolor": "@surface",
+        "borderpad": 0,
+    }
+
+
+def slice_plots(
+    attempts: Sequence[AttemptView], space: Mapping[str, Dimension]
+) -> dict[str, Figure]:
+    """A figure for each hyperparameter: complete trials, and the best at each value.
+
+    The names are those of the hyperparameters after "slice-".
+    """
+    complete = _complete(attempts)
+    names = searched(space)
+    if not complete or not names:
+        return {}
+    shown = subsample(complete, MAX_POINTS // len(names))
+    study = optuna_study(shown, space)
     losses = [a.dev_loss for a in complete if a.dev_loss is not None]
-    low, high = loss_range(losses, share=0.9)
-    columns = 3
-    rows = -(-len(searched) // columns)
-    data: list[Trace] = []
-    layout: Figure = {"showlegend": False}
-    for index, (name, kind) in enumerate(searched.items()):
-        number = "" if index == 0 else str(index + 1)
-        row, column = divmod(index, columns)
-        left, bottom = column / columns, 1 - (row + 1) / rows
-        layout[f"xaxis{number}"] = axis(
-            name.replace("_", " "),
-            anchor=f"y{number}",
-            domain=[left + 0.03, left + 1 / columns - 0.03],
-            **value_axis(kind),
-        )
-        layout[f"yaxis{number}"] = axis(
-            "dev loss" if column == 0 else "",
-            anchor=f"x{number}",
-            range=[low, high],
-            domain=[bottom + 0.3 / (rows + 0.5) / 1.6, bottom + 1 / rows - 0.05 / rows],
-        )
-        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        shown = subsample(complete, MAX_POINTS // max(1, len(searched)))
-        data.append(
-            dots([axis_value(kind, a.config[name]) for a in shown], shown, name, QUIET, 4) | axes
-        )
-        best = envelope(kind, name, complete)
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "x": [axis_value(kind, value) for value, _ in best],
-                "y": [loss for _, loss in best],
-                "line": {"color": ACCENT, "width": 2},
-                "marker": {"size": 7, "color": ACCENT},
-                "hovertemplate": "%{x}: %{y:.4f}<extra>best</extra>",
-            }
-            | axes
-        )
-    return figure(data, layout, 80 + 250 * max(1, rows))
+    ends = list(loss_range(losses, fraction=0.9))
+    return {
+        f"slice-{name}": _slice(study, shown, complete, name, kind, ends)
+        for name, kind in names.items()
+    }
+
+
+def _slice(
+    study: optuna.Study,
+    shown: Sequence[AttemptView],
+    complete: Sequence[AttemptView],
+    name: str,
+    kind: Dimension,
+    ends: list[float],
+) -> Figure:
+    drawn = visualization.plot_slice(study, params=[name]).to_plotly_json()
+    trace = drawn["data"][0]
+    numbers = [shown[number].trial for number in trace["marker"]["color"]]
+    dots = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": list(trace["x"]),
+        "y": list(trace["y"]),
+        "text": [f"trial {number}" for number in numbers],
+        "hovertemplate": "%{text}: %{y:.4f}<extra></extra>",
+        "marker": {"color": MUTED, "size": 4, "opacity": 0.7},
+    }
+    layout = {
+        "xaxis": _value_axis(name, kind, drawn["layout"]["xaxis"]),
+        "yaxis": axis("dev loss", range=ends, nticks=6),
+        "showlegend": False,
+    }
+    return figure([_best_of(kind, name, complete), dots], layout, 250)
+
+
+def _best_of(kind: Dimension, name: str, complete: Sequence[AttemptView]) -> Trace:
+    """The best loss at each value: bars for categories, which have no order, else a line."""
+    best = envelope(kind, name, complete)
+    shared = {"y": [loss for _, loss in best], "hovertemplate": "best: %{y:.4f}<extra></extra>"}
+    if isinstance(kind, Choices):
+        bars = {"type": "bar", "x": [repr(value) for value, _ in best], "opacity": 0.45}
+        return bars | shared | {"marker": {"color": ACCENT}}
+    line = {"type": "scatter", "mode": "lines+markers", "x": [value for value, _ in best]}
+    return (
+        line
+        | shared
+        | {
+            "line": {"color": ACCENT, "width": 2},
+            "marker": {"size": 7, "color": ACCENT},
+        }
+    )
+
+
+def _value_axis(name: str, kind: Dimension, optunas: Mapping[str, Any]) -> Figure:
+    """The axis of a hyperparameter: categories by name, ranges from end to end."""
+    title = name.replace("_", " ")
+    if isinstance(kind, Choices):
+        names = list(optunas["categoryarray"])  # repr of each choice
+        words = [_in_lines(str(value)) for value in kind.values]
+        return axis(
+            title, type="category", categoryarray=names, categoryorder="array",
+            tickvals=names, ticktext=words, range=[-0.6, len(names) - 0.4],
+        )  # fmt: skip
+    assert isinstance(kind, RangeDimension)
+    if kind.log:
+        return log_axis(title, kind.low, kind.high)
+    pad = 0.04 * (kind.high - kind.low)
+    few = kind.integer and kind.high - kind.low <= MAX_TICKS
+    ticks = {"dtick": 1} if few else {"nticks": 6}
+    return axis(title, range=[kind.low - pad, kind.high + pad], **ticks)
+
+
+def _in_lines(name: str) -> str:
+    """A name for a place that is narrow."""
+    return "<br>".join(escape(part) for part in textwrap.wrap(name.replace("_", " "), 9))
 
 
 def envelope(
     kind: Dimension, name: str, attempts: Sequence[AttemptView]
 ) -> list[tuple[Any, float]]:
-    """The best loss for each value, or for each of BINS ranges of a number: (value, loss)."""
+    """The best loss for each value, or for each of BINS parts of a range: (value, loss)."""
     best: dict[Any, tuple[Any, float]] = {}
     for attempt in attempts:
         value, loss = attempt.config[name], attempt.dev_loss
         if loss is None:
             continue
-        few = isinstance(kind, Choices) or (
-            isinstance(kind, RangeDimension) and kind.integer and kind.high - kind.low < 2 * BINS
-        )
-        key = value if few else min(BINS - 1, int(BINS * place(kind, value)))
+        key = _bin(kind, value) if isinstance(kind, RangeDimension) else value
         if key not in best or loss < best[key][1]:
             best[key] = (value, loss)
     if isinstance(kind, Choices):
@@ -169,44 +315,14 @@ def envelope(
     return [best[key] for key in sorted(best)]
 
 
-def distributed(kind: Dimension) -> bool:
-    """Whether a hyperparameter is searched."""
-    return kind.distribution() is not None
+def _is_integer(kind: Dimension | None) -> bool:
+    return isinstance(kind, RangeDimension) and kind.integer
 
 
-def normalised(value: float, low: float, high: float) -> float:
-    """Where a value lies between two others, 0 to 1."""
-    return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
-
-
-def place(kind: Dimension, value: Any) -> float:
-    """Where a value lies in its dimension, 0 to 1."""
-    if isinstance(kind, Choices):
-        return kind.values.index(value) / (len(kind.values) - 1) if value in kind.values else 0.5
-    if isinstance(kind, RangeDimension) and kind.log:
-        return normalised(math.log(value), math.log(kind.low), math.log(kind.high))
-    return normalised(value, kind.low, kind.high) if isinstance(kind, RangeDimension) else 0.5
-
-
-def marks_of(kind: Dimension) -> list[tuple[float, str]]:
-    """What stands along a dimension: its choices, or the two ends of its range."""
-    if isinstance(kind, Choices):
-        return [(place(kind, value), str(value)) for value in kind.values]
-    if isinstance(kind, RangeDimension):
-        return [(0.0, f"{kind.low:g}"), (1.0, f"{kind.high:g}")]
-    return []
-
-
-def axis_value(kind: Dimension, value: Any) -> Any:
-    """A value for its axis: choices are names there, not numbers."""
-    return str(value) if isinstance(kind, Choices) else value
-
-
-def value_axis(kind: Dimension) -> Figure:
-    """The kind of axis that a dimension needs."""
-    if isinstance(kind, Choices):
-        names = [str(value) for value in kind.values]
-        return {"type": "category", "categoryorder": "array", "categoryarray": names}
-    if isinstance(kind, RangeDimension) and kind.log:
-        return {"type": "log", "dtick": 1} if kind.high / kind.low >= 100 else {"type": "log"}
-    return {}
+def _bin(kind: RangeDimension, value: float) -> float:
+    """The part of a range that a value is in; the value itself where there are few."""
+    if kind.integer and kind.high - kind.low < 2 * BINS:
+        return value
+    low, high, at = (math.log(v) if kind.log else v for v in (kind.low, kind.high, value))
+    fraction = (at - low) / (high - low) if high > low else 0.0
+    return min(BINS - 1, max(0, int(BINS * fraction)))

@@ -1,12 +1,13 @@
-"""Figures of a study: how it went, what it cost, and its winner.
+"""Figures of a study: its progress, its cost, and its winner.
 
-Large studies are thinned; each function says in its docstring what it leaves out, and the report's
-captions say so too.
+Large studies are thinned; the docstring of a function and the caption in the report say how.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Sequence
 from html import escape
+from itertools import cycle
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.printable import printable
@@ -18,7 +19,7 @@ from search.report.plotly_parts import (
     ACCENT,
     BAD,
     GOOD,
-    QUIET,
+    MUTED,
     SECOND,
     Figure,
     Trace,
@@ -26,8 +27,8 @@ from search.report.plotly_parts import (
     bars,
     dots,
     figure,
-    focus_log,
     legend,
+    log_loss_range,
     loss_range,
     path,
     subsample,
@@ -35,42 +36,34 @@ from search.report.plotly_parts import (
 from search.trials.history import AttemptView
 
 MAX_CURVES = 150
+MAX_REASONS = 12
+MAX_CHARACTERS = 24
+"""Of a line of a reason."""
 
 
-def history(attempts: Sequence[AttemptView], others: Baselines) -> Figure:
-    """Dev loss against trials and against working time, with the best so far; dots are thinned."""
-    finished = [a for a in attempts if a.dev_loss is not None and a.outcome != "failed"]
-    by_trial = sorted(finished, key=lambda a: a.trial)
-    panels = (
-        ("", by_trial, [float(a.trial) for a in by_trial]),
-        ("2", finished, [a.worked_seconds for a in finished]),
-    )
-    data = [trace for axis, rows, xs in panels for trace in _history_panel(axis, rows, xs)]
-    low, high = loss_range(finite_of(a.dev_loss for a in finished), others)
-    lines = [
-        *(each for name, loss in others.named for each in _level(loss, name, (low, high))),
-        *_level(others.lecture, "the lecture's best", (low, high)),
-    ]
-    layout = {
-        "xaxis": axis("trial", domain=[0, 0.48]),
-        "xaxis2": axis("working time, seconds", domain=[0.52, 1]),
-        "yaxis": axis("dev loss, nats per character", range=[low, high]),
-        "yaxis2": axis("", range=[low, high], anchor="x2", showticklabels=False),
-        "shapes": [shape for shape, _ in lines],
-        "annotations": [note for _, note in lines],
-        "legend": legend(),
-    }
-    return figure(data, layout, 420)
+def history_by_trial(attempts: Sequence[AttemptView], others: Baselines) -> Figure:
+    """Dev loss against the trial's number, with the best so far; dots are thinned."""
+    rows = sorted(_finished(attempts), key=lambda a: a.trial)
+    return _history("trial", rows, [float(a.trial) for a in rows], others)
 
 
-def _history_panel(panel: str, rows: Sequence[AttemptView], xs: Sequence[float]) -> list[Trace]:
-    axes = {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "showlegend": not panel}
-    traces = []
-    for outcome, colour, size in (("pruned", QUIET, 5), ("complete", ACCENT, 7)):
+def history_by_time(attempts: Sequence[AttemptView], others: Baselines) -> Figure:
+    """Dev loss against working time, with the best so far; dots are thinned."""
+    rows = _finished(attempts)
+    return _history("working time, seconds", rows, [a.worked_seconds for a in rows], others)
+
+
+def _finished(attempts: Sequence[AttemptView]) -> list[AttemptView]:
+    return [a for a in attempts if a.dev_loss is not None and a.outcome != "failed"]
+
+
+def _history(
+    title: str, rows: Sequence[AttemptView], xs: Sequence[float], others: Baselines
+) -> Figure:
+    data = []
+    for outcome, color, size in (("pruned", MUTED, 5), ("complete", ACCENT, 7)):
         chosen = subsample([(x, a) for x, a in zip(xs, rows, strict=True) if a.outcome == outcome])
-        traces.append(
-            dots([x for x, _ in chosen], [a for _, a in chosen], outcome, colour, size) | axes
-        )
+        data.append(dots([x for x, _ in chosen], [a for _, a in chosen], outcome, color, size))
     best = math.inf
     steps: list[tuple[float, float]] = []
     for x, attempt in zip(xs, rows, strict=True):
@@ -80,8 +73,30 @@ def _history_panel(panel: str, rows: Sequence[AttemptView], xs: Sequence[float])
             steps.append((x, best))
     if steps:
         steps.append((max(xs), best))
-    line = {"color": GOOD, "width": 2.5, "shape": "hv"}
-    return [*traces, path([steps], "best so far", line) | axes]
+    data.append(path([steps], "best so far", {"color": GOOD, "width": 2.5, "shape": "hv"}))
+    low, high = loss_range(finite_of(a.dev_loss for a in rows), others)
+    layout = {
+        "xaxis": axis(title),
+        "yaxis": axis("dev loss, nats per character", range=[low, high]),
+        "legend": legend(),
+    }
+    return figure([*data, *_levels(others, xs, (low, high))], layout, 420)
+
+
+def _levels(others: Baselines, xs: Sequence[float], ends: tuple[float, float]) -> list[Trace]:
+    """A dashed line for each loss to beat; the legend has its name, where none overlap."""
+    levels = [*others.named, ("the lecture's best", others.lecture)]
+    across = (min(xs, default=0.0), max(xs, default=1.0))
+    return [
+        path(
+            [[(x, loss) for x in across]],
+            f"{name} {loss:.4g}",
+            {"color": SECOND, "dash": dash, "width": 1.5},
+        )
+        | {"hoverinfo": "skip"}
+        for (name, loss), dash in zip(levels, cycle(("dash", "dot", "dashdot")))
+        if loss is not None and ends[0] <= loss <= ends[1]
+    ]
 
 
 def learning_curves(attempts: Sequence[AttemptView], winner: int | None) -> Figure:
@@ -97,12 +112,12 @@ def learning_curves(attempts: Sequence[AttemptView], winner: int | None) -> Figu
         path(
             [[(row[0], row[1]) for row in a.curve] for a in subsample(groups[outcome], MAX_CURVES)],
             outcome,
-            {"color": colour, "width": width},
+            {"color": color, "width": width},
             opacity=opacity,
             names=[f"trial {a.trial}" for a in subsample(groups[outcome], MAX_CURVES)],
         )
-        for outcome, colour, width, opacity in (
-            ("pruned", QUIET, 1, 0.55),
+        for outcome, color, width, opacity in (
+            ("pruned", MUTED, 1, 0.55),
             ("complete", ACCENT, 1.2, 0.6),
         )
     ]
@@ -113,76 +128,65 @@ def learning_curves(attempts: Sequence[AttemptView], winner: int | None) -> Figu
     losses = [row[1] for a in attempts for row in a.curve]
     layout = {
         "xaxis": axis("training examples seen"),
-        "yaxis": axis("dev loss, log scale", type="log", range=focus_log(losses, share=0.93)),
+        "yaxis": axis(
+            "dev loss, log scale", type="log", range=log_loss_range(losses, fraction=0.93)
+        ),
         "legend": legend(),
     }
     return figure(data, layout, 420)
 
 
-def importances(shares: Mapping[str, float]) -> Figure:
-    """How much each hyperparameter decides about being among the best."""
-    rows = sorted(shares.items(), key=lambda item: item[1])
-    bar = {
-        "type": "bar",
-        "orientation": "h",
-        "x": [share for _, share in rows],
-        "y": [name for name, _ in rows],
-        "marker": {"color": ACCENT},
-        "text": [f"{share:.0%}" for _, share in rows],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "hoverinfo": "skip",
-    }
-    layout = {
-        "xaxis": axis("share of importance", tickformat=".0%"),
-        "yaxis": axis("", automargin=True),
-        "showlegend": False,
-    }
-    return figure([bar], layout, 90 + 34 * len(rows))
-
-
 def effort(attempts: Sequence[AttemptView]) -> Figure:
-    """Training time by state, and what did not complete by reason."""
+    """Training time by state."""
     states = ("complete", "pruned", "interrupted", "failed")
     seconds = [sum(a.seconds or 0.0 for a in attempts if _state(a) == s) for s in states]
+    texts = [format_duration(value) for value in seconds]
+    colors = (ACCENT, MUTED, SECOND, BAD)
+    return _bar_chart("training seconds", bars(seconds, states, texts, colors))
+
+
+def effort_by_reason(attempts: Sequence[AttemptView]) -> Figure | None:
+    """Attempts that did not complete, by reason; None without any."""
     reasons: dict[str, int] = {}
     for attempt in attempts:
         if attempt.outcome != "complete":
-            told = attempt.reason or "no reason recorded"
-            reason = told if told == _state(attempt) else f"{_state(attempt)}: {told}"
+            state, why = _state(attempt), attempt.reason or "no reason recorded"
+            reason = why if why == state else f"{state}: {why}"
             reasons[reason] = reasons.get(reason, 0) + 1
-    rows = sorted(reasons.items(), key=lambda item: item[1])
-    colours = (ACCENT, QUIET, SECOND, BAD)
-    data = [
-        bars(seconds, states, [format_duration(value) for value in seconds], colours),
-        bars(
-            [count for _, count in rows],
-            [reason for reason, _ in rows],
-            [f"{count:,}" for _, count in rows],
-            [_colour(reason) for reason, _ in rows],
-        )
-        | {"xaxis": "x2", "yaxis": "y2"},
-    ]
+    rows = sorted(reasons.items(), key=lambda item: item[1])[-MAX_REASONS:]
+    if not rows:
+        return None
+    counts, texts = [count for _, count in rows], [f"{count:,}" for _, count in rows]
+    names = [_in_lines(reason) for reason, _ in rows]
+    colors = [_color(reason) for reason, _ in rows]
+    return _bar_chart("attempts", bars(counts, names, texts, colors))
+
+
+def _bar_chart(title: str, trace: Trace) -> Figure:
+    longest = max(trace["x"], default=0.0) or 1.0
     layout = {
-        "xaxis": axis("training seconds", domain=[0, 0.4]),
+        "xaxis": axis(title, range=[0, 1.25 * longest], nticks=5),  # room for the texts
         "yaxis": axis("", automargin=True),
-        "xaxis2": axis("attempts", domain=[0.68, 1]),
-        "yaxis2": axis("", anchor="x2", automargin=True),
         "showlegend": False,
     }
-    return figure(data, layout, 130 + 30 * max(3, len(rows)))
+    return figure([trace], layout, 130 + 34 * max(3, len(trace["y"])))
+
+
+def _in_lines(reason: str) -> str:
+    """A reason in lines that leave room for its bar; no part of it is markup."""
+    return "<br>".join(map(escape, textwrap.wrap(printable(reason), MAX_CHARACTERS)))
 
 
 def _state(attempt: AttemptView) -> str:
-    """For people: an attempt that was interrupted has not failed."""
+    """The state in words; an attempt that was interrupted has not failed."""
     interrupted = (attempt.outcome, attempt.reason) == ("failed", "interrupted")
     return "interrupted" if interrupted else attempt.outcome
 
 
-def _colour(reason: str) -> str:
+def _color(reason: str) -> str:
     if reason.startswith("failed"):
         return BAD
-    return SECOND if reason == "interrupted" else QUIET
+    return SECOND if reason == "interrupted" else MUTED
 
 
 def winner_curve(attempt: AttemptView) -> Figure:
@@ -190,12 +194,12 @@ def winner_curve(attempt: AttemptView) -> Figure:
     dev = [(row[0], row[1]) for row in attempt.curve]
     train = [(row[0], row[3]) for row in attempt.curve if len(row) > 3]
     config = TrialConfig(**attempt.config)
-    shares = [index / 200 for index in range(201)]
-    rates = [(s * config.examples, learning_rate_at(config, s)) for s in shares]
+    fractions = [index / 200 for index in range(201)]
+    rates = [(f * config.examples, learning_rate_at(config, f)) for f in fractions]
     data = [
         path([dev], "dev", {"color": ACCENT, "width": 2.5}),
         path([train], "train (batches)", {"color": SECOND, "width": 2}),
-        path([rates], "learning rate", {"color": QUIET, "width": 2}) | {"yaxis": "y2"},
+        path([rates], "learning rate", {"color": MUTED, "width": 2}) | {"yaxis": "y2"},
     ]
     layout = {
         "xaxis": axis("training examples seen", anchor="y2"),
@@ -207,7 +211,7 @@ def winner_curve(attempt: AttemptView) -> Figure:
 
 
 def embedding(model: NumpyModel) -> Figure:
-    """Each character where its vector lies, in two dimensions."""
+    """Each character at its vector, in two dimensions."""
     points, _ = project_to_plane(model.embedding)
     vowels = set("aeiouy")
     letters = {
@@ -219,7 +223,7 @@ def embedding(model: NumpyModel) -> Figure:
         "textfont": {
             "size": 18,
             "color": [
-                SECOND if c in vowels else ACCENT if c.isalpha() else QUIET
+                SECOND if c in vowels else ACCENT if c.isalpha() else MUTED
                 for c in model.vocabulary
             ],
         },
@@ -269,29 +273,10 @@ def confirmation(rows: Sequence[tuple[str, float, float, float | None]]) -> Figu
     return figure(data, layout, 150 + 44 * len(rows))
 
 
-def _level(
-    loss: float | None, name: str, bounds: tuple[float, float]
-) -> list[tuple[Figure, Figure]]:
-    """A dashed line across both panels, with its name."""
-    if loss is None or not bounds[0] <= loss <= bounds[1]:
-        return []
-    line = {"color": SECOND, "dash": "dash", "width": 1.5}
-    across = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": loss, "y1": loss}
-    note = {
-        "xref": "paper",
-        "x": 1,
-        "y": loss,
-        "text": f"{name} {loss:.4g}",
-        "showarrow": False,
-        "xanchor": "right",
-        "yanchor": "bottom",
-        "font": {"color": SECOND, "size": 12},
-    }
-    return [(across | {"line": line}, note)]
-
-
 def format_duration(seconds: float) -> str:
     """Seconds, or minutes, or hours, for a bar."""
+    if 0 < seconds < 10:
+        return f"{seconds:.2g} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from pathlib import Path
+from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,9 +14,10 @@ from workspace import Workspace
 
 from makemore_core.errors import CheckpointError
 from makemore_core.model import checkpoint
+from search.dashboard import trial_pictures
 from search.figures import numpy_model, trial_figures
+from search.report import conclusions, space_plots
 from search.report import facts as report_facts
-from search.report import page as report
 from search.report.facts import ReportData
 from search.report.plotly_parts import loss_range, subsample
 from search.spec import study_file
@@ -32,10 +33,34 @@ def reported(bed: Workspace, *arguments: Any) -> str:
     return (bed.root / "r.html").read_text(encoding="utf-8")
 
 
-def own_part(page: str) -> str:
-    """The page without the drawing library."""
-    first, *_, last = re.split(r"<script>", page)
-    return first + last
+class Elements(HTMLParser):
+    """The elements of a page, as a browser would have them, and the text in some of them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names, self.attributes = set[str](), set[str]()
+        self.scripts: list[str | None] = []
+        self.texts: dict[str, list[str]] = {}
+        self._within = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self._within = tag
+        if tag == "script":
+            self.scripts.append(dict(attrs).get("type"))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._within = ""
+
+    def handle_comment(self, data: str) -> None:
+        self.names.add("!--")
+
+    def handle_data(self, data: str) -> None:
+        if self._within:
+            self.texts.setdefault(self._within, []).append(data)
 
 
 def tiny(bed: Workspace) -> StoredStudy:
@@ -61,13 +86,15 @@ def test_the_page_has_every_section_and_a_figure_for_each_place(finished: Worksp
         assert f'id="{anchor}"' in page
     places = set(re.findall(r'class="plot" id="([^"]+)"', page))
     assert places == set(drawn(page))
-    assert {"history", "curves", "effort", "isolation", "parallel", "winner-curve"} <= places
+    slices = {f"slice-{name}" for name in space_plots.searched(tiny(finished).spec.space)}
+    expected = {"history", "history-time", "curves", "effort", "parallel", "winner-curve", *slices}
+    assert expected <= places
     assert f"{results.require_best(finished.storage, tiny(finished)).dev_loss:.4f}" in page
 
 
 def test_the_page_asks_the_network_for_nothing(finished: Workspace) -> None:
     """No address of another place stands in it, and its policy forbids every connection."""
-    page = own_part(reported(finished))
+    page = reported(finished)
     assert not re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"", page)
     assert not re.search(r"https?://", page)
     assert "default-src 'none'" in page
@@ -76,7 +103,7 @@ def test_the_page_asks_the_network_for_nothing(finished: Workspace) -> None:
 def test_the_test_split_is_said_to_be_sealed_until_it_is_opened(finished: Workspace) -> None:
     """Before `test` the page says sealed; afterwards it shows the recorded score."""
     page = reported(finished)
-    assert "sealed" in page and "95 % interval" not in own_part(page)
+    assert "sealed" in page and "95 % interval" not in page
     answer = finished.json("test", "tiny", "--yes")
     assert f"{answer['test_loss']:.4f}" in reported(finished)
 
@@ -111,7 +138,12 @@ def test_names_from_outside_are_no_markup(bed: Workspace) -> None:
     name = "<!--<script>alert(1)<b onclick='x'>&"
     bed.work(bed.create(study={"name": name}, budget={"trials": 3}))
     bed.json("report", name, "-o", bed.root / "r.html")
-    assert name not in (bed.root / "r.html").read_text()
+    page = Elements((bed.root / "r.html").read_text(encoding="utf-8"))
+    assert page.texts["h1"] == [name]
+    assert page.texts["title"] == [f"{name}: report"]
+    assert [None, "application/json", "text/plain"] == sorted(page.scripts, key=str)
+    assert not {"b", "!--"} & page.names
+    assert not [key for key in page.attributes if key.startswith("on")]
 
 
 def test_a_study_without_trials_has_a_page(bed: Workspace) -> None:
@@ -123,7 +155,7 @@ def test_a_study_without_trials_has_a_page(bed: Workspace) -> None:
 def test_the_study_file_in_the_report_is_the_study(finished: Workspace) -> None:
     """What the page shows as the study file defines the very same study."""
     spec = tiny(finished).spec
-    again = tomllib.loads(report.definition(spec))
+    again = tomllib.loads(conclusions.definition(spec))
     assert spec == study_file.from_document(again, "report")
 
 
@@ -134,10 +166,17 @@ def test_a_place_that_cannot_be_written_is_one_line(finished: Workspace) -> None
 
 
 def test_importances_add_up_to_one(bed: Workspace) -> None:
-    """Shares of importance are shares, once there are trials enough to tell."""
-    bed.work(bed.create(budget={"trials": 16}, pruner={"kind": "none"}))
-    shares = report_facts.importances(facts(bed))
-    assert 1.0 == pytest.approx(sum(shares.values()))
+    """Of all hyperparameters that are searched, once there are enough complete trials."""
+    stored = bed.create(budget={"trials": 16}, pruner={"kind": "none"})
+    bed.work(stored)
+    attempts, space = facts(bed).attempts, stored.spec.space
+    figure = space_plots.importances(attempts, space)
+    assert figure is not None
+    (bar,) = figure["data"]
+    assert set(space_plots.searched(space)) == set(bar["y"])
+    assert 1.0 == pytest.approx(sum(bar["x"]))
+    assert f"{bar['y'][-1]} {bar['x'][-1]:.0%}, " in space_plots.importances_in_words(figure)
+    assert space_plots.importances(attempts[:5], space) is None
 
 
 def test_thinning_keeps_the_ends() -> None:
@@ -197,10 +236,17 @@ def test_pictures_are_well_formed(curve: list[list[float]]) -> None:
         ElementTree.fromstring(picture)
 
 
-def test_no_picture_fails_a_run(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that takes no pictures is a warning, never an error."""
-    place: Path = finished.data_dir.artifacts()
-    place.rmdir() if place.exists() else None
-    place.write_text("a file where the directory should be")
-    answer = finished.cli("run", finished.root / "tiny.toml", "--trials", 12)
+def test_no_picture_fails_a_run(bed: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no picture can be written, the log has a warning and the run ends as every other."""
+    bed.data_dir.root.mkdir(parents=True)
+    bed.data_dir.artifacts().write_text("a file where the directory should be")
+    answer = bed.cli("run", bed.file(), "--workers", 1)
     assert 0 == answer.status
+    warnings = {
+        record.getMessage()
+        for record in caplog.records
+        if record.name == trial_pictures.__name__ and record.levelname == "WARNING"
+    }
+    assert 1 == len(warnings)
+    assert "no more pictures of study tiny" in warnings.pop()
+    assert 12 == len([t for t in bed.json("trials", "tiny") if t["state"] != "failed"])
