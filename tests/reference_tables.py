@@ -9,9 +9,10 @@ against the code.
 """
 
 import ast
+import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, RANGES
+from search import api
 from search.cli import app
 from search.cli.options import COMMON
 from search.cli.program import GROUPS
@@ -280,8 +282,48 @@ def _is_package(path: Path) -> bool:
 
 
 def summary(module: Path) -> str:
-    """The first paragraph of a module's docstring, on one line."""
+    """What a module says of itself."""
     text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    return first_paragraph(text)
+
+
+def python_interface() -> str:
+    """The functions of `search.api` and what a study has, each by its first sentence."""
+    functions = {
+        name: value for name in api.__all__ if inspect.isfunction(value := getattr(api, name))
+    }
+    members = {
+        name: value
+        for name, value in vars(api.Study).items()
+        if not name.startswith("_") and inspect.getdoc(value)
+    }
+    text = f"### Functions\n\n{_interface_table('api.', functions)}\n"
+    return f"{text}\n### What a study has\n\n{_interface_table('study.', members)}"
+
+
+def _interface_table(owner: str, found: Mapping[str, Any]) -> str:
+    rows = [
+        (f"`{owner}{name}{_parameters(value)}`", first_paragraph(inspect.getdoc(value) or ""))
+        for name, value in found.items()
+    ]
+    return table(("name", "what it gives"), rows)
+
+
+def _parameters(value: Any) -> str:
+    """The parameters of a function, without their types; "" for an attribute."""
+    if not inspect.isfunction(value):
+        return ""
+    signature = inspect.signature(value)
+    kept = [
+        each.replace(annotation=inspect.Parameter.empty)
+        for each in signature.parameters.values()
+        if each.name != "self"
+    ]
+    return str(inspect.Signature(kept))
+
+
+def first_paragraph(text: str) -> str:
+    """The first paragraph of a docstring, on one line."""
     return " ".join(text.partition("\n\n")[0].split())
 
 
@@ -292,6 +334,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "common_options": common_options,
     "verbs": verbs,
     "modules": modules,
+    "python_interface": python_interface,
 }
 """What a page may ask for, by name."""
 

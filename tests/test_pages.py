@@ -214,12 +214,16 @@ def test_paths_that_the_architecture_names_exist() -> None:
     assert [] == [name for name in sorted(named) if not list(ROOT.glob(name.rstrip("/")))]
 
 
-def test_the_python_of_the_readme_runs(
-    finished: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "python.md"], ids=lambda p: p.name)
+def test_the_python_of_the_pages_runs(
+    page: Path,
+    finished: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """On a study that is done, with its name in place of the README's."""
-    code = re.findall(r"```python\n(.*?)```", text_of(ROOT / "README.md"), re.S)[0]
+    """On a study that is done, with its name and its letters in place of the pages'."""
+    code = re.findall(r"```python\n(.*?)```", text_of(page), re.S)[0]
     monkeypatch.setenv("MAKEMORE_SEARCH_STORAGE", finished.url)
     monkeypatch.setenv("MAKEMORE_SEARCH_DATA_DIR", str(finished.data_dir.root))
-    exec(compile(code.replace('"quick"', '"tiny"'), "README.md", "exec"), {})
-    assert "hidden_width" in capsys.readouterr().out
+    exec(compile(code.replace('"quick"', '"tiny"').replace("anna", "alma"), page, "exec"), {})
+    assert capsys.readouterr().out
