@@ -38,14 +38,12 @@ def test_cells_are_short_and_well_formed(source: str) -> None:
 
 
 def test_the_order_is_the_lectures() -> None:
-    """From the bigram to the one opening of the test split."""
+    """From the bigram to the one opening of the test split, and the winner's words."""
     steps = ["names", "bigram", "Contexts", "untrained", "Overfitting one batch", "splits",
              "learning rate", "Train and dev", "letters in the plane", "under- and overfitting",
-             "New names", "paper", "small search", "Confirm"]  # fmt: skip
+             "New names", "paper", "small search", "Confirm", "from Python"]  # fmt: skip
     headings = re.findall(r"^## \d+\. (.*)$", TEXT, re.MULTILINE)
     assert len(steps) == len(headings)
     for step, heading in zip(steps, headings, strict=True):
         assert step in heading
-    assert ['"run"', '"confirm"', '"test"', '"sample"'] == re.findall(
-        r"makemore\((\"\w+\")", "\n".join(CODE)
-    )
+    assert ['"run"', '"confirm"', '"test"'] == re.findall(r"makemore\((\"\w+\")", "\n".join(CODE))
