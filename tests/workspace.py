@@ -85,7 +85,7 @@ class Answer:
     @property
     def complaint(self) -> str:
         """The one line on standard error, where there must be exactly one."""
-        assert self.err.count("\n") == 1, self.err
+        assert 1 == self.err.count("\n"), self.err
         assert self.err.endswith("\n"), self.err
         assert "Traceback" not in self.err
         return self.err.rstrip("\n")
@@ -193,7 +193,7 @@ class Workspace:
     def json(self, *arguments: Any) -> Any:
         """The JSON answer of a verb that succeeds."""
         answer = self.cli(*arguments, "--json")
-        assert answer.status == 0, answer.err
+        assert 0 == answer.status, answer.err
         return answer.json
 
     def start(self, *arguments: Any, **options: Any) -> "subprocess.Popen[str]":

@@ -87,7 +87,7 @@ class Ended:
     def refused(self, status: int, *words: str) -> None:
         """G: a refusal is one line that names the cause."""
         self.expect(status)
-        assert self.err.count("\n") == 1, self.err
+        assert 1 == self.err.count("\n"), self.err
         assert all(word in self.err for word in words), self.err
 
     @property
@@ -328,14 +328,14 @@ def check(place: Place, *, done: bool = True) -> None:
 def check_database(place: Place) -> None:
     """A: the database is whole, and its foreign keys hold."""
     if place.is_sqlite:
-        assert place.query("PRAGMA integrity_check") == [("ok",)]
-        assert place.query("PRAGMA foreign_key_check") == []
+        assert [("ok",)] == place.query("PRAGMA integrity_check")
+        assert [] == place.query("PRAGMA foreign_key_check")
     for child in ("workers", "attempts", "slots"):
         orphans = place.query(
             f"SELECT COUNT(*) FROM makemore_{child} WHERE study_uid NOT IN "
             "(SELECT uid FROM makemore_studies)"
         )
-        assert orphans == [(0,)], child
+        assert [(0,)] == orphans, child
 
 
 def check_numbers(place: Place, done: bool) -> None:
@@ -344,14 +344,14 @@ def check_numbers(place: Place, done: bool) -> None:
     assert [trial.number for trial in trials] == list(range(len(trials)))
     states = Counter(trial.state for trial in trials)
     finished = states["COMPLETE"] + states["PRUNED"]
-    assert states["RUNNING"] == 0, states
+    assert 0 == states["RUNNING"], states
     assert finished == place.trials if done else finished <= place.trials, states
     slots = Counter(row.state for row in place.query("SELECT state FROM makemore_slots"))
-    assert slots["claimed"] == 0, slots
+    assert 0 == slots["claimed"], slots
     assert slots["finished"] == finished, (slots, states)
-    assert place.query("SELECT id FROM makemore_attempts WHERE ended_at IS NULL") == []
+    assert [] == place.query("SELECT id FROM makemore_attempts WHERE ended_at IS NULL")
     if done:
-        assert slots["waiting"] == 0, slots
+        assert 0 == slots["waiting"], slots
 
 
 def check_stored_losses(place: Place) -> None:
@@ -409,7 +409,7 @@ def _check_slot(tried: list[Any]) -> None:
         reason = finished[0].reason
         assert reason != SET_ASIDE or len(counted) == 1, "set aside after one death"
         assert reason != LEASE_RAN_OUT or len(expired) == 3, "set aside after less than four"
-    assert len({a.training_seed for a in tried}) == 1, tried
+    assert 1 == len({a.training_seed for a in tried}), tried
     assert len({json.dumps(_json(a.config)) for a in tried if a.config is not None}) <= 1, tried
     retries = [a.retry_of for a in tried if a.retry_of is not None]
     assert len(set(retries)) == len(retries), "one trial was tried again twice"

@@ -141,7 +141,7 @@ def kill_twice_early(place: Place, rng: random.Random) -> None:
         fault(second, None, ordinal=1, times=1),
     )
     place.finish()
-    assert len(place.struck()) == 2
+    assert 2 == len(place.struck())
     check(place)
 
 
@@ -204,7 +204,7 @@ def kill_starter_of_six(place: Place, rng: random.Random) -> None:
     kill(parent_of(workers[0]))
     place.note_kill()
     found = place.finish(run)
-    assert found.err.count("the process that starts the workers died (signal 9)") == 1, found.err
+    assert 1 == found.err.count("the process that starts the workers died (signal 9)"), found.err
     assert "a worker died" not in found.err, found.err
     check(place)
     check_nobody_is_blamed(place)
@@ -232,7 +232,7 @@ def kill_starter_of_serve(place: Place, rng: random.Random) -> None:
 
 def check_nobody_is_blamed(place: Place) -> None:
     """No attempt is held against its configuration, and none was set aside."""
-    assert place.query("SELECT SUM(losses), SUM(expirations) FROM makemore_slots") == [(0, 0)]
+    assert [(0, 0)] == place.query("SELECT SUM(losses), SUM(expirations) FROM makemore_slots")
     assert {a.outcome for a in attempts(place)} <= {"complete", "failed"}
 
 
@@ -345,9 +345,9 @@ def deadly_configuration(place: Place, rng: random.Random) -> None:
     place.finish()
     check(place)
     snapshots = place.data_dir.glob("checkpoints/*/slot-*")
-    assert [path.name for path in snapshots] == [], "retention: of a slot that is settled"
+    assert [] == [path.name for path in snapshots], "retention: of a slot that is settled"
     aside = [(a.ordinal, a.outcome) for a in attempts(place) if a.reason == SET_ASIDE]
-    assert aside == [(2, "pruned")]
+    assert [(2, "pruned")] == aside
     assert place.struck() == ["training"] * 2
 
 
@@ -383,7 +383,7 @@ def stop_past_lease(place: Place, rng: random.Random) -> None:
     kill(pid, signal.SIGCONT)
     place.finish(run)
     check(place)
-    assert [a.reason for a in attempts(place) if a.outcome == "failed"] == ["killed"]
+    assert ["killed"] == [a.reason for a in attempts(place) if a.outcome == "failed"]
 
 
 @scenario("a worker of another host that vanishes, with nobody asking for a trial")
@@ -430,7 +430,7 @@ def leases_of_nobody(place: Place, rng: random.Random) -> None:
     assert "no worker could renew its lease, 3 times with no report" in found.err, found.err
     wait_until(lambda: not place.live_workers())
     check(place, done=False)
-    assert {a.outcome for a in attempts(place)} == {"failed"}
+    assert {"failed"} == {a.outcome for a in attempts(place)}
 
 
 # Checkpoints
@@ -501,7 +501,7 @@ def full_disk(place: Place, rng: random.Random) -> None:
             assert "answers again" in found.err, found.err
         check(place)
         lost = [a.reason for a in attempts(place) if a.outcome == "failed"]
-        assert lost == [], lost
+        assert [] == lost, lost
 
 
 def _fill(file: IO[bytes]) -> None:
@@ -524,7 +524,7 @@ def full_database(place: Place, rng: random.Random) -> None:
     found = place.finish(run)
     assert "full" in found.err, found.err
     check(place)
-    assert [a for a in attempts(place) if a.outcome == "failed"] == []
+    assert [] == [a for a in attempts(place) if a.outcome == "failed"]
 
 
 def lock(seconds: float) -> Callable[[Place, random.Random], None]:
@@ -536,7 +536,7 @@ def lock(seconds: float) -> Callable[[Place, random.Random], None]:
             time.sleep(seconds)
         found = place.finish(run)
         check(place)
-        assert [a for a in attempts(place) if a.outcome == "failed"] == [], found.err
+        assert [] == [a for a in attempts(place) if a.outcome == "failed"], found.err
 
     return act
 
@@ -616,7 +616,7 @@ def restart_during_trials(place: Place, rng: random.Random) -> None:
     restart(place, rng.uniform(0.0, 3.0))
     place.finish(run)
     check(place)
-    assert [a for a in attempts(place) if a.outcome == "failed"] == []
+    assert [] == [a for a in attempts(place) if a.outcome == "failed"]
 
 
 @scenario("PostgreSQL restarted during the final tell", times=3, on=("postgresql",))
@@ -631,7 +631,7 @@ def restart_during_tell(place: Place, rng: random.Random) -> None:
     start_again(place.server)
     place.finish(run)
     check(place)
-    assert [a for a in attempts(place) if a.outcome == "failed"] == []
+    assert [] == [a for a in attempts(place) if a.outcome == "failed"]
 
 
 @scenario("SIGTERM while PostgreSQL is away", on=("postgresql",))
@@ -666,7 +666,7 @@ def down_at_the_start(place: Place, rng: random.Random) -> None:
         found = place.call(*verb)
         found.refused(2, "127.0.0.1")
         assert "Tops3cret" not in found.out + found.err
-    assert place.tree() == {}
+    assert {} == place.tree()
 
 
 # Clocks and zones
@@ -696,7 +696,7 @@ def set_clocks(place: Place, rng: random.Random) -> None:
     elapsed = time.monotonic() - began
     assert found.json["budget"]["finished"] == place.trials, found.json
     check(place)
-    assert [a for a in attempts(place) if a.outcome != "complete"] == [], found.err
+    assert [] == [a for a in attempts(place) if a.outcome != "complete"], found.err
     causes = place.query("SELECT DISTINCT end_cause FROM makemore_workers")
     assert {cause for (cause,) in causes}.isdisjoint({"expired", "killed", "shared"}), causes
     moments = [event["at"] for event in place.events("stored")]
@@ -752,7 +752,7 @@ def no_hard_links(place: Place, rng: random.Random) -> None:
     submits = [place.start("submit", place.study_file) for _ in range(8)]
     for each in submits:
         ended(each).expect(0)
-    assert {path.name for path in place.database.parent.glob("*.db*")} == {"studies.db"}
+    assert {"studies.db"} == {path.name for path in place.database.parent.glob("*.db*")}
     place.finish()
     check(place)
 
@@ -807,7 +807,7 @@ def bare_machine(place: Place, rng: random.Random) -> None:
     place.finish()
     check(place)
     confirmed = place.call("confirm", "faults", "--seeds", 2, "--json", timeout=120).expect(0)
-    assert confirmed.json["winner"]["seeds"] == 2
+    assert 2 == confirmed.json["winner"]["seeds"]
 
 
 def _make_directory(path: Path, _rng: random.Random) -> None:
@@ -838,12 +838,12 @@ def broken_cache(place: Place, rng: random.Random) -> None:
     place.trials = 4
     place.write_study()
     found = place.finish()
-    assert found.err.count("compiled kernels: ") == 1, found.err
-    assert found.err.count("\n") == 1, found.err
+    assert 1 == found.err.count("compiled kernels: "), found.err
+    assert 1 == found.err.count("\n"), found.err
     check(place)
     place.trials = 6
     place.write_study()
-    assert place.finish().err == ""
+    assert "" == place.finish().err
 
 
 @scenario("no home, and nowhere to keep compiled kernels", on=("sqlite",))
@@ -870,17 +870,17 @@ def two_launchers(place: Place, rng: random.Random) -> None:
     for run in runs:
         place.finish(run)
     check(place)
-    assert [a for a in attempts(place) if a.outcome == "failed"] == []
+    assert [] == [a for a in attempts(place) if a.outcome == "failed"]
 
 
 @scenario("eight processes creating one database at once", times=3)
 def eight_creators(place: Place, rng: random.Random) -> None:
     submits = [place.start("submit", place.study_file, "--json") for _ in range(8)]
     assert [0] * 8 == [ended(each).expect(0).status for each in submits]
-    assert place.query("SELECT COUNT(*) FROM makemore_studies") == [(1,)]
-    assert place.query("SELECT COUNT(*) FROM studies") == [(1,)]
+    assert [(1,)] == place.query("SELECT COUNT(*) FROM makemore_studies")
+    assert [(1,)] == place.query("SELECT COUNT(*) FROM studies")
     if place.is_sqlite:
-        assert {path.name for path in place.database.parent.glob("*.db*")} == {"studies.db"}
+        assert {"studies.db"} == {path.name for path in place.database.parent.glob("*.db*")}
 
 
 @scenario("100 enqueued configurations and 8 processes")
@@ -923,7 +923,7 @@ def out_of_memory(place: Place, rng: random.Random) -> None:
     )
     place.finish(run)
     found = [(a.outcome, a.reason) for a in attempts(place)]
-    assert found == [("pruned", "out of memory"), ("complete", None)], found
+    assert [("pruned", "out of memory"), ("complete", None)] == found, found
     check(place)
 
 
@@ -949,7 +949,7 @@ def two_tests(place: Place, rng: random.Random) -> None:
     answers = [ended(each).expect(0).json for each in both]
     assert [False, True] == sorted(answer["first_time"] for answer in answers)
     assert answers[0]["test_loss"] == answers[1]["test_loss"]
-    assert len(place.events("test evaluated")) == 1
+    assert 1 == len(place.events("test evaluated"))
     check(place)
 
 

@@ -86,7 +86,7 @@ def test_a_file_is_no_storage_for_several_hosts(tmp_path: Path) -> None:
 def _move_to_another_host() -> None:
     """Gives this process another host name."""
     new_namespace = 0x04000000  # CLONE_NEWUTS
-    assert ctypes.CDLL(None).unshare(new_namespace) == 0
+    assert 0 == ctypes.CDLL(None).unshare(new_namespace)
     socket.sethostname("elsewhere")
 
 

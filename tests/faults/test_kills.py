@@ -33,7 +33,7 @@ def in_every_phase(place: Place, rng: random.Random) -> None:
     assert sorted(place.struck()) == sorted(phases)
     check(place)
     lost = {a.reason for a in attempts(place) if a.outcome == "failed"}
-    assert lost == {"killed"}
+    assert {"killed"} == lost
 
 
 def test_a_worker_may_die_in_any_phase(act: Act) -> None:

@@ -47,4 +47,4 @@ def test_the_kth_call_fails(act: Act, kind: str) -> None:
 
 def two_calls(place: Place, rng: random.Random, kind: str) -> None:
     """One early in a study's life, one in the middle of a trial."""
-    assert kth_call.sweep(place, kind, False, step=3, start=rng.randint(2, 4), most=2) == 2
+    assert 2 == kth_call.sweep(place, kind, False, step=3, start=rng.randint(2, 4), most=2)

@@ -53,7 +53,7 @@ def drive(side: str, url: str, workers: int, seconds: float, sampler: str) -> di
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     started = [subprocess.Popen([*command, str(seconds)], **pipes) for _ in range(workers)]
     for process in started:
-        assert process.stdout.readline() == "ready\n", "a worker did not start"
+        assert "ready\n" == process.stdout.readline(), "a worker did not start"
     for process in started:
         process.stdin.write("go\n")
         process.stdin.flush()

@@ -79,5 +79,5 @@ def test_samples_follow_the_table() -> None:
     table = bigram.probabilities(bigram.count_pairs(("ab", "ab", "b"), ".ab"))
     words = bigram.sample(table, ".ab", 3000, 1)
     assert words == bigram.sample(table, ".ab", 3000, 1)
-    assert set(words) == {"ab", "b"}
+    assert {"ab", "b"} == set(words)
     assert words.count("ab") / 3000 == pytest.approx(2 / 3, abs=0.04)

@@ -31,7 +31,7 @@ def test_small_networks_underfit_and_large_ones_overfit() -> None:
     points = capacity(
         QUICK, toy_data(), 1, (1, 4, 64), on_point=lambda point: told.append(point.hidden_width)
     )
-    assert told == [1, 4, 64]
+    assert [1, 4, 64] == told
     train_losses = [point.train_loss for point in points]
     assert train_losses == sorted(train_losses, reverse=True)
     assert points[-1].dev_loss > points[0].dev_loss
@@ -140,7 +140,7 @@ def test_no_hidden_layer_is_kept_and_used_like_any_other(tmp_path: Path) -> None
     model, _ = checkpoint.load(tmp_path / "model")
     dev = toy_data().contexts(4).dev
     assert split_loss(model, dev).all == pytest.approx(result.dev_loss, abs=1e-6)
-    assert len(sample(model, 20, 1)) == 20
+    assert 20 == len(sample(model, 20, 1))
     assert np.isfinite(result.dev_loss)
 
 

@@ -24,7 +24,7 @@ def test_the_lectures_network_on_names(features: int, units: int, seed: int) -> 
     found = lr_range(config, Dataset.from_corpus(lecture_corpus(), 42), seed)
     assert 0.03 < found.suggested < 0.3
     assert len(found.learning_rates) == len(found.losses) == len(found.smoothed) == 1000
-    assert (found.learning_rates[0], found.learning_rates[-1]) == pytest.approx((1e-3, 1.0))
+    assert pytest.approx((1e-3, 1.0)) == (found.learning_rates[0], found.learning_rates[-1])
 
 
 def test_the_rule() -> None:
@@ -77,6 +77,6 @@ def test_smoothing() -> None:
     """A constant stays itself, ends included; weights fall off to both sides."""
     assert smooth_losses(np.ones(30), 5) == pytest.approx(np.ones(30))
     spike = smooth_losses(np.eye(1, 21, 10)[0], 3)
-    assert spike.argmax() == 10
-    assert spike[13:].sum() == 0.0
+    assert 10 == spike.argmax()
+    assert 0.0 == spike[13:].sum()
     assert spike == pytest.approx(spike[::-1])

@@ -81,4 +81,4 @@ def test_weights_out_of_range(weight: float) -> None:
 
 def test_perplexity_of_a_uniform_model() -> None:
     """The size of its alphabet."""
-    assert perplexity(math.log(27)) == pytest.approx(27)
+    assert pytest.approx(27) == perplexity(math.log(27))

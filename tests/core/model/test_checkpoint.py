@@ -30,7 +30,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     path, sha256 = written(tmp_path)
     model, extra = checkpoint.load(path, sha256)
     assert (model.config, model.vocabulary) == (MODEL.config, MODEL.vocabulary)
-    assert extra == {"trial": 7, "name": "ä"}
+    assert {"trial": 7, "name": "ä"} == extra
     assert model.tensors.keys() == MODEL.tensors.keys()
     for name, tensor in MODEL.tensors.items():
         assert torch.equal(model.tensors[name], tensor)
@@ -117,7 +117,7 @@ def test_a_snapshot_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "snapshot"
     sha256 = checkpoint.save_snapshot(path, snapshot, {"attempt": 2})
     found, extra = checkpoint.load_snapshot(path, sha256)
-    assert (found.state, extra) == ({"step": 3}, {"attempt": 2})
+    assert ({"step": 3}, {"attempt": 2}) == (found.state, extra)
     assert torch.equal(found.tensors["best"], torch.arange(3.0))
     with pytest.raises(CheckpointError, match="is a snapshot, not a model"):
         checkpoint.load(path)
@@ -138,5 +138,5 @@ def test_a_write_that_fails_leaves_what_was_there(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(path, MODEL, {"trial": 8})
-    assert checkpoint.load(path, sha256)[1]["trial"] == 7
+    assert 7 == checkpoint.load(path, sha256)[1]["trial"]
     assert list(path.parent.iterdir()) == [path]

@@ -26,13 +26,13 @@ def test_the_same_seed_gives_the_same_words() -> None:
     model = model_with_output_bias(0.0, 0.0, 0.0)
     assert sample(model, 20, 1) == sample(model, 20, 1)
     assert sample(model, 20, 1) != sample(model, 20, 2)
-    assert len(sample(model, 20, 1)) == 20
+    assert 20 == len(sample(model, 20, 1))
 
 
 def test_words_end_at_a_boundary() -> None:
     """No word holds the boundary; lengths are those of the model's distribution."""
     words = sample(model_with_output_bias(0.0, 0.0, 0.0), 3000, 5)
-    assert set("".join(words)) == {"a", "b"}
+    assert {"a", "b"} == set("".join(words))
     lengths = Counter(map(len, words))
     assert lengths[0] / 3000 == pytest.approx(1 / 3, abs=0.04)
     assert lengths[1] / 3000 == pytest.approx(2 / 9, abs=0.04)
@@ -43,7 +43,7 @@ def test_a_model_that_never_ends_a_word_is_cut() -> None:
     model = model_with_output_bias(-1e9, 0.0, -1e9)
     assert sample(model, 2, 1) == ["a" * 100] * 2
     assert sample(model, 2, 1, max_length=7) == ["a" * 7] * 2
-    assert sample(model, 0, 1) == []
+    assert [] == sample(model, 0, 1)
 
 
 def test_sampling_follows_the_context() -> None:

@@ -51,7 +51,7 @@ def test_excluded_words_are_drawn_again() -> None:
     common = {word for word in plain if 0 < len(word) < 3}
     assert "" in plain
     words = sample(MODEL, 300, 1, 6, temperature=5, exclude=common)
-    assert len(words) == 300
+    assert 300 == len(words)
     assert not ({""} | common) & set(words)
 
 

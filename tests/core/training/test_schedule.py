@@ -53,4 +53,4 @@ def test_the_lecture_steps_from_step_100_000_on() -> None:
     """Of 200,000 steps the first 100,000 are at 0.1, the others at 0.01."""
     config = TrialConfig(examples=200_000 * 32)
     rates = [learning_rate_at(config, (step + 0.5) / 200_000) for step in (99_999, 100_000)]
-    assert rates == pytest.approx([0.1, 0.01])
+    assert pytest.approx([0.1, 0.01]) == rates

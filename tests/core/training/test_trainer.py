@@ -130,7 +130,7 @@ def test_the_result_is_that_of_the_best_evaluation() -> None:
     assert found.all == pytest.approx(result.dev_loss, rel=1e-6)
     assert found.unseen == pytest.approx(result.dev_loss_unseen, rel=1e-6)
     assert split_loss(result.model, counts.train).all == pytest.approx(result.train_loss, rel=1e-6)
-    assert (result.steps, result.examples) == (700, 5600)
+    assert (700, 5600) == (result.steps, result.examples)
     assert [e.examples for e in result.curve] == [e.step * 8 for e in result.curve]
     assert 0 < result.curve[0].seconds <= result.curve[-1].seconds <= result.train_seconds
 
@@ -160,7 +160,7 @@ def test_patience_stops_a_run_that_no_longer_improves() -> None:
     result = train(config, toy_data(), 1)
     assert result.stopped_early
     best = min(result.curve, key=lambda e: e.dev_loss)
-    assert len(result.curve) - best.index == 3
+    assert 3 == len(result.curve) - best.index
     assert result.steps < config.steps
 
 
@@ -193,10 +193,10 @@ def test_blocks_come_often_and_know_where_they_are() -> None:
         places.append((run.step, run.examples))
 
     train(CONFIG, toy_data(), 1, on_block=note)
-    assert places[-1] == (700, 5600)
+    assert (700, 5600) == places[-1]
     assert all(examples == 8 * step for step, examples in places)
     large = replace(CONFIG, hidden_width=4096, batch_size=4096, block_size=32, embedding_size=64)
-    assert steps_per_block(large, 27) == 1
+    assert 1 == steps_per_block(large, 27)
     assert steps_per_block(CONFIG, 27) > 100
 
 

@@ -54,7 +54,7 @@ def test_lr_range_of_the_lectures_network_on_another_corpus(bed: Workspace) -> N
     """Without a file, `--corpus` alone; people are told the rule and where the picture is."""
     target = bed.root / "here.svg"
     answer = bed.cli("lr-range", "--corpus", bed.corpus(), "-o", target)
-    assert answer.status == 0
+    assert 0 == answer.status
     assert "suggested learning rate 0." in answer.out
     assert "within 0.1 nats" in answer.out
     assert answer.out.rstrip().endswith(str(target))
@@ -64,7 +64,7 @@ def test_lr_range_of_the_lectures_network_on_another_corpus(bed: Workspace) -> N
 def test_a_picture_with_no_place_to_go(bed: Workspace) -> None:
     """Is said before anything is computed."""
     answer = bed.cli("capacity", config_file(bed), "-o", bed.root / "none" / "x.svg")
-    assert answer.status == 2
+    assert 2 == answer.status
     assert "its directory does not exist" in answer.complaint
 
 
@@ -77,10 +77,10 @@ def test_capacity_runs_the_grid(bed: Workspace) -> None:
     for point in points:
         alone = train(replace(config, hidden_width=point["hidden_width"]), DATA, 1)
         assert (alone.train_loss, alone.dev_loss) == (point["train_loss"], point["dev_loss"])
-    assert answer.err.count("hidden units") == 3
+    assert 3 == answer.err.count("hidden units")
     assert "lowest dev loss" in picture(Path(answer.json["picture"]))
     wrong = bed.cli("capacity", config_file(bed), "--widths", "2,none")
-    assert wrong.status == 2
+    assert 2 == wrong.status
     assert "--widths 2,none: give whole numbers" in wrong.complaint
 
 
@@ -97,7 +97,7 @@ def test_mix_gives_two_rows_for_each_model(finished: Workspace) -> None:
         assert alone["dev_loss"] == pytest.approx(recorded[alone["trial"]], abs=1e-5)
         assert alone["dev_perplexity"] == pytest.approx(math.exp(alone["dev_loss"]))
         assert twin["dev_loss"] <= min(alone["dev_loss"], answer["ngram_dev_loss"]) + 1e-9
-        assert (alone["mixed"], twin["mixed"]) == (False, True)
+        assert (False, True) == (alone["mixed"], twin["mixed"])
 
 
 def test_mix_with_a_given_share_and_order(finished: Workspace) -> None:
@@ -113,7 +113,7 @@ def test_mix_before_anything_is_trained(bed: Workspace) -> None:
     """Says what to do first."""
     bed.json("submit", bed.file())
     answer = bed.cli("mix", "tiny")
-    assert answer.status == 2
+    assert 2 == answer.status
     assert "no complete trial yet; `run` it first" in answer.complaint
 
 
@@ -122,10 +122,10 @@ def test_sample_options(finished: Workspace) -> None:
     words = finished.json(
         "sample", "tiny", "-n", 50, "--seed", 1, "--prefix", "al", "--temperature", 0.7, "--new"
     )
-    assert len(words) == 50
+    assert 50 == len(words)
     assert all(word.startswith("al") for word in words)
     assert not set(words) & set(some_words())
-    assert finished.cli("sample", "tiny", "--temperature", 0).status == 2
+    assert 2 == finished.cli("sample", "tiny", "--temperature", 0).status
 
 
 def test_sample_new_words_from_a_saved_model(bed: Workspace) -> None:
@@ -133,10 +133,10 @@ def test_sample_new_words_from_a_saved_model(bed: Workspace) -> None:
     path = bed.root / "model.safetensors"
     checkpoint.save(path, train(CONFIG, DATA, 1).model, {})
     refused = bed.cli("sample", "--checkpoint", path, "--new")
-    assert refused.status == 2
+    assert 2 == refused.status
     assert "needs --corpus" in refused.complaint
     words = bed.json("sample", "--checkpoint", path, "--new", "--corpus", bed.corpus())
-    assert len(words) == 20
+    assert 20 == len(words)
     assert not set(words) & set(some_words())
 
 
@@ -147,7 +147,7 @@ def test_pictures_of_losses() -> None:
         drawn = lecture_figures.batch_losses(losses, log10=log10, window=10)
         words = " ".join(ET.fromstring(drawn).itertext())
         assert ("log10" in words) is log10
-        assert drawn.count("<polyline") == 2
+        assert 2 == drawn.count("<polyline")
     long = lecture_figures.batch_losses(np.ones(200_000))
     assert len(long) < 100_000
     result = train(replace(CONFIG, embedding_size=2), DATA, 1)

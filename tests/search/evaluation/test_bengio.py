@@ -60,9 +60,9 @@ def test_the_file_has_the_papers_networks() -> None:
     found = [(c.block_size + 1, c.hidden_width, c.embedding_size, c.direct)
              for c in configurations()]  # fmt: skip
     assert found == PAPER
-    assert (spec.budget.trials, spec.pruner.kind) == (5, "none")
-    assert {(c.schedule, c.optimizer, c.weight_decay) for c in configurations()} == {
-        ("inverse", "sgd", 1e-4)
+    assert (5, "none") == (spec.budget.trials, spec.pruner.kind)
+    assert {("inverse", "sgd", 1e-4)} == {
+        (c.schedule, c.optimizer, c.weight_decay) for c in configurations()
     }
 
 

@@ -130,7 +130,7 @@ def test_every_verb_finds_the_models_of_other_hosts(finished: Workspace, s3_serv
     def answer(host: str, *arguments: Any) -> Any:
         options = ("--data-dir", finished.root / host, "--storage", finished.url, "--json")
         told = invoke(*arguments, *options)
-        assert told.status == 0, told.err
+        assert 0 == told.status, told.err
         return told.json
 
     confirmed = answer("second", "confirm", "tiny", "--top", 1, "--seeds", 1, "--quiet")

@@ -52,5 +52,5 @@ def _states(url: str, host: Workspace) -> list[str]:
 
 def _on(data_dir: Path, url: str, *arguments: Any) -> Any:
     answer = invoke(*arguments, "--data-dir", data_dir, "--storage", url, "--json")
-    assert answer.status == 0, answer.err
+    assert 0 == answer.status, answer.err
     return answer.json

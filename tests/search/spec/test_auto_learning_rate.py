@@ -34,7 +34,7 @@ def test_the_range_is_a_decade_about_the_suggestion(bed: Workspace) -> None:
     stored = bed.create(search=AUTO)
     found = stored.spec.space["learning_rate"]
     middle = auto_learning_rate.middle(stored.spec)
-    assert (middle.embedding_size, middle.hidden_width, middle.batch_size) == (5, 32, 64)
+    assert (5, 32, 64) == (middle.embedding_size, middle.hidden_width, middle.batch_size)
     data = Dataset.from_corpus(study.corpus_of(bed.storage, stored, bed.data_dir), 42)
     suggested = lr_range(middle, data, 1).suggested
     assert isinstance(found, RangeDimension)
@@ -53,7 +53,7 @@ def test_going_on_measures_nothing_again(bed: Workspace, monkeypatch: pytest.Mon
     assert bed.create(path).spec == stored.spec
     bed.work(stored)
     assert all(found.contains(trial.config["learning_rate"]) for trial in bed.trials(stored))
-    assert len(bed.trials(stored)) == 12
+    assert 12 == len(bed.trials(stored))
 
 
 def test_a_range_by_hand_is_not_taken_for_it(bed: Workspace) -> None:
@@ -70,7 +70,7 @@ def test_a_range_by_hand_is_not_taken_for_it(bed: Workspace) -> None:
 def test_an_enqueued_rate_widens_the_range(bed: Workspace) -> None:
     """It was asked for, so it is tried, and stands within its space."""
     found = stored_range(bed, search=AUTO, enqueue=[{"learning_rate": 1e-5}])
-    assert found.low == 1e-5
+    assert 1e-5 == found.low
     assert found.high > 1e-3
 
 
@@ -110,4 +110,4 @@ def test_values_that_make_no_sense_together(sections: dict[str, Any], key: str) 
 def test_no_hidden_layer_where_there_are_direct_connections() -> None:
     """Is a choice like any other."""
     document = tiny(search={"hidden_width": [0, 16], "direct": True})
-    assert from_document(document, "study.toml").space["hidden_width"].to_document() == [0, 16]
+    assert [0, 16] == from_document(document, "study.toml").space["hidden_width"].to_document()

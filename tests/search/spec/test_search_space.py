@@ -87,11 +87,11 @@ def test_an_enqueued_configuration_may_set_a_field_that_is_not_searched() -> Non
     spec = from_document(
         tiny(enqueue=[{"initialisation": "lecture", "dropout": 0.1, "hidden_width": 32}]), "x"
     )
-    assert dict(spec.enqueue[0]) == {
+    assert {
         "initialisation": "lecture",
         "dropout": 0.1,
         "hidden_width": 32,
-    }
+    } == dict(spec.enqueue[0])
 
 
 def test_choices_keep_their_order_and_their_kinds() -> None:

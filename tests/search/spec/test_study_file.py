@@ -105,11 +105,11 @@ def test_left_out_values_have_the_documented_defaults(tmp_path: Path) -> None:
     assert {"patience": None} == minimal["early_stopping"]
     assert {"seconds": None, "memory": None} == minimal["limits"]
     assert {"ensemble": 0} == minimal["confirm"]
-    assert tuple(minimal["study"][key] for key in ("seed", "split_seed", "dedupe")) == (
+    assert (
         1,
         42,
         False,
-    )
+    ) == tuple(minimal["study"][key] for key in ("seed", "split_seed", "dedupe"))
 
 
 def test_every_mistake_is_told_at_once_with_its_key() -> None:

@@ -81,7 +81,7 @@ def test_what_arrives_is_what_left(
         here = new_database(postgresql_server)
         invoke("move-storage", rich.url, here, "--quiet")
     answer = invoke("move-storage", here, there, "--json")
-    assert answer.status == 0, answer.err
+    assert 0 == answer.status, answer.err
     assert before == dump(tmp_path / "deep" / "there.db")
     assert {"from", "to", "studies", "rows"} == set(answer.json)
     assert 1 == answer.json["studies"]
@@ -99,7 +99,7 @@ def test_a_moved_study_goes_on_as_if_it_had_not_moved(
     there = new_database(postgresql_server)
     bed.json("move-storage", bed.url, there)
     answer = bed.cli("run", file, "--workers", 1, "--quiet", "--storage", there)
-    assert answer.status == 0, answer.err
+    assert 0 == answer.status, answer.err
     storage = open_storage(there)
     trials = results.trials(storage, study.resolve(storage, "tiny"))
     storage.close()
