@@ -12,12 +12,14 @@ from operator import not_
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, settings
 from servers import environment_of_s3, new_bucket, new_database, start_s3, start_server
 from sqlalchemy.engine import make_url
 from workspace import Workspace
 
+from search.storage import checks
 from search.storage.database import create_storage
 
 settings.register_profile(
@@ -47,6 +49,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="where the tests of the search keep their studies",
     )
+    parser.addoption(
+        "--any-optuna",
+        action="store_true",
+        help="run with a version of Optuna that the program refuses; see .ci/newest-optuna",
+    )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _optuna(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With `--any-optuna` the installed version of Optuna passes for a known one."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--any-optuna"):
+            patch.setattr(checks, "OPTUNA_VERSION", ".".join(optuna.__version__.split(".")[:2]))
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
