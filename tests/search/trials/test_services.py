@@ -38,7 +38,7 @@ def test_a_service_that_was_not_seen_for_a_lease_does_not_serve(bed: Workspace) 
     service.heartbeat()
     forget(bed, tables.LEASE_SECONDS + 1)
     assert not is_served(bed)
-    service._beaten = float("-inf")
+    service._last_heartbeat = float("-inf")
     service.heartbeat()
     assert is_served(bed)
 
@@ -51,7 +51,7 @@ def test_a_row_that_was_swept_away_is_made_again(bed: Workspace) -> None:
     next_one.heartbeat()
     next_one.end()
     assert not is_served(bed)
-    suspended._beaten = float("-inf")
+    suspended._last_heartbeat = float("-inf")
     suspended.heartbeat()
     assert is_served(bed)
 
