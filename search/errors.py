@@ -120,3 +120,7 @@ class TrialPruned(TrialEnded):
 
 class TrialLost(TrialEnded):
     """No fault of the configuration: the claim expired, or the worker must stop."""
+
+
+class StopTraining(Exception):
+    """Ends a training that is not recorded as a trial, once it has gone far enough."""

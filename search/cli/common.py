@@ -133,14 +133,14 @@ def print_status(
     Args:
         file, given: as of `ending.describe_way_on`.
     """
-    from search.evaluation.baselines import kept_baselines
+    from search.evaluation.baselines import stored_baselines
     from search.study import study
     from search.terminal.display import compare_best_with_counts, describe_barren, one_line
     from search.trials.ending import describe_end, describe_way_on
     from search.trials.status import describe_audit, status
 
     view = status(storage, study.by_uid(storage, stored.uid))
-    others = kept_baselines(storage, stored)
+    others = stored_baselines(storage, stored)
     barren = describe_barren(view)  # more trials would not change this
     lines = [
         one_line(view),

@@ -13,7 +13,7 @@ from optuna.samplers import RandomSampler
 from optuna_dashboard import get_note, save_note
 
 from makemore_core.data.printable import printable
-from search.evaluation.baselines import Baselines, baselines, compare_with_counts, keep_baselines
+from search.evaluation.baselines import Baselines, baselines, compare_with_counts, store_baselines
 from search.evaluation.winner import describe_best, describe_winner, remarks_on
 from search.paths import DataDir
 from search.retry import retry_storage
@@ -37,7 +37,7 @@ def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     confirmed = confirmations.candidates(storage, study)
     best = results.best(storage, study)
     others = baselines(storage, study, data_dir)
-    keep_baselines(storage, study, others)
+    store_baselines(storage, study, others)
     body = note(study, others, best, confirmed, own)
     if study.lost:
         return

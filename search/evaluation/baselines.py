@@ -1,7 +1,7 @@
-"""Losses to beat: count models of the study's own corpus, and the lecture's where it applies.
+"""Baselines: the losses of count models of the study's corpus, and the lecture's where it applies.
 
-The count models are fitted once for each study: in a second or two, and kept as an attribute of the
-study, so that whoever shows a best can show them beside it.
+The count models are fitted once for each study, in a second or two, and stored as an attribute of
+the study, so that every display of a best can show them.
 """
 
 import threading
@@ -25,18 +25,18 @@ LECTURE_DEV_LOSS = 2.17
 LECTURE_SPLIT_SEED = 42
 
 HIGHEST_ORDER = 8
-"""On names, more characters than six or seven tell a count model nothing."""
+"""On names, a context of more than six or seven characters does not help a count model."""
 MAX_COUNTED = 12_000_000
-"""Examples times the highest order: a larger corpus is counted up to a lower one, the bigram at
-least, so that this takes a few seconds and some hundred megabytes."""
+"""The limit of examples times the highest order: a larger corpus is counted up to a lower order, at
+least the bigram, so that fitting takes a few seconds and some hundred megabytes."""
 
 ATTRIBUTE = "makemore:baselines"
-"""Of a study in Optuna's tables, where its count models are kept."""
+"""The attribute of a study in Optuna's tables that holds its count models."""
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """Dev losses of others; None where there is no such number."""
+    """The baselines' dev losses; None where there is none."""
 
     bigram: float | None
     bigram_unseen: float | None
@@ -49,7 +49,7 @@ class Baselines:
 
     @property
     def count_model(self) -> dict[str, Any] | None:
-        """The best count model, as it stands in JSON."""
+        """The best count model, as in JSON."""
         if self.ngram is None:
             return None
         unseen = self.ngram_unseen
@@ -70,7 +70,7 @@ class Baselines:
 
 
 def compare_with_counts(dev_loss: float, others: Baselines) -> str:
-    """How a dev loss stands to the best count model: `0.0123 behind the 6-gram, ...`, or nothing.
+    """A dev loss compared with the best count model, as text; empty without one.
 
     >>> compare_with_counts(2.0, Baselines(2.5, None, None, ngram=2.1, ngram_order=6))
     '0.1000 ahead of the best count model (a 6-gram, dev loss 2.1000)'
@@ -85,32 +85,32 @@ def compare_with_counts(dev_loss: float, others: Baselines) -> str:
 
 
 def lecture(study: StoredStudy) -> float | None:
-    """The lecture's dev loss, if the study searches on the very same split."""
+    """The lecture's dev loss, if the study has the same split of the same corpus."""
     same = study.fingerprint == NAMES_SHA256 and study.spec.study.split_seed == LECTURE_SPLIT_SEED
     return LECTURE_DEV_LOSS if same else None
 
 
 def baselines(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Baselines:
-    """A study's losses to beat; fitted now if nobody has kept them yet."""
-    return kept_baselines(storage, study) or _fitted(storage, study, data_dir)
+    """A study's baselines; fitted now if they are not stored."""
+    return stored_baselines(storage, study) or _fitted(storage, study, data_dir)
 
 
 @retry_storage
-def kept_baselines(storage: Storage, study: StoredStudy) -> Baselines | None:
-    """As they were kept; None before that."""
+def stored_baselines(storage: Storage, study: StoredStudy) -> Baselines | None:
+    """A study's stored baselines; None if there are none."""
     kept = optuna_studies.system_attributes(storage, study.optuna_id).get(ATTRIBUTE)
     return Baselines(**kept) if isinstance(kept, dict) else None
 
 
-def keep_baselines(storage: Storage, study: StoredStudy, found: Baselines) -> None:
-    """Keeps what was fitted for whoever asks next."""
-    if found.why_no_bigram is None and kept_baselines(storage, study) != found:
-        optuna_studies.set_system_attribute(storage, study.optuna_id, ATTRIBUTE, asdict(found))
+def store_baselines(storage: Storage, study: StoredStudy, fitted: Baselines) -> None:
+    """Stores fitted baselines, unless they are stored already."""
+    if fitted.why_no_bigram is None and stored_baselines(storage, study) != fitted:
+        optuna_studies.set_system_attribute(storage, study.optuna_id, ATTRIBUTE, asdict(fitted))
 
 
 _fitting = threading.Lock()
 _of_this_process: dict[tuple[str, int], Baselines] = {}
-"""By fingerprint and split: the live view and the study's note ask at the same time."""
+"""By fingerprint and split seed; the live view and the study's note fit at the same time."""
 
 
 def _fitted(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Baselines:
@@ -148,7 +148,7 @@ def count_models(data: Dataset) -> Baselines:
 
 
 def _corpus(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Corpus:
-    """The study's words, unless they would have to be downloaded."""
+    """The study's corpus; raises CorpusError if it would have to be downloaded."""
     kept = corpora.load_cached(storage, study.fingerprint, data_dir)
     if kept is None and study.spec.study.corpus == "names":
         raise CorpusError("its corpus is not stored, and is not downloaded for this")

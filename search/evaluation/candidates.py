@@ -1,8 +1,8 @@
-"""Retrains the best configurations on fresh seeds: the dev loss that chose a winner flatters it.
+"""Retrains the best configurations on fresh seeds, since the searched dev loss is optimistic.
 
-A search reports the lowest of many noisy losses, so its best is too good by an amount that nobody
-knows until the same configuration is trained again. Each (trial, seed) is recorded as soon as it is
-done; a confirmation that was interrupted goes on where it stopped.
+A search reports the lowest of many noisy losses; by how much that is too low shows only when the
+same configuration is trained again. Each (trial, seed) is recorded when it is done, so that a
+confirmation that was interrupted continues where it stopped.
 """
 
 import heapq
@@ -25,7 +25,7 @@ from search.trials.confirmations import Candidate, ConfirmedModel
 def plan_retrainings(
     storage: Storage, study: StoredStudy, top: int, seeds: int
 ) -> list[Retraining]:
-    """What is still to be trained; the longest first, so that no process is left with one alone.
+    """The trainings that are missing; the longest first, so that processes finish together.
 
     Raises:
         StudyClosed: the test split has been opened, so the winner is settled.
@@ -54,7 +54,7 @@ def plan_retrainings(
 
 
 def winner_settled_error(study: StoredStudy) -> StudyClosed:
-    """The error of whoever would still change a winner that the test split was opened for."""
+    """The error for changing a winner after the test split was opened for it."""
     return StudyClosed(
         f"study {study.name}: its test split has been opened, so its winner is settled; "
         "confirm before `test`"
@@ -62,7 +62,7 @@ def winner_settled_error(study: StoredStudy) -> StudyClosed:
 
 
 def makespan(seconds: Sequence[float], processes: int) -> float:
-    """How long jobs take that so many processes fetch one after the other, in this order."""
+    """The seconds that processes take which fetch these jobs one after the other, in this order."""
     ends = [0.0] * processes
     for each in seconds:
         heapq.heapreplace(ends, ends[0] + each)
@@ -80,18 +80,18 @@ def retrain_all(
     """Trains every job and records each as it is done, so that nothing done is done again.
 
     Raises:
-        SearchError: a process died; what was done is recorded.
+        SearchError: a process died; the finished trainings are recorded.
     """
     files = files_of(study, data_dir)
-    for job, done in pool.train(jobs, lambda job: data_dir.confirmed(study.uid, *job.key)):
+    for job, model in pool.train(jobs, lambda job: data_dir.confirmed(study.uid, *job.key)):
         retry_files(partial(files.upload, data_dir.confirmed(study.uid, *job.key)))
-        _record(storage, study, done)
-        on_model(done)
+        _record(storage, study, model)
+        on_model(model)
 
 
 @dataclass(frozen=True)
 class Optimism:
-    """Searched minus confirmed dev loss of the search's best trial: below zero, it flattered."""
+    """Searched minus confirmed dev loss of the best trial; below 0, the search was optimistic."""
 
     loss: float
     ci95: tuple[float, float] | None  # over the fresh seeds; the searched loss is what it is
@@ -100,7 +100,7 @@ class Optimism:
 def optimism(
     storage: Storage, study: StoredStudy, confirmed: Sequence[Candidate]
 ) -> Optimism | None:
-    """How much the search flattered its best trial; None if that one was not confirmed."""
+    """The optimism of the search about its best trial; None if that was not confirmed."""
     best = results.best_trials(storage, study, 1)[0].trial
     found = next((each for each in confirmed if each.trial == best), None)
     if found is None:

@@ -1,4 +1,4 @@
-"""The whole of `confirm`: what it will cost, the training, the table, and the ensemble."""
+"""The command `confirm`: its estimate, its trainings, its table, and the ensemble."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +13,7 @@ from makemore_core.data.dataset import Dataset
 from makemore_core.training.evaluate import word_losses
 from search.confidence_intervals import bootstrap
 from search.errors import BadInput
-from search.evaluation import candidates as confirm
-from search.evaluation import ensemble
+from search.evaluation import candidates, ensemble
 from search.evaluation.training_pool import Retraining, TrainingPool
 from search.paths import DataDir
 from search.storage.database import Storage
@@ -56,19 +55,19 @@ def run(
     threads: int,
     emit: Callable[[str], object],
 ) -> Confirmation:
-    """Trains what is missing, then compares what there is.
+    """Retrains the best configurations on fresh seeds as far as missing, then compares them.
 
     Args:
-        max_members: of an ensemble; None: as many as the study file says, none if it does not.
+        max_members: of an ensemble; None for the study file's number, or no ensemble.
 
     Raises:
         BadInput: the study file names an ensemble as the winner, of another number; or the models
-            could not be kept, as their place is not to be reached from here; or the words take
-            more memory in so many processes than there is.
+            could not be stored, as this host cannot reach their place; or the words take more
+            memory in so many processes than there is.
     """
     started = time.monotonic()
     size = _max_members(study, max_members)
-    jobs = confirm.plan_retrainings(storage, study, top, seeds)
+    jobs = candidates.plan_retrainings(storage, study, top, seeds)
     corpus = corpus_of(storage, study, data_dir)
     data = Dataset.from_corpus(corpus, study.spec.study.split_seed)
     announced = None
@@ -84,11 +83,13 @@ def run(
                 f"confirm {study.name}: {len(jobs)} trainings on {processes} processes, about "
                 f"{announced:.0f}s in all"
             )
-            confirm.retrain_all(storage, study, data_dir, pool, jobs, partial(_report_model, emit))
-    found = confirmations.candidates(storage, study)
-    nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in found}
-    rows = [_row(each, nats, found[0].trial, data) for each in found]
-    optimism = confirm.optimism(storage, study, found)
+            candidates.retrain_all(
+                storage, study, data_dir, pool, jobs, partial(_report_model, emit)
+            )
+    ranking = confirmations.candidates(storage, study)
+    nats = {each.trial: _word_nats(storage, study, data_dir, data, each.trial) for each in ranking}
+    rows = [_row(each, nats, ranking[0].trial, data) for each in ranking]
+    optimism = candidates.optimism(storage, study, ranking)
     return Confirmation(
         study=study.name,
         winner=rows[0],
@@ -104,10 +105,10 @@ def run(
 def _estimate_seconds(
     pool: TrainingPool, jobs: Sequence[Retraining], data: Dataset, intervals: int
 ) -> float:
-    """Seconds to come: the trainings, by what the searched ones took and by the pace of now; then
-    the intervals, by the time of one."""
-    pace = pool.calibrate(jobs[0])
-    trainings = confirm.makespan([pace.seconds(job) for job in jobs], pool.processes)
+    """The seconds to come: of the trainings, by what the searched ones took and the calibration;
+    and of the intervals, by the time of one."""
+    calibration = pool.calibrate(jobs[0])
+    trainings = candidates.makespan([calibration.seconds(job) for job in jobs], pool.processes)
     characters = np.array([len(word) + 1 for word in data.dev_words])
     started = time.monotonic()
     bootstrap(characters.astype(np.float64), characters)
@@ -134,16 +135,16 @@ def _max_members(study: StoredStudy, asked: int | None) -> int:
 def _ensemble(
     storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset, max_members: int
 ) -> dict[str, Any]:
-    """Chooses and records an ensemble; if the study file says so, it is what `test` will open."""
+    """Selects and records an ensemble, which `test` opens if the study file names one."""
     chosen = ensemble.choose(storage, study, data_dir, data, max_members)
     ensemble.record(storage, study, chosen, max_members)
-    return asdict(chosen) | {"winner": study.spec.confirm.ensemble > 0}
+    return chosen.document() | {"winner": study.spec.confirm.ensemble > 0}
 
 
 def _word_nats(
     storage: Storage, study: StoredStudy, data_dir: DataDir, data: Dataset, trial: int
 ) -> NDArray[np.float64]:
-    """Nats of each dev word, the mean over a configuration's confirmed models. (W,)"""
+    """The nats of each dev word, averaged over a configuration's confirmed models. (W,)"""
     models = [each for each in confirmations.models(storage, study) if each.trial == trial]
     total = np.zeros(len(data.dev_words))
     for each in models:
@@ -155,7 +156,7 @@ def _word_nats(
 def _row(
     candidate: Candidate, nats: dict[int, NDArray[np.float64]], winner: int, data: Dataset
 ) -> dict[str, Any]:
-    """A candidate with its paired difference to the winner, over the same dev words."""
+    """A candidate with its paired difference to the winner over the same dev words."""
     characters = np.array([len(word) + 1 for word in data.dev_words])
     difference = nats[candidate.trial] - nats[winner]
     return asdict(candidate) | {

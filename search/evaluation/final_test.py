@@ -1,9 +1,9 @@
-"""Opens the test split, once for a study, and records what it said.
+"""Opens the test split, once for a study, and records the result.
 
-The opening is recorded, with the configuration and the checkpoint's hash, before a single test
-tensor exists; the same transaction closes the study. A second `test` finds the record. One that
-was interrupted before its result is the same opening of the same checkpoint: the next `test`
-finishes it.
+The opening is recorded, with the configuration and the checkpoints' hashes, before the first test
+tensor exists; the same transaction closes the study. A second `test` returns the record. One that
+was interrupted before its result is completed by the next `test`: the same opening, of the same
+checkpoints.
 """
 
 import contextlib
@@ -36,14 +36,14 @@ from search.storage.database import Storage
 from search.study.study import StoredStudy, corpus_of, load_model
 
 CLAIM_SECONDS = 60.0
-"""After so long without a result, an opening counts as interrupted."""
+"""The age at which an opening without a result counts as interrupted."""
 PER_MODEL = ("seed", "checkpoint_sha256", "trial", "share")
-"""What an answer says of each model beside its loss; the last two of an ensemble's."""
+"""The keys of each model in a result; the last two of an ensemble's models."""
 
 
 @dataclass(frozen=True)
 class TestResult:
-    """What the test split said, once. Losses in nats per predicted character.
+    """The result on the test split. Losses in nats per predicted character.
 
     Of a configuration it is the mean loss of its models; of an ensemble the loss of its averaged
     probabilities, and `trial` is the best single configuration, as in `best`.
@@ -64,7 +64,7 @@ class TestResult:
 
 @retry_storage
 def recorded(storage: Storage, study: StoredStudy) -> Any | None:
-    """The study's opening, if there is one."""
+    """The study's opening; None if there is none."""
     o = tables.openings
     with storage.read() as connection:
         return connection.execute(select(o).where(o.c.study_uid == study.uid)).first()
@@ -80,7 +80,7 @@ def recorded_result(storage: Storage, study: StoredStudy) -> TestResult | None:
 
 @retry_storage
 def opened_before(storage: Storage, study: StoredStudy) -> list[dict[str, Any]]:
-    """Which other studies opened the same split of the same corpus earlier than this one."""
+    """The other studies that opened the same split of the same corpus before this one."""
     o = tables.openings
     own = recorded(storage, study)
     with storage.read() as connection:
@@ -101,7 +101,7 @@ def opened_before(storage: Storage, study: StoredStudy) -> list[dict[str, Any]]:
 
 
 def open_and_evaluate(storage: Storage, study: StoredStudy, data_dir: DataDir) -> TestResult:
-    """Opens the test split for the study's winner, or shows the recorded answer.
+    """Opens the test split for the study's winner, or returns the recorded result.
 
     Raises:
         NotFound: the study has no complete trial.
@@ -114,7 +114,7 @@ def open_and_evaluate(storage: Storage, study: StoredStudy, data_dir: DataDir) -
     corpus = corpus_of(storage, study, data_dir)
     won = winner(storage, study, data_dir) if opening is None else None
     if won is not None:
-        _load(study, data_dir, won.models)  # whatever is wrong with them, nothing is opened yet
+        _load(study, data_dir, won.models)  # raises before anything is opened
     token = secrets.token_hex(16)
     opening = _claim(storage, study, won, token)
     if opening.result is None:
@@ -132,9 +132,9 @@ def _load(study: StoredStudy, data_dir: DataDir, models: list[dict[str, Any]]) -
 
 
 def _claim(storage: Storage, study: StoredStudy, won: Winner | None, token: str) -> Any:
-    """Records the opening and closes the study; or waits for, or takes over, an earlier one."""
+    """Records an opening and closes the study; or waits for an earlier one, or takes it over."""
     if won is not None:
-        # IntegrityError: another `test` was first; its opening is the only one
+        # IntegrityError: another `test` was first, and its opening is the only one
         with contextlib.suppress(IntegrityError):
             return _record_opening(storage, study, won, token)
     deadline = time.monotonic() + 2 * CLAIM_SECONDS
@@ -173,13 +173,13 @@ def _record_opening(storage: Storage, study: StoredStudy, won: Winner, token: st
 
 @retry_storage
 def _take_over_if_interrupted(storage: Storage, study: StoredStudy, token: str) -> None:
-    """Takes over an opening whose process is dead, or has not been seen for a minute."""
+    """Takes over an opening whose process is dead, or older than CLAIM_SECONDS."""
     o = tables.openings
     opening = recorded(storage, study)
     if opening is None:
         return
     ago = storage.now() - o.c.seen_at
-    stale = not_(ago.between(-CLAIM_SECONDS, CLAIM_SECONDS))  # also where the clock was set back
+    stale = not_(ago.between(-CLAIM_SECONDS, CLAIM_SECONDS))  # or the clock was set back
     with storage.write() as connection:
         connection.execute(
             update(o)
@@ -201,8 +201,8 @@ def _evaluate(
     each_nats = np.array([example_nats(model, words) for model in models])  # (M, N)
     averaged = "share" in described[0]
     if averaged:
-        shares = {index: model["share"] for index, model in enumerate(described)}
-        example = ensemble.averaged_nats(np.exp(-each_nats), shares)
+        weights = {index: model["share"] for index, model in enumerate(described)}
+        example = ensemble.averaged_nats(np.exp(-each_nats), weights)
     else:
         example = each_nats.mean(axis=0)
     nats, characters = sum_by_word(example, words)
@@ -229,7 +229,7 @@ def _loss(nats: NDArray[np.float64], characters: NDArray[np.int64]) -> float:
 
 @retry_storage
 def _record(storage: Storage, study: StoredStudy, token: str, result: dict[str, Any]) -> Any:
-    """Stores the result, unless another process took the opening over and was first."""
+    """Stores the result, unless another process took the opening over and stored its own."""
     o = tables.openings
     with storage.write() as connection:
         connection.execute(

@@ -1,7 +1,7 @@
 """Trains a recorded trial again and compares the curves, bit for bit.
 
-Bits are promised for the same machine, versions, code and thread count. The seed and the threads
-are taken from the record; whatever else differs here is named beside the answer.
+Equal bits are promised for the same machine, versions, code and thread count. The seed and the
+threads are taken from the record; other differences are returned with the curves.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Dataset
 from makemore_core.training.trainer import Evaluation, train
 from search.environment import differences
-from search.errors import BadInput
+from search.errors import BadInput, StopTraining
 from search.paths import DataDir
 from search.storage.database import Storage
 from search.study.study import StoredStudy, corpus_of
@@ -20,7 +20,7 @@ from search.trials import results
 
 @dataclass(frozen=True)
 class Replay:
-    """Curves as [[examples, dev_loss], ...]; what differs from then, as {name: [then, now]}."""
+    """Curves as [[examples, dev_loss], ...]; differences as {name: [recorded, now]}."""
 
     recorded: list[list[float]]
     replayed: list[list[float]]
@@ -28,16 +28,12 @@ class Replay:
     differs: dict[str, tuple[str | None, str]]
 
 
-class StopTraining(Exception):
-    """As much has been trained again as was recorded."""
-
-
 def replay(storage: Storage, study: StoredStudy, number: int, data_dir: DataDir) -> Replay:
     """Trains trial `number` again as far as it was recorded, with its seed and thread count.
 
     Raises:
         NotFound: there is no such trial.
-        BadInput: nothing of its curve was recorded.
+        BadInput: its curve was not recorded.
     """
     attempt = results.attempt_of_trial(storage, study, number)
     if not attempt.curve:

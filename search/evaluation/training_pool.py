@@ -1,7 +1,7 @@
 """Local processes that train known configurations: no sampler, no pruner, nothing to resume.
 
-Each is told what to do through a socket of its own. The pools of the standard library want
-semaphores, which are files in /dev/shm, and that is not to be had everywhere.
+Each process receives its calls through a socket of its own. The pools of the standard library need
+semaphores, which are files in /dev/shm, and not every machine has that directory.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from makemore_core.data.corpus import Corpus
-from search.errors import SearchError
+from search.errors import SearchError, StopTraining
 from search.processes import thread_limits
 from search.trials.confirmations import ConfirmedModel
 
@@ -43,24 +43,24 @@ class Retraining:
 
     @property
     def expected_seconds(self) -> float:
-        """As the searched trial took."""
+        """The seconds that the searched trial's loop took."""
         return self.searched_seconds[-1]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How fast this machine trains now."""
+    """How fast this machine trains now, compared with the searched trials."""
 
-    factor: float  # a training's seconds, over those of the searched one
+    factor: float  # seconds of a training, over those of the searched one
     overhead: float  # seconds of a training beside its loop: its start, the loss on train
 
     def seconds(self, job: Retraining) -> float:
-        """What a job will take."""
+        """The seconds that a job is expected to take."""
         return self.factor * job.expected_seconds + self.overhead
 
 
 class TrainingPool:
-    """So many processes; they end with the `with` block, whatever ends it."""
+    """A pool of training processes, which end with the `with` block."""
 
     def __init__(self, corpus: Corpus, split_seed: int, processes: int, threads: int) -> None:
         self.processes = processes
@@ -79,11 +79,11 @@ class TrainingPool:
         _trace: TracebackType | None,
     ) -> None:
         for member in self._members:
-            member.end(at_once=kind is not None)
+            member.close(kill=kind is not None)
 
     def calibrate(self, job: Retraining) -> Calibration:
-        """Has each process train the first second or so of a job, all at once: alone each would
-        be faster than beside the others.
+        """Trains the first CALIBRATION_SECONDS of a job in all processes at the same time, since one
+        alone would be faster.
 
         Raises:
             SearchError: a process died.
@@ -91,16 +91,16 @@ class TrainingPool:
         self._wait_until_prepared()
         for member in self._members:
             member.ask(_calibrate, job)
-        found = [member.answer() for member in self._members]
+        calibrations = [member.answer() for member in self._members]
         return Calibration(
-            factor=statistics.mean(each.factor for each in found),
-            overhead=statistics.mean(each.overhead for each in found),
+            factor=statistics.mean(each.factor for each in calibrations),
+            overhead=statistics.mean(each.overhead for each in calibrations),
         )
 
     def train(
         self, jobs: Sequence[Retraining], path_of: Callable[[Retraining], Path]
     ) -> Iterator[tuple[Retraining, ConfirmedModel]]:
-        """Trains every job and writes its checkpoint; yields each as it is done.
+        """Trains every job and writes its checkpoint; yields each job when it is done.
 
         Raises:
             SearchError: a process died.
@@ -136,37 +136,37 @@ class _Member:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", command, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # libraries may print; ours is for the answer
+                stdout=subprocess.DEVNULL,  # libraries may print there
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is the launcher's to handle
+                start_new_session=True,  # Ctrl-C reaches the launcher alone
                 env=os.environ | thread_limits(threads),
             )
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it died: whoever wants the answer sees that
+        with contextlib.suppress(BrokenPipeError):  # it died, which `answer` raises
             self.connection.send((function, arguments))
 
     def answer(self) -> Any:
-        """What a function returned; raises what it raised, or SearchError if the process died."""
+        """Returns what the function returned; raises what it raised, or SearchError if it died."""
         try:
             returned, raised = self.connection.recv()
         except (EOFError, ConnectionResetError):
             raise SearchError(
-                "a training process died; what was done is kept, and the same command goes on"
+                "a training process died; finished trainings are stored; run the same command again"
             ) from None
         if raised is not None:
             raise raised
         return returned
 
-    def end(self, *, at_once: bool) -> None:
-        self.connection.close()  # which an idle one takes for the end
-        if at_once:
+    def close(self, *, kill: bool) -> None:
+        self.connection.close()  # an idle process exits at that
+        if kill:
             self._process.terminate()
         self._process.wait()
 
 
 def main() -> None:
-    """A process of the pool: does what it is asked, until nobody can ask any more."""
+    """Runs in a process of the pool: calls what it is sent, until the connection is closed."""
     with Connection(int(sys.argv[1])) as connection, contextlib.suppress(EOFError, OSError):
         os.set_inheritable(connection.fileno(), False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -180,12 +180,26 @@ def main() -> None:
             connection.send(answer)
 
 
-_bench: dict[str, Any] = {}
-"""Of a pool's process: what `_prepare` made for `_train`."""
+@dataclass(frozen=True)
+class _ProcessState:
+    """What every call in a process of the pool needs."""
+
+    data: Any  # a Dataset; its module, which loads torch, is imported in the pool's processes alone
+    threads: int
+    launcher_pid: int
+
+
+_state: _ProcessState | None = None
+"""The state of this process of the pool, once `_prepare` has been called."""
+
+
+def _prepared_state() -> _ProcessState:
+    assert _state is not None, "_prepare comes first"
+    return _state
 
 
 def _prepare(corpus: Corpus, split_seed: int, threads: int, is_silent: bool) -> None:
-    """Comes first in each process of the pool; of what all would have to say, one tells."""
+    """Prepares a process of the pool; all but one keep quiet about the compiled kernels."""
     import logging
 
     from makemore_core.data.dataset import Dataset
@@ -194,17 +208,12 @@ def _prepare(corpus: Corpus, split_seed: int, threads: int, is_silent: bool) -> 
     if is_silent:
         logging.getLogger("makemore_core").setLevel(logging.ERROR)
     warm_up()
-    _bench.update(
-        data=Dataset.from_corpus(corpus, split_seed), threads=threads, launcher=os.getppid()
-    )
-
-
-class StopTraining(Exception):
-    """The rehearsal has taken its second."""
+    global _state
+    _state = _ProcessState(Dataset.from_corpus(corpus, split_seed), threads, os.getppid())
 
 
 def _calibrate(job: Retraining) -> Calibration:
-    """Runs in a process of the pool."""
+    """Calibrates in a process of the pool."""
     from makemore_core.config import TrialConfig
     from makemore_core.training.trainer import Evaluation, train
 
@@ -215,7 +224,8 @@ def _calibrate(job: Retraining) -> Calibration:
         if evaluation.seconds >= CALIBRATION_SECONDS or len(seen) == len(job.searched_seconds):
             raise StopTraining
 
-    config, data, threads = TrialConfig(**job.config), _bench["data"], _bench["threads"]
+    config, state = TrialConfig(**job.config), _prepared_state()
+    data, threads = state.data, state.threads
     with contextlib.suppress(StopTraining):
         train(config, data, job.seed, threads=threads, on_evaluation=stop)
     one_step = replace(config, examples=config.batch_size, evaluations=1, schedule="constant")
@@ -228,13 +238,14 @@ def _calibrate(job: Retraining) -> Calibration:
 
 
 def _train(job: Retraining, path: Path) -> ConfirmedModel:
-    """Runs in a process of the pool."""
+    """Trains a job in a process of the pool."""
     from makemore_core.config import TrialConfig
     from makemore_core.model import checkpoint
     from makemore_core.training.trainer import train
     from search.retry import retry_files
 
-    config, data, threads = TrialConfig(**job.config), _bench["data"], _bench["threads"]
+    config, state = TrialConfig(**job.config), _prepared_state()
+    data, threads = state.data, state.threads
     result = train(config, data, job.seed, threads=threads, on_evaluation=_leave_if_orphaned)
     about = {"trial": job.trial, "seed": job.seed, "dev_loss": result.dev_loss}
     sha256 = retry_files(lambda: checkpoint.save(path, result.model, about))
@@ -250,5 +261,5 @@ def _train(job: Retraining, path: Path) -> ConfirmedModel:
 
 
 def _leave_if_orphaned(_evaluation: object) -> None:
-    if os.getppid() != _bench["launcher"]:
-        sys.exit("the launcher has gone")
+    if os.getppid() != _prepared_state().launcher_pid:
+        sys.exit("the launcher has ended")

@@ -1,4 +1,4 @@
-"""A study's winner: its models, what the test split is opened for, and how it is told."""
+"""A study's winner: its models, what the test split is opened for, and its description."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Winner:
 
     trial: int  # as `best`, also where an ensemble is opened
     config: dict[str, Any]  # likewise
-    dev_loss: float  # the mean over the models; of an ensemble: of the averaged probabilities
+    dev_loss: float  # the mean over models; of an ensemble: of the averaged probabilities
     models: list[dict[str, Any]]  # {seed, checkpoint_sha256, file}; of an ensemble: trial, share
 
     @property
@@ -33,15 +33,15 @@ class Winner:
 
 
 def describe_winner(trial: int, models: Sequence[Mapping[str, Any]]) -> str:
-    """What a test is of, in a few words."""
+    """The winner that a test is of, as text."""
     return f"an ensemble of {len(models)} models" if "share" in models[0] else f"trial {trial}"
 
 
 def winner(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner:
-    """The winner with all its models; or the ensemble, if the study file says so.
+    """The winner with all its models; or the ensemble, if the study file names one.
 
     Raises:
-        NotFound: the study has no complete trial, or no ensemble where it wants one.
+        NotFound: the study has no complete trial, or no ensemble where its file names one.
     """
     best = results.require_best(storage, study)
     if study.spec.confirm.ensemble:
@@ -56,7 +56,7 @@ def winner(storage: Storage, study: StoredStudy, data_dir: DataDir) -> Winner:
 
 
 def model_file(study: StoredStudy, data_dir: DataDir, best: BestView) -> Path:
-    """Where the model with the winner's `checkpoint_sha256` lies: what `sample` draws from."""
+    """The path of the model with the winner's `checkpoint_sha256`, which `sample` draws from."""
     if best.seed_index is None:
         return data_dir.checkpoint(study.uid, best.trial)
     return data_dir.confirmed(study.uid, best.trial, best.seed_index)
@@ -72,7 +72,7 @@ def load_winning_model(study: StoredStudy, data_dir: DataDir, best: BestView) ->
 
 
 def describe_model(best: BestView) -> str:
-    """Which model `checkpoint_sha256` is of."""
+    """The model of `checkpoint_sha256`, as text."""
     if best.seed_index is None:
         return f"trial {best.trial}, as searched (not confirmed)"
     return f"trial {best.trial}, confirmed: retrained on fresh seed {best.seed_index + 1}"
@@ -100,7 +100,7 @@ def _ensemble(
         )
     models = [
         _model(each.seed, each.checkpoint_sha256, each.path(study, data_dir))
-        | {"trial": each.trial, "share": each.share}
+        | {"trial": each.trial, "share": each.weight}
         for each in chosen.members
     ]
     return chosen.dev_loss, models
@@ -111,10 +111,7 @@ def _model(seed: int, sha256: str | None, path: Path) -> dict[str, Any]:
 
 
 def describe_best(best: BestView) -> str:
-    """A study's winner with its loss: as the search found it, or also as confirmed.
-
-    Every display of the winner begins with these words.
-    """
+    """A study's winner with its searched and confirmed loss, as text; every display begins so."""
     if best.dev_loss_mean is None:
         return f"best {best.dev_loss:.4f} (trial {best.trial}, one seed, not confirmed)"
     seeds = "one fresh seed" if best.seeds == 1 else f"mean of {best.seeds} fresh seeds"
@@ -125,7 +122,7 @@ def describe_best(best: BestView) -> str:
 
 
 def remarks_on(best: BestView) -> list[str]:
-    """What else is to be known of a winner: a better trial since, or an ensemble."""
+    """Remarks on a winner: a trial with a lower searched loss, or an ensemble."""
     remarks = []
     if best.unconfirmed is not None:
         remarks.append(
@@ -138,7 +135,7 @@ def remarks_on(best: BestView) -> list[str]:
 
 
 def describe_ensemble(chosen: EnsembleView) -> str:
-    """An ensemble, and whether `test` opens the split for it."""
+    """An ensemble, and whether `test` opens the test split for it, as text."""
     if chosen.models is None or chosen.dev_loss is None:
         return (
             f"the study file names an ensemble of at most {chosen.at_most} models as the winner; "

@@ -73,7 +73,7 @@ def test_every_best_has_the_count_model_beside_it(finished: Workspace) -> None:
     """`best`, `status`, the report, the note; in JSON as `count_model`."""
     stored = study.resolve(finished.storage, "tiny")
     PicturePublisher(finished.storage, stored, finished.data_dir).finish()
-    kept = baselines.kept_baselines(finished.storage, stored)
+    kept = baselines.stored_baselines(finished.storage, stored)
     assert kept is not None
     view = status.status(finished.storage, stored)
     assert view.best is not None
