@@ -82,8 +82,8 @@ class TrainingPool:
             member.close(kill=kind is not None)
 
     def calibrate(self, job: Retraining) -> Calibration:
-        """Trains the first CALIBRATION_SECONDS of a job in all processes at the same time, since one
-        alone would be faster.
+        """Trains the first CALIBRATION_SECONDS of a job in all processes at once, since one alone
+        would be faster.
 
         Raises:
             SearchError: a process died.
