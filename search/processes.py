@@ -1,4 +1,4 @@
-"""Whether a process that left its mark in the database still lives."""
+"""Identifies processes across hosts, and tells whether one is still alive."""
 
 import os
 import socket
@@ -21,26 +21,26 @@ def _host() -> str:
 
 
 HOST = _host()
-"""Where a process id means the same process."""
+"""The scope of a process id: the host, or the container within it."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One start of a worker process: whoever made it sees the process end, and says how."""
+    """One start of a worker process; its launcher sees it end and records the cause."""
 
     id: str
     host: str
-    """Of the launcher."""
+    """The launcher's host."""
     pid: int
 
 
 def thread_limits(threads: int) -> dict[str, str]:
-    """What a worker's environment needs before torch is loaded."""
+    """Returns the environment variables that limit a worker's threads before torch is loaded."""
     return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 def is_dead(host: str, pid: int) -> bool:
-    """Whether a process is known to be dead; of other hosts nothing is known."""
+    """Whether a process is known to be dead; a process of another host never is."""
     if host != HOST:
         return False
     try:
@@ -53,7 +53,7 @@ def is_dead(host: str, pid: int) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether a process has ended and only waits for its parent to notice."""
+    """Whether a process has ended but its parent has not reaped it."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -62,25 +62,25 @@ def _is_zombie(pid: int) -> bool:
 
 
 class LeaseObserver:
-    """Whether this process has watched a storage closely enough to call a lease expired.
+    """Decides whether this process has watched a storage closely enough to call a lease expired.
 
-    A lease also runs out when nobody could renew it: the database was locked, the disk full, the
-    host asleep; and when the clock that leases are read from jumped. Whoever finds such a gap
-    behind it first gives the others time to renew theirs.
+    A lease expires too when no process could renew it (the database was locked, the disk full, the
+    host asleep), or when the database's clock was set. After such a gap an observer gives the
+    others time to renew their leases first.
     """
 
     def __init__(self) -> None:
-        self._looked = time.time()
+        self._last_observation = time.time()
         self._gap_ended = float("-inf")
         self._clock_ahead: float | None = None
 
     def observe(self, lease_seconds: float, database_clock: float | None = None) -> bool:
-        """Says, at each observation, whether an expired lease is to be believed."""
+        """Returns whether an expired lease may be acted on; call it at each look at the leases."""
         now = time.time()
-        is_late = not 0 <= now - self._looked <= lease_seconds / 3
+        is_late = not 0 <= now - self._last_observation <= lease_seconds / 3
         if is_late or self._has_jumped(lease_seconds, database_clock):
             self._gap_ended = now
-        self._looked = now
+        self._last_observation = now
         return now - self._gap_ended >= lease_seconds / 2
 
     def _has_jumped(self, lease_seconds: float, database_clock: float | None) -> bool:

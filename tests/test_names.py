@@ -5,6 +5,7 @@ ensures something.
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,8 +82,13 @@ class Name(NamedTuple):
         return f"{self.place}: {self.kind} {self.text}"
 
 
-def names() -> Iterator[Name]:
-    """Yields every name that the two packages give."""
+@functools.cache
+def names() -> tuple[Name, ...]:
+    """Returns every name that the two packages give."""
+    return tuple(_names())
+
+
+def _names() -> Iterator[Name]:
     for package in PACKAGES:
         for path in sorted(package.rglob("*.py")):
             place = path.relative_to(package.parent).as_posix()

@@ -145,7 +145,7 @@ class Workspace:
             self._storage.close()
             self._storage = None
 
-    def told(self, verb: Any, *arguments: Any) -> list[str]:
+    def arguments(self, verb: Any, *arguments: Any) -> list[str]:
         """A command line that says where things are, where it does not say so itself."""
         return [*map(str, (verb, *self.options, *arguments))]
 
@@ -188,7 +188,7 @@ class Workspace:
 
     def cli(self, *arguments: Any) -> Answer:
         """The program with these arguments and this data directory, in this process."""
-        return invoke(*self.told(*arguments))
+        return invoke(*self.arguments(*arguments))
 
     def json(self, *arguments: Any) -> Any:
         """The JSON answer of a verb that succeeds."""
@@ -199,7 +199,7 @@ class Workspace:
     def start(self, *arguments: Any, **options: Any) -> "subprocess.Popen[str]":
         """The program in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "search", *self.told(*arguments)],
+            [sys.executable, "-m", "search", *self.arguments(*arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

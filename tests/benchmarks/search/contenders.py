@@ -26,7 +26,7 @@ def nothing(place: Path) -> None:
 class Contender:
     """One way of searching."""
 
-    told: str
+    description: str
     """What it is, and what tuning it got."""
     commands: Callable[[Race], list[Command]]
     """What is started, all at once, when the clock starts."""

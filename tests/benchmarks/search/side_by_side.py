@@ -59,7 +59,7 @@ def main(given: argparse.Namespace) -> None:
             "workers": given.workers,
             "corpus": Path(spec.study.corpus).stem,
             "study": {part: spec.as_document()[part] for part in SHOWN},
-            "contenders": {name: CONTENDERS[name].told for name in given.only},
+            "contenders": {name: CONTENDERS[name].description for name in given.only},
             "runs": [],
         }
         for seed in map(int, given.seeds.split(",")):

@@ -293,7 +293,7 @@ def test_the_module_is_the_program(finished: Workspace) -> None:
     answers = []
     for program in ([sys.executable, "-m", "search"], [str(script)]):
         answer = subprocess.run(
-            [*program, *finished.told("best", "tiny", "--json")],
+            [*program, *finished.arguments("best", "tiny", "--json")],
             capture_output=True,
             text=True,
             cwd="/",
@@ -580,7 +580,7 @@ def test_a_reader_that_leaves_is_no_error(finished: Workspace) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.Popen(
-        [sys.executable, "-m", "search", *finished.told("trials", "tiny")],
+        [sys.executable, "-m", "search", *finished.arguments("trials", "tiny")],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,

@@ -54,7 +54,7 @@ def test_what_libraries_print_is_never_taken_for_an_answer(
 
 def _shell(bed: Workspace, redirection: str, *arguments: object, **options: str) -> tuple[int, str]:
     """The exit status of the program, its streams as a shell leads them, and its standard error."""
-    command = shlex.join([sys.executable, "-m", "search", *bed.told(*arguments)])
+    command = shlex.join([sys.executable, "-m", "search", *bed.arguments(*arguments)])
     told = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command} {redirection}"],
         cwd=bed.root,

@@ -172,7 +172,7 @@ def test_a_test_killed_before_its_result_is_finished_by_the_next(bed: Workspace)
     """kill -9 after the opening was recorded: the next `test` finishes the same opening of the same
     checkpoint, though a better one has appeared meanwhile; it is no second opening."""
     bed.work(bed.create(budget={"trials": 2}))
-    process = run_python(KILLED, *bed.told("test", "tiny", "--yes"))
+    process = run_python(KILLED, *bed.arguments("test", "tiny", "--yes"))
     assert -9 == ended(process).status
     (opened,) = openings(bed)
     assert opened.result is None
@@ -221,7 +221,7 @@ def on_a_terminal(bed: Workspace, answer: bytes, *arguments: str) -> Answer:
     """The program with a terminal as its standard input, where somebody answers."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "search", *bed.told(*arguments)],
+        [sys.executable, "-m", "search", *bed.arguments(*arguments)],
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
