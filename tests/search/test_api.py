@@ -130,8 +130,9 @@ def test_what_is_not_there_is_said(finished: Workspace, tmp_path: Path) -> None:
 def test_a_deleted_study_is_not_found(finished: Workspace, study: api.Study) -> None:
     """Also by an object that was loaded before."""
     finished.json("delete", "tiny", "--yes")
-    with pytest.raises(api.NotFound):
-        study.status()
+    for read in (study.status, study.trials, study.best, lambda: study.optuna):
+        with pytest.raises(api.NotFound):
+            read()
 
 
 def test_the_environment_says_where(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
