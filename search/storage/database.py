@@ -241,13 +241,25 @@ def _open(url: URL, redacted: str) -> Storage:
     return Storage(url, rdb, lease_observer)
 
 
+class _ClosingRDBStorage(RDBStorage):
+    """Optuna's storage, which closes its connections where it refuses the schema that it finds."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException:
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
+
+
 def _rdb_storage(url: URL, *, create: bool) -> RDBStorage:
     check_optuna_version()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Optuna sends the URL through str.format, which a brace in a password would break.
     raw = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     options = _engine_options(url, create=create)
-    rdb = RDBStorage(raw, engine_kwargs=options, skip_table_creation=not create)
+    rdb = _ClosingRDBStorage(raw, engine_kwargs=options, skip_table_creation=not create)
     set_up = _set_up_sqlite if url.get_backend_name() == "sqlite" else _set_up_postgresql
     event.listen(rdb.engine, "connect", set_up)
     rdb.engine.dispose()  # connections from before the listener

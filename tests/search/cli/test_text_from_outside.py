@@ -20,7 +20,7 @@ from search.paths import DataDir, file_name
 from search.spec import toml_writer
 from search.storage.urls import parse_url, sqlite_path
 
-NAMES = ["adam [lr 1e-3]", ":smile: `b` $(ls) 名前", "-x", 'a\'b "c" & <i>\x9b']
+NAMES = [":smile: adam [lr 1e-3] `b` $(ls) 名前", '-x\'b "c" & <i>\x9b']
 """Names of studies that are also markup, words of a shell, options, verbs, ..."""
 anything = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 

@@ -237,16 +237,28 @@ def on_a_terminal(bed: Workspace, answer: bytes, *arguments: str) -> Answer:
 END_OF_INPUT = b"\x04"
 
 
-@pytest.mark.parametrize("answer", [b"n\n", b"\n", b"never\n", END_OF_INPUT])
-def test_a_person_is_asked_first(finished: Workspace, answer: bytes) -> None:
-    """On a terminal `test` asks on standard error, with --json too; whatever is not yes, the end of
-    the input included, opens nothing and ends with 130."""
-    answered = on_a_terminal(finished, answer, "test", "tiny", "--json")
+def test_a_person_is_asked_first(finished: Workspace) -> None:
+    """On a terminal `test` asks on standard error, with --json too; the end of the input opens
+    nothing and ends with 130."""
+    answered = on_a_terminal(finished, END_OF_INPUT, "test", "tiny", "--json")
+    _expect_nothing_was_opened(finished, answered)
+
+
+@pytest.mark.parametrize("said", ["n\n", "\n", "never\n"])
+def test_whatever_is_not_yes_opens_nothing(
+    finished: Workspace, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """As the end of the input."""
+    monkeypatch.setattr(sys, "stdin", Terminal(True, said))
+    _expect_nothing_was_opened(finished, finished.cli("test", "tiny", "--json"))
+
+
+def _expect_nothing_was_opened(bed: Workspace, answered: Answer) -> None:
     assert 130 == answered.status
     assert "once and for good" in answered.err
     assert "Traceback" not in answered.err
     assert "" == answered.out
-    assert [] == openings(finished)
+    assert [] == openings(bed)
 
 
 def test_a_person_may_say_yes(finished: Workspace) -> None:
@@ -259,8 +271,8 @@ def test_a_person_may_say_yes(finished: Workspace) -> None:
 class Terminal(io.StringIO):
     """A standard input that a person sits at, or does not."""
 
-    def __init__(self, is_terminal: bool) -> None:
-        super().__init__()
+    def __init__(self, is_terminal: bool, said: str = "") -> None:
+        super().__init__(said)
         self.is_terminal = is_terminal
 
     def isatty(self) -> bool:
