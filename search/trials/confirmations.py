@@ -1,4 +1,4 @@
-"""What `confirm` has recorded of a study, as frozen views: its models and its configurations."""
+"""Read-only views of a study's confirmations: models, and configurations ranked by mean loss."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from search.study.study import StoredStudy
 
 @dataclass(frozen=True)
 class ConfirmedModel:
-    """A confirmed model, as recorded."""
+    """A confirmed model: a configuration retrained on a fresh seed."""
 
     trial: int
     seed_index: int
@@ -72,7 +72,7 @@ def models(storage: Storage, study: StoredStudy) -> list[ConfirmedModel]:
 
 
 def candidates(storage: Storage, study: StoredStudy) -> list[Candidate]:
-    """Every confirmed configuration, the lowest mean first; a tie goes to the cheaper one."""
+    """Every confirmed configuration, the lowest mean first; a tie goes to the faster one."""
     by_trial: dict[int, list[ConfirmedModel]] = {}
     for each in models(storage, study):
         by_trial.setdefault(each.trial, []).append(each)
@@ -83,7 +83,7 @@ def candidates(storage: Storage, study: StoredStudy) -> list[Candidate]:
 
 @retry_storage
 def _attempts(storage: Storage, study: StoredStudy, trials: Sequence[int]) -> dict[int, Any]:
-    """What the search found of some trials, by number."""
+    """The configurations and searched losses of trials, by number."""
     a = tables.attempts
     query = select(a.c.trial, a.c.config, a.c.dev_loss).where(
         a.c.study_uid == study.uid, a.c.trial.in_(trials)

@@ -1,4 +1,4 @@
-"""The storage as frozen, read-only views. Everything that shows anything reads these.
+"""Read-only views of a study: trials, winner, counts. Every display reads these.
 
 Optuna's tables are read by SQL, never written: at ten thousand trials Optuna's own first read of a
 study takes seconds.
@@ -41,7 +41,7 @@ class TrialView:
 
 @dataclass(frozen=True)
 class SearchedView:
-    """A complete trial, as the search found it: one seed."""
+    """A complete trial as searched, with one seed."""
 
     trial: int
     dev_loss: float
@@ -58,12 +58,12 @@ class EnsembleView:
     wins: bool  # the study file names one as the winner
     at_most: int
     models: int | None  # None: not chosen yet
-    dev_loss: float | None  # of the averaged probabilities; dev chose them, so it is too good
+    dev_loss: float | None  # of the averaged probabilities; optimistic, as dev selected them
 
 
 @dataclass(frozen=True)
 class UnconfirmedView:
-    """A trial that no `confirm` has retrained."""
+    """A trial that `confirm` has not retrained."""
 
     trial: int
     dev_loss: float
@@ -79,7 +79,7 @@ class BestView:
     study: str
     trial: int
     confirmed: bool
-    dev_loss: float  # as searched, of one seed: the lowest of many, so too good
+    dev_loss: float  # as searched, of one seed: the lowest of many, so optimistic
     dev_loss_unseen: float | None  # likewise
     dev_loss_mean: float | None  # over fresh seeds; None: not confirmed
     dev_loss_mean_ci95: tuple[float, float] | None
@@ -93,7 +93,7 @@ class BestView:
 
     @property
     def loss(self) -> float:
-        """The number to go by: as confirmed, or else as searched."""
+        """The confirmed dev loss if there is one, or else the searched one."""
         return self.dev_loss if self.dev_loss_mean is None else self.dev_loss_mean
 
 
@@ -160,7 +160,7 @@ def _column_of(name: str) -> str:
 
 
 def best(storage: Storage, study: StoredStudy) -> BestView | None:
-    """The winner, the same wherever one is told; None where no trial is complete yet."""
+    """The winner; None if no trial is complete yet."""
     confirmed = confirmations.candidates(storage, study)
     searched = best_trials(storage, study, len(confirmed) + 1)
     if not searched:
@@ -202,7 +202,7 @@ def _best(
 
 @retry_storage
 def _ensemble(storage: Storage, study: StoredStudy) -> EnsembleView | None:
-    """What `confirm` chose, unless the study file names an ensemble of another number."""
+    """The ensemble that `confirm` selected, unless the study file names another number."""
     e, named = tables.ensembles, study.spec.confirm.ensemble
     query = select(e.c.most, e.c.members, e.c.dev_loss).where(e.c.study_uid == study.uid)
     with storage.read() as connection:

@@ -19,7 +19,7 @@ from search.trials.services import is_served
 
 @dataclass(frozen=True)
 class AuditView:
-    """What pruning missed, as far as the audited trials tell; None where nothing can be told.
+    """How often pruning was wrong, estimated from the audited trials; None where it is not known.
 
     Which of the trials that the pruner would have stopped run on is drawn beforehand, so they are
     a fair sample of them all. They are held against the best of the trials that the pruner let
@@ -36,7 +36,7 @@ class AuditView:
 
 @dataclass(frozen=True)
 class StatusView:
-    """A study at a glance."""
+    """The status of a study: state, counts, best, time, workers."""
 
     study: str
     state: str
@@ -44,7 +44,7 @@ class StatusView:
     budget: Mapping[str, int]
     best: BestView | None
     elapsed_seconds: float
-    eta_seconds: float | None  # None: nobody is at work on it, or nothing can be told yet
+    eta_seconds: float | None  # None: no worker runs, or no trial has finished
     audit: AuditView | None  # None: the study audits nothing
     timeout: float | None
     target: float | None
@@ -182,7 +182,7 @@ def _interrupted(connection: Connection, study: StoredStudy) -> int:
 
 
 def _crashed(connection: Connection, study: StoredStudy, now: SlotCounts) -> bool:
-    """Whether the last workers died, or gave up on errors, as far as the attempts tell."""
+    """Whether the last workers died or gave up after errors, judged by the attempts."""
     if now.claimed:
         return True  # what they held has not even been given back
     a = tables.attempts
