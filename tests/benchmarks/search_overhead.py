@@ -43,7 +43,7 @@ kind = "none"
 """
 
 
-class Place:
+class Workplace:
     """A data directory of its own, and the program."""
 
     def __init__(self, root: Path, url: str | None = None) -> None:
@@ -81,7 +81,7 @@ class Place:
         return "".join(path.read_text() for path in (self.root / "runs" / "logs").glob("*"))
 
 
-def run(place: Place, trials: int, examples: int, workers: int) -> dict[str, Any]:
+def run(place: Workplace, trials: int, examples: int, workers: int) -> dict[str, Any]:
     """One study; wall time from the first ask to the last tell, and what was training in it."""
     path = place.study("overhead", trials, examples)
     place.call("run", path, "--workers", workers, "--quiet", "--json")
@@ -100,21 +100,21 @@ def run(place: Place, trials: int, examples: int, workers: int) -> dict[str, Any
     }
 
 
-def overhead(place: Place, given: argparse.Namespace) -> dict[str, Any]:
+def overhead(place: Workplace, given: argparse.Namespace) -> dict[str, Any]:
     """Trials of so many seconds, by a first run that measures how many examples that takes."""
-    probe = Place(place.root / "probe")
+    probe = Workplace(place.root / "probe")
     probe.root.mkdir()
     measured = run(probe, 8, 400_000, given.workers)
     examples = int(400_000 * given.seconds / measured["seconds_a_trial"])
     return run(place, given.trials, examples, given.workers)
 
 
-def contention(place: Place, given: argparse.Namespace) -> dict[str, Any]:
+def contention(place: Workplace, given: argparse.Namespace) -> dict[str, Any]:
     """Trials that are over at once, so that the database is all that the workers do."""
     return run(place, given.trials, 20_000, given.workers)
 
 
-def large(place: Place, given: argparse.Namespace) -> dict[str, Any]:
+def large(place: Workplace, given: argparse.Namespace) -> dict[str, Any]:
     """A study of so many trials: how long `status` and `best` take beyond start-up, and a join."""
     path = place.study("large", 20, 20_000)
     place.call("run", path, "--workers", 2, "--quiet", "--json")
@@ -140,11 +140,11 @@ def large(place: Place, given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _fastest(place: Place, verb: str) -> float:
+def _fastest(place: Workplace, verb: str) -> float:
     return min(place.call(verb, "large", "--json")[0] for _ in range(3))
 
 
-def _multiply(place: Place, trials: int) -> None:
+def _multiply(place: Workplace, trials: int) -> None:
     """Copies the trials of a finished study until there are so many (SQLite only)."""
     engine = sa.create_engine(place.url, poolclass=sa.NullPool)
     with engine.begin() as connection:
@@ -200,7 +200,7 @@ def main() -> None:
     given.trials, given.workers = given.trials or usual[0], given.workers or usual[1]
     measure = {"overhead": overhead, "contention": contention, "large": large}[given.what]
     with tempfile.TemporaryDirectory() as root:
-        print(json.dumps(measure(Place(Path(root), given.storage), given), indent=1))
+        print(json.dumps(measure(Workplace(Path(root), given.storage), given), indent=1))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds `bed` b
 from servers import new_database, start_server
 
 from tests.faults import kth_call, two_hosts
-from tests.faults.harness import NotHere, Place
+from tests.faults.harness import FaultRun, NotHere
 from tests.faults.scenarios import SCENARIOS, Scenario
 
 NAMED = ("claiming", "asking", "training", "reporting", "checkpointing", "telling")
@@ -85,7 +85,9 @@ def act_one(
     for turn in range(times):
         place_root = Path(tempfile.mkdtemp(dir=root))
         sqlite = f"sqlite:///{place_root}/runs/studies.db"
-        place = Place(place_root, sqlite if server is None else new_database(server), server=server)
+        place = FaultRun(
+            place_root, sqlite if server is None else new_database(server), server=server
+        )
         try:
             scenario.act(place, random.Random(f"{seed}/{scenario.name}/{turn}"))
             held += 1

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from workspace import wait_until
 
-from .harness import HERE, Place, kill
+from .harness import HERE, FaultRun, kill
 
 RAY = Path(sys.executable).with_name("ray")
 STORE = 80_000_000
@@ -29,7 +29,7 @@ QUIET = {
 class Cluster:
     """Nodes that take part in a place's faults; each is a host of its own name to the program."""
 
-    def __init__(self, place: Place, temporary: Path) -> None:
+    def __init__(self, place: FaultRun, temporary: Path) -> None:
         self._place, self._temporary = place, temporary
         self._nodes: dict[str, subprocess.Popen[str]] = {}
         self.address = ""
@@ -112,7 +112,7 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def cluster(place: Place) -> Iterator[Cluster]:
+def cluster(place: FaultRun) -> Iterator[Cluster]:
     """A cluster without nodes, whose processes and files are gone afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary,

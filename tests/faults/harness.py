@@ -100,7 +100,7 @@ class NotHere(Exception):
 
 
 @dataclass
-class Place:
+class FaultRun:
     """A data directory, a database, and the program to use them."""
 
     root: Path
@@ -314,7 +314,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
 # The invariants
 
 
-def check(place: Place, *, done: bool = True) -> None:
+def check(place: FaultRun, *, done: bool = True) -> None:
     """Invariants A to F of a study that nobody works on."""
     check_database(place)
     check_numbers(place, done)
@@ -325,7 +325,7 @@ def check(place: Place, *, done: bool = True) -> None:
     check_openings(place)
 
 
-def check_database(place: Place) -> None:
+def check_database(place: FaultRun) -> None:
     """A: the database is whole, and its foreign keys hold."""
     if place.is_sqlite:
         assert [("ok",)] == place.query("PRAGMA integrity_check")
@@ -338,7 +338,7 @@ def check_database(place: Place) -> None:
         assert [(0,)] == orphans, child
 
 
-def check_numbers(place: Place, done: bool) -> None:
+def check_numbers(place: FaultRun, done: bool) -> None:
     """B: trials are numbered without a gap, the budget holds, and nothing is under way."""
     trials = place.query("SELECT number, state FROM trials ORDER BY number")
     assert [trial.number for trial in trials] == list(range(len(trials)))
@@ -354,7 +354,7 @@ def check_numbers(place: Place, done: bool) -> None:
         assert 0 == slots["waiting"], slots
 
 
-def check_stored_losses(place: Place) -> None:
+def check_stored_losses(place: FaultRun) -> None:
     """C: every dev loss that the trainer was told is stored, is, bit for bit."""
     stored = {
         (row.trial_id, row.step): row.intermediate_value
@@ -365,7 +365,7 @@ def check_stored_losses(place: Place) -> None:
         assert found == float.fromhex(event["dev_loss"]), event
 
 
-def attempts(place: Place) -> list[Any]:
+def attempts(place: FaultRun) -> list[Any]:
     return place.query(
         "SELECT a.*, t.trial_id, t.state, w.end_cause FROM makemore_attempts a "
         "LEFT JOIN trials t ON t.number = a.trial "
@@ -373,7 +373,7 @@ def attempts(place: Place) -> list[Any]:
     )
 
 
-def check_attempts(place: Place) -> None:
+def check_attempts(place: FaultRun) -> None:
     """D: each attempt has its outcome and its reason, and a slot's attempts follow one another."""
     by_slot: dict[int, list[Any]] = {}
     for attempt in attempts(place):
@@ -416,7 +416,7 @@ def _check_slot(tried: list[Any]) -> None:
     assert set(retries) <= {a.trial for a in tried}, tried
 
 
-def check_curves(place: Place) -> None:
+def check_curves(place: FaultRun) -> None:
     """D: every curve, of a lost attempt, a retry or a finished trial, is the undisturbed one."""
     reported: dict[int, dict[int, float]] = {}
     for row in place.query("SELECT * FROM trial_intermediate_values"):
@@ -435,7 +435,7 @@ def check_curves(place: Place) -> None:
             assert list(curve.values()) == [expected[step] for step in sorted(expected)]
 
 
-def check_resumption(place: Place) -> None:
+def check_resumption(place: FaultRun) -> None:
     """E: a retry goes on from the newest snapshot that was recorded and is whole."""
     slot_of = {a.id: a.ordinal for a in attempts(place)}
     recorded: dict[int, int] = {}
@@ -451,7 +451,7 @@ def check_resumption(place: Place) -> None:
         newest[ordinal] = max(newest.get(ordinal, 0), recorded.get(attempt, 0))
 
 
-def check_openings(place: Place) -> None:
+def check_openings(place: FaultRun) -> None:
     """F: one opening at most, and no second evaluation of one that was recorded."""
     openings = place.query("SELECT study_uid, result FROM makemore_openings")
     assert len(openings) <= 1, openings
@@ -466,7 +466,7 @@ def _json(value: Any) -> Any:
 # The undisturbed study
 
 
-def undisturbed(place: Place, ordinal: int) -> dict[int, float]:
+def undisturbed(place: FaultRun, ordinal: int) -> dict[int, float]:
     """The dev losses of a configuration whose training nothing disturbs, by resource."""
     return _undisturbed(place.study_file.read_text(), ordinal)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from servers import new_database
 
-from .harness import Place, check, ended, fault
+from .harness import FaultRun, check, ended, fault
 
 PHASES = {"statement": "statement", "commit": "commit", "answer": "committed"}
 KINDS = tuple(PHASES)
@@ -14,7 +14,7 @@ KINDS = tuple(PHASES)
 IMPATIENT = {"search.retry.RETRY_SECONDS": 0.5}
 
 
-def strike(place: Place, kind: str, k: int, *, lasting: bool) -> bool:
+def strike(place: FaultRun, kind: str, k: int, *, lasting: bool) -> bool:
     """Runs a study whose k-th call fails, once or for good; False if it has fewer calls.
 
     For good: the run may end in any way but well; the next one, undisturbed, finishes the study.
@@ -35,7 +35,7 @@ def strike(place: Place, kind: str, k: int, *, lasting: bool) -> bool:
 
 
 def sweep(
-    place: Place, kind: str, lasting: bool, step: int = 1, start: int = 1, most: int = 10_000
+    place: FaultRun, kind: str, lasting: bool, step: int = 1, start: int = 1, most: int = 10_000
 ) -> int:
     """Strikes at every `step`-th call until a study ends before its turn; how many it struck."""
     struck = 0
@@ -43,7 +43,7 @@ def sweep(
         root = place.root / f"{kind}-{k}"
         root.mkdir()
         url = f"sqlite:///{root}/runs/studies.db" if place.is_sqlite else new_database(place.server)
-        fresh = Place(root, url, server=place.server)
+        fresh = FaultRun(root, url, server=place.server)
         if not strike(fresh, kind, k, lasting=lasting):
             break
         struck += 1
@@ -52,10 +52,10 @@ def sweep(
     return struck
 
 
-def scene(kind: str, lasting: bool) -> Callable[[Place, random.Random], None]:
+def scene(kind: str, lasting: bool) -> Callable[[FaultRun, random.Random], None]:
     """A whole sweep, as a scenario of the long suite: about every third call."""
 
-    def act(place: Place, rng: random.Random) -> None:
+    def act(place: FaultRun, rng: random.Random) -> None:
         assert sweep(place, kind, lasting, step=3, start=rng.randint(1, 3)) > 1
 
     return act

@@ -25,8 +25,8 @@ from .harness import (
     LEASE_RAN_OUT,
     SET_ASIDE,
     SHORT_LEASE,
+    FaultRun,
     NotHere,
-    Place,
     attempts,
     check,
     ended,
@@ -45,7 +45,7 @@ class Scenario:
     """One kind of fault."""
 
     name: str
-    act: Callable[[Place, random.Random], None]
+    act: Callable[[FaultRun, random.Random], None]
     times: int = 1
     """How often the long suite tries it on each database."""
     on: tuple[str, ...] = ("sqlite", "postgresql")
@@ -56,10 +56,12 @@ SCENARIOS: list[Scenario] = []
 
 def scenario(
     name: str, times: int = 1, on: tuple[str, ...] = ("sqlite", "postgresql")
-) -> Callable[[Callable[[Place, random.Random], None]], Callable[[Place, random.Random], None]]:
+) -> Callable[
+    [Callable[[FaultRun, random.Random], None]], Callable[[FaultRun, random.Random], None]
+]:
     def add(
-        act: Callable[[Place, random.Random], None],
-    ) -> Callable[[Place, random.Random], None]:
+        act: Callable[[FaultRun, random.Random], None],
+    ) -> Callable[[FaultRun, random.Random], None]:
         SCENARIOS.append(Scenario(name, act, times, on))
         return act
 
@@ -70,7 +72,7 @@ def scenario(
 
 
 @scenario("kill -9 of a random worker at a random moment (5 a run)", times=10)
-def kill_random_workers(place: Place, rng: random.Random) -> None:
+def kill_random_workers(place: FaultRun, rng: random.Random) -> None:
     """Whoever is killed, whenever: the budget is met, and every curve is what it would have been.
 
     Between two kills something has to finish, or the launcher takes the host for a broken one.
@@ -116,7 +118,7 @@ PHASES = {
 """Where a kill is aimed, and at the how manieth time in the short suite."""
 
 
-def kill_at(place: Place, phase: str, at: int) -> None:
+def kill_at(place: FaultRun, phase: str, at: int) -> None:
     """A worker dies in a phase; its trial is tried again, once, and nothing is counted twice."""
     action = "tear and die" if phase == "checkpointing" else "die"
     place.plan(fault(phase, at, action))
@@ -128,12 +130,12 @@ def kill_at(place: Place, phase: str, at: int) -> None:
 for _phase in PHASES:
 
     @scenario(f"kill in phase: {_phase}", times=3)
-    def _kill_in_phase(place: Place, rng: random.Random, phase: str = _phase) -> None:
+    def _kill_in_phase(place: FaultRun, rng: random.Random, phase: str = _phase) -> None:
         kill_at(place, phase, rng.randint(1, 4))
 
 
 @scenario("kill of a worker twice in one attempt's life: asked, created, then again", times=2)
-def kill_twice_early(place: Place, rng: random.Random) -> None:
+def kill_twice_early(place: FaultRun, rng: random.Random) -> None:
     """Two deaths of one configuration before its first report, at different moments."""
     first, second = rng.sample(["claimed", "creating", "trial added", "created"], 2)
     place.plan(
@@ -146,7 +148,7 @@ def kill_twice_early(place: Place, rng: random.Random) -> None:
 
 
 @scenario("kill of the launcher and its last worker", times=3)
-def kill_launcher_and_worker(place: Place, rng: random.Random) -> None:
+def kill_launcher_and_worker(place: FaultRun, rng: random.Random) -> None:
     """Nobody is left to notice; the same command goes on."""
     run = place.run(workers=1)
     workers = place.wait_for_workers()
@@ -163,7 +165,7 @@ def kill_launcher_and_worker(place: Place, rng: random.Random) -> None:
 
 
 @scenario("kill of the launcher alone", times=3)
-def kill_launcher(place: Place, rng: random.Random) -> None:
+def kill_launcher(place: FaultRun, rng: random.Random) -> None:
     """Its workers notice, record their trials as interrupted, and leave."""
     run = place.run()
     workers = place.wait_for_workers(2)
@@ -178,7 +180,7 @@ def kill_launcher(place: Place, rng: random.Random) -> None:
 
 
 @scenario("kill of the process that starts the workers", times=3)
-def kill_nursery(place: Place, rng: random.Random) -> None:
+def kill_nursery(place: FaultRun, rng: random.Random) -> None:
     """Its workers record their trials as interrupted, and leave; the launcher gets others."""
     place.plan(fault("training", rng.randint(5, 20), "pause"))
     run = place.run()
@@ -194,7 +196,7 @@ def kill_nursery(place: Place, rng: random.Random) -> None:
 
 
 @scenario("kill of the process that starts six workers", times=3)
-def kill_starter_of_six(place: Place, rng: random.Random) -> None:
+def kill_starter_of_six(place: FaultRun, rng: random.Random) -> None:
     """One event, whatever the number of workers: the run goes on, and it is held against nobody."""
     place.trials = 12
     place.write_study()
@@ -211,7 +213,7 @@ def kill_starter_of_six(place: Place, rng: random.Random) -> None:
 
 
 @scenario("kill of the process that starts six workers of serve", times=2)
-def kill_starter_of_serve(place: Place, rng: random.Random) -> None:
+def kill_starter_of_serve(place: FaultRun, rng: random.Random) -> None:
     """The service goes on as well."""
     place.trials = 12
     place.write_study()
@@ -230,14 +232,14 @@ def kill_starter_of_serve(place: Place, rng: random.Random) -> None:
     check_nobody_is_blamed(place)
 
 
-def check_nobody_is_blamed(place: Place) -> None:
+def check_nobody_is_blamed(place: FaultRun) -> None:
     """No attempt is held against its configuration, and none was set aside."""
     assert [(0, 0)] == place.query("SELECT SUM(losses), SUM(expirations) FROM makemore_slots")
     assert {a.outcome for a in attempts(place)} <= {"complete", "failed"}
 
 
 @scenario("kill of the process that starts the workers, three times with no report in between")
-def kill_every_starter(place: Place, rng: random.Random) -> None:
+def kill_every_starter(place: FaultRun, rng: random.Random) -> None:
     """The run ends, exit 1, and one line names the cause; the budget is untouched."""
     place.examples = 1_000_000_000
     place.write_study()
@@ -259,7 +261,7 @@ def kill_every_starter(place: Place, rng: random.Random) -> None:
 
 
 @scenario("kill of the process that starts the workers, four times with reports in between")
-def kill_starters_now_and_then(place: Place, rng: random.Random) -> None:
+def kill_starters_now_and_then(place: FaultRun, rng: random.Random) -> None:
     """Progress is made, so the run goes on."""
     place.trials, place.examples = 3, 600_000
     place.write_study()
@@ -275,7 +277,7 @@ def kill_starters_now_and_then(place: Place, rng: random.Random) -> None:
 
 
 @scenario("kill of launcher, starter and workers together, five times over", times=2)
-def kill_everything(place: Place, rng: random.Random) -> None:
+def kill_everything(place: FaultRun, rng: random.Random) -> None:
     """As when a host or a container goes: nobody saw a worker end, so no configuration is blamed,
     and each is tried again from its snapshot."""
     place.trials, place.examples = 2, 1_000_000
@@ -297,7 +299,7 @@ def kill_everything(place: Place, rng: random.Random) -> None:
 
 
 @scenario("kill of the launcher while it recovers a dead worker's trial", times=2)
-def kill_recovering_launcher(place: Place, rng: random.Random) -> None:
+def kill_recovering_launcher(place: FaultRun, rng: random.Random) -> None:
     """Between the steps of a recovery: the next command goes on from there."""
     phase = rng.choice(["telling", "told", "slot settled", "settled"])
     place.plan(fault("training", 5), fault(phase, 1, role="launcher"))
@@ -310,7 +312,7 @@ def kill_recovering_launcher(place: Place, rng: random.Random) -> None:
 
 
 @scenario("Ctrl-C, three times over one study", times=2)
-def interrupt(place: Place, rng: random.Random) -> None:
+def interrupt(place: FaultRun, rng: random.Random) -> None:
     """Recorded as interrupted, exit 130; interruptions use up nothing."""
     stored = 0
     for _ in range(3):
@@ -328,7 +330,7 @@ def interrupt(place: Place, rng: random.Random) -> None:
 
 
 @scenario("SIGTERM to one worker")
-def terminate_worker(place: Place, rng: random.Random) -> None:
+def terminate_worker(place: FaultRun, rng: random.Random) -> None:
     """The worker leaves in good order, and is replaced."""
     run = place.run()
     place.wait_for("stored", 2)
@@ -339,7 +341,7 @@ def terminate_worker(place: Place, rng: random.Random) -> None:
 
 
 @scenario("a configuration that kills every worker that tries it")
-def deadly_configuration(place: Place, rng: random.Random) -> None:
+def deadly_configuration(place: FaultRun, rng: random.Random) -> None:
     """After two it is set aside, and the rest of the study is done."""
     place.plan(fault("training", None, ordinal=2))
     place.finish()
@@ -352,7 +354,7 @@ def deadly_configuration(place: Place, rng: random.Random) -> None:
 
 
 @scenario("a host on which every worker dies")
-def deadly_host(place: Place, rng: random.Random) -> None:
+def deadly_host(place: FaultRun, rng: random.Random) -> None:
     """The launcher gives up, exit 1, with next to nothing of the budget eaten."""
     place.trials = 30
     place.write_study()
@@ -365,7 +367,7 @@ def deadly_host(place: Place, rng: random.Random) -> None:
 
 
 @scenario("SIGSTOP past the lease, then SIGCONT", times=2)
-def stop_past_lease(place: Place, rng: random.Random) -> None:
+def stop_past_lease(place: FaultRun, rng: random.Random) -> None:
     """Others take over what it held; when it comes back its writes are refused."""
     place.constants = dict(SHORT_LEASE)
     place.trials, place.examples = 4, 300_000
@@ -387,7 +389,7 @@ def stop_past_lease(place: Place, rng: random.Random) -> None:
 
 
 @scenario("a worker of another host that vanishes, with nobody asking for a trial")
-def vanished_host(place: Place, rng: random.Random) -> None:
+def vanished_host(place: FaultRun, rng: random.Random) -> None:
     """Its lease runs out, and an idle worker or the launcher notices."""
     place.constants = dict(SHORT_LEASE)
     place.trials = 2
@@ -407,7 +409,7 @@ def vanished_host(place: Place, rng: random.Random) -> None:
 
 
 @scenario("a configuration whose lease runs out whenever it is tried")
-def expiring_configuration(place: Place, rng: random.Random) -> None:
+def expiring_configuration(place: FaultRun, rng: random.Random) -> None:
     """A step of it takes longer than a lease: it is set aside after four times, not after two."""
     place.constants = dict(SHORT_LEASE)
     place.trials, place.examples = 4, 2_000_000
@@ -422,7 +424,7 @@ def expiring_configuration(place: Place, rng: random.Random) -> None:
 
 
 @scenario("a host on which no worker can renew its lease")
-def leases_of_nobody(place: Place, rng: random.Random) -> None:
+def leases_of_nobody(place: FaultRun, rng: random.Random) -> None:
     """After three times with no report in between the run ends, exit 1; nothing is set aside."""
     place.constants = dict(SHORT_LEASE)
     place.plan(fault("training", None, "oversleep"))
@@ -436,8 +438,8 @@ def leases_of_nobody(place: Place, rng: random.Random) -> None:
 # Checkpoints
 
 
-def damage(how: str) -> Callable[[Place, random.Random], None]:
-    def act(place: Place, rng: random.Random) -> None:
+def damage(how: str) -> Callable[[FaultRun, random.Random], None]:
+    def act(place: FaultRun, rng: random.Random) -> None:
         """The one before it is used, the log says so, and no pickle ever runs."""
         place.trials, place.examples = 2, 1_000_000
         place.write_study()
@@ -477,7 +479,7 @@ def tmpfs(path: Path, size: str) -> Iterator[None]:
 
 
 @scenario("a full disk (a small tmpfs), and room again")
-def full_disk(place: Place, rng: random.Random) -> None:
+def full_disk(place: FaultRun, rng: random.Random) -> None:
     """The study pauses with a clear line, and goes on; nothing that was trained is lost."""
     with tmpfs(place.data_dir, "8m"):
         place.plan(fault("training", rng.randint(5, 20), "pause"))
@@ -512,7 +514,7 @@ def _fill(file: IO[bytes]) -> None:
 
 
 @scenario("PRAGMA max_page_count, and room again", on=("sqlite",))
-def full_database(place: Place, rng: random.Random) -> None:
+def full_database(place: FaultRun, rng: random.Random) -> None:
     """As with a full disk."""
     place.plan(limits_pages=True)
     run = place.run()
@@ -527,8 +529,8 @@ def full_database(place: Place, rng: random.Random) -> None:
     assert [] == [a for a in attempts(place) if a.outcome == "failed"]
 
 
-def lock(seconds: float) -> Callable[[Place, random.Random], None]:
-    def act(place: Place, rng: random.Random) -> None:
+def lock(seconds: float) -> Callable[[FaultRun, random.Random], None]:
+    def act(place: FaultRun, rng: random.Random) -> None:
         """Everybody waits; nobody is given up on, and nothing is lost."""
         run = place.run()
         place.wait_for("stored", rng.randint(2, 15))
@@ -542,7 +544,7 @@ def lock(seconds: float) -> Callable[[Place, random.Random], None]:
 
 
 @contextlib.contextmanager
-def locked(place: Place) -> Iterator[None]:
+def locked(place: FaultRun) -> Iterator[None]:
     """Nobody else can write to the database, nor read it."""
     if place.is_sqlite:
         connection = sqlite3.connect(place.database, timeout=60, isolation_level=None)
@@ -566,7 +568,7 @@ scenario("the database locked for 3 s", times=2)(lock(3.0))
 scenario("the database locked for 60 s")(lock(61.0))
 
 
-def refused(place: Place, *words: str) -> None:
+def refused(place: FaultRun, *words: str) -> None:
     """G: exit 2, one line, and not a byte of the data directory is another one afterwards."""
     before = place.tree()
     place.call("run", place.study_file, "--quiet").refused(2, *words)
@@ -574,7 +576,7 @@ def refused(place: Place, *words: str) -> None:
 
 
 @scenario("a read-only database")
-def read_only(place: Place, rng: random.Random) -> None:
+def read_only(place: FaultRun, rng: random.Random) -> None:
     place.call("submit", place.study_file).expect(0)
     if not place.is_sqlite:
         name = sa.make_url(place.url).database
@@ -591,7 +593,7 @@ def read_only(place: Place, rng: random.Random) -> None:
 
 
 @scenario("a corrupted page", times=3, on=("sqlite",))
-def corrupted_page(place: Place, rng: random.Random) -> None:
+def corrupted_page(place: FaultRun, rng: random.Random) -> None:
     place.finish()
     content = bytearray(place.database.read_bytes())
     page = rng.randrange(2, len(content) // 4096)
@@ -601,7 +603,7 @@ def corrupted_page(place: Place, rng: random.Random) -> None:
 
 
 @scenario("tables of a newer program")
-def newer_schema(place: Place, rng: random.Random) -> None:
+def newer_schema(place: FaultRun, rng: random.Random) -> None:
     place.call("submit", place.study_file).expect(0)
     place.execute("UPDATE makemore_schema SET version = 99")
     refused(place, "99", "newer")
@@ -610,7 +612,7 @@ def newer_schema(place: Place, rng: random.Random) -> None:
 
 
 @scenario("PostgreSQL restarted during trials", times=3, on=("postgresql",))
-def restart_during_trials(place: Place, rng: random.Random) -> None:
+def restart_during_trials(place: FaultRun, rng: random.Random) -> None:
     run = place.run()
     place.wait_for("stored", rng.randint(1, 30))
     restart(place, rng.uniform(0.0, 3.0))
@@ -620,7 +622,7 @@ def restart_during_trials(place: Place, rng: random.Random) -> None:
 
 
 @scenario("PostgreSQL restarted during the final tell", times=3, on=("postgresql",))
-def restart_during_tell(place: Place, rng: random.Random) -> None:
+def restart_during_tell(place: FaultRun, rng: random.Random) -> None:
     phase = rng.choice(["telling", "told", "slot settled"])
     place.plan(fault(phase, place.trials, "pause"))
     run = place.run()
@@ -635,7 +637,7 @@ def restart_during_tell(place: Place, rng: random.Random) -> None:
 
 
 @scenario("SIGTERM while PostgreSQL is away", on=("postgresql",))
-def terminate_without_database(place: Place, rng: random.Random) -> None:
+def terminate_without_database(place: FaultRun, rng: random.Random) -> None:
     """Nobody waits for it: launcher and workers leave, and the same command goes on later."""
     place.plan(fault("training", rng.randint(3, 9), "pause"))
     run = place.run()
@@ -652,14 +654,14 @@ def terminate_without_database(place: Place, rng: random.Random) -> None:
     check(place)
 
 
-def restart(place: Place, pause: float) -> None:
+def restart(place: FaultRun, pause: float) -> None:
     place.server.stop()
     time.sleep(pause)
     start_again(place.server)
 
 
 @scenario("PostgreSQL down at the start", on=("postgresql",))
-def down_at_the_start(place: Place, rng: random.Random) -> None:
+def down_at_the_start(place: FaultRun, rng: random.Random) -> None:
     """Refused, and the password is in no output."""
     place.url = "postgresql+psycopg://somebody:Tops3cret{x}@127.0.0.1:1/nothing"
     for verb in (("run", place.study_file), ("status",), ("worker",), ("best", "faults")):
@@ -678,7 +680,7 @@ PATIENT_LEASE = {
 
 
 @scenario("the clocks set by eight hours under a run: forward, back, and back again", times=3)
-def set_clocks(place: Place, rng: random.Random) -> None:
+def set_clocks(place: FaultRun, rng: random.Random) -> None:
     """Exactly the budget within the timeout: what counts is what workers worked, and no lease of a
     worker that lives is taken to have run out."""
     place.constants = dict(PATIENT_LEASE)
@@ -704,7 +706,7 @@ def set_clocks(place: Place, rng: random.Random) -> None:
     assert 0.8 * (max(moments) - min(moments)) <= worked <= elapsed + 5.0, (worked, elapsed)
 
 
-def set_clock(place: Place, seconds: float) -> None:
+def set_clock(place: FaultRun, seconds: float) -> None:
     """Sets the clocks of every process, and waits until a worker has signed by its own."""
     aside = place.faults_dir / "clock to be"
     aside.write_text(str(seconds))
@@ -722,7 +724,7 @@ for trial in optuna.load_study(study_name="faults", storage=sys.argv[1]).trials:
 
 
 @scenario("a machine whose clock shows New York's time")
-def another_zone(place: Place, rng: random.Random) -> None:
+def another_zone(place: FaultRun, rng: random.Random) -> None:
     """Optuna's own reader tells when each trial ran, to the second, there and elsewhere."""
     place.before = ["env", "TZ=America/New_York"]
     place.finish()
@@ -746,7 +748,7 @@ def another_zone(place: Place, rng: random.Random) -> None:
 
 
 @scenario("no hard links, and eight processes creating one database", times=3, on=("sqlite",))
-def no_hard_links(place: Place, rng: random.Random) -> None:
+def no_hard_links(place: FaultRun, rng: random.Random) -> None:
     """As elsewhere: one of them makes it, and the study is done."""
     place.plan(refused={"link": rng.choice([errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])})
     submits = [place.start("submit", place.study_file) for _ in range(8)]
@@ -758,7 +760,7 @@ def no_hard_links(place: Place, rng: random.Random) -> None:
 
 
 @scenario("models on a disk that turns read-only under a run, and writable again", times=2)
-def read_only_models(place: Place, rng: random.Random) -> None:
+def read_only_models(place: FaultRun, rng: random.Random) -> None:
     """It is not waited for: exit 1, in a line; no configuration is blamed, and the same command
     goes on."""
     models = place.data_dir / "checkpoints"
@@ -787,7 +789,7 @@ def _remount(path: Path, mode: str) -> None:
 
 
 @scenario("a read-only root, no directory for temporary files, no /dev/shm")
-def bare_machine(place: Place, rng: random.Random) -> None:
+def bare_machine(place: FaultRun, rng: random.Random) -> None:
     """A study is run and confirmed as elsewhere."""
     steps = [
         f"mount --bind '{place.root}' '{place.root}'",
@@ -824,7 +826,7 @@ CACHE_DAMAGES: dict[str, Callable[[Path, random.Random], object]] = {
 
 
 @scenario("the cache of compiled kernels: empty, cut, garbled, a directory", times=4)
-def broken_cache(place: Place, rng: random.Random) -> None:
+def broken_cache(place: FaultRun, rng: random.Random) -> None:
     """No worker dies of it; it is said in a line, and the files are replaced."""
     place.before = ["env", f"NUMBA_CACHE_DIR={place.root / 'cache'}"]
     place.trials = 2
@@ -847,7 +849,7 @@ def broken_cache(place: Place, rng: random.Random) -> None:
 
 
 @scenario("no home, and nowhere to keep compiled kernels", on=("sqlite",))
-def no_home(place: Place, rng: random.Random) -> None:
+def no_home(place: FaultRun, rng: random.Random) -> None:
     """They are compiled, which is said; and no directory is called `~`."""
     nowhere = "~no-such-user/kernels"
     place.before = ["env", "-u", "HOME", "-u", "XDG_CACHE_HOME", f"NUMBA_CACHE_DIR={nowhere}"]
@@ -862,7 +864,7 @@ def no_home(place: Place, rng: random.Random) -> None:
 
 
 @scenario("two launchers", times=2)
-def two_launchers(place: Place, rng: random.Random) -> None:
+def two_launchers(place: FaultRun, rng: random.Random) -> None:
     """Exactly the budget, whoever gets there first."""
     place.trials = 8
     place.write_study()
@@ -874,7 +876,7 @@ def two_launchers(place: Place, rng: random.Random) -> None:
 
 
 @scenario("eight processes creating one database at once", times=3)
-def eight_creators(place: Place, rng: random.Random) -> None:
+def eight_creators(place: FaultRun, rng: random.Random) -> None:
     submits = [place.start("submit", place.study_file, "--json") for _ in range(8)]
     assert [0] * 8 == [ended(each).expect(0).status for each in submits]
     assert [(1,)] == place.query("SELECT COUNT(*) FROM makemore_studies")
@@ -884,7 +886,7 @@ def eight_creators(place: Place, rng: random.Random) -> None:
 
 
 @scenario("100 enqueued configurations and 8 processes")
-def enqueued(place: Place, rng: random.Random) -> None:
+def enqueued(place: FaultRun, rng: random.Random) -> None:
     """Each is run once, by whoever claims it."""
     place.trials, place.examples = 100, 3_000
     rates = [round(0.001 + 0.0001 * index, 6) for index in range(100)]
@@ -907,7 +909,7 @@ def _loads(text: str) -> dict[str, float]:
 
 
 @scenario("out of memory (RLIMIT_AS)")
-def out_of_memory(place: Place, rng: random.Random) -> None:
+def out_of_memory(place: FaultRun, rng: random.Random) -> None:
     """An outcome of the configuration; the next one goes on in the same worker."""
     place.trials = 2
     space = {"embedding_size": 8, "hidden_width": 64, "block_size": 3, "batch_size": [32, 64]}
@@ -928,7 +930,7 @@ def out_of_memory(place: Place, rng: random.Random) -> None:
 
 
 @scenario("over the limit of time, over that of memory")
-def over_limits(place: Place, rng: random.Random) -> None:
+def over_limits(place: FaultRun, rng: random.Random) -> None:
     place.trials, place.examples = 2, 3_000_000
     limits = {"seconds": 0.5} if rng.random() < 0.5 else {"memory": "50MB"}
     place.write_study(limits=limits)
@@ -943,7 +945,7 @@ def over_limits(place: Place, rng: random.Random) -> None:
 
 
 @scenario("two simultaneous tests", times=2)
-def two_tests(place: Place, rng: random.Random) -> None:
+def two_tests(place: FaultRun, rng: random.Random) -> None:
     place.finish()
     both = [place.start("test", "faults", "--yes", "--json") for _ in range(2)]
     answers = [ended(each).expect(0).json for each in both]
@@ -956,7 +958,7 @@ def two_tests(place: Place, rng: random.Random) -> None:
 for _moment in ("opening", "opened", "recording the test", "test recorded"):
 
     @scenario(f"kill of a test: {_moment}")
-    def _kill_test(place: Place, rng: random.Random, moment: str = _moment) -> None:
+    def _kill_test(place: FaultRun, rng: random.Random, moment: str = _moment) -> None:
         """Whether it had been opened or not: one opening, one answer."""
         place.finish()
         place.plan(fault(moment, 1, role="launcher"))
@@ -976,7 +978,7 @@ for _moment in ("opening", "opened", "recording the test", "test recorded"):
 
 
 @scenario("serve killed and started again while three studies are submitted", times=2)
-def serve_killed(place: Place, rng: random.Random) -> None:
+def serve_killed(place: FaultRun, rng: random.Random) -> None:
     """It goes on as if nothing had happened, with every study, each to its own budget."""
     place.examples = 400_000
     place.write_study()

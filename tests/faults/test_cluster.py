@@ -15,7 +15,7 @@ from servers import new_database
 from workspace import wait_until
 
 from .cluster import QUIET, Cluster, cluster
-from .harness import SHORT_LEASE, Place, attempts, check, ended, fault
+from .harness import SHORT_LEASE, FaultRun, attempts, check, ended, fault
 
 pytestmark = pytest.mark.hosts
 
@@ -27,7 +27,7 @@ def test_a_node_of_a_ray_cluster_may_die(postgresql_server: Any, tmp_path: Path)
     Ray puts a new worker on the node that joins; the budget and the invariants hold, and the
     storage's password stands nowhere in what Ray shows and writes."""
     url = sa.make_url(new_database(postgresql_server)).set(password=PASSWORD)
-    place = Place(
+    place = FaultRun(
         tmp_path,
         url.render_as_string(hide_password=False),
         trials=6,
@@ -57,7 +57,9 @@ def test_a_node_of_a_ray_cluster_may_die(postgresql_server: Any, tmp_path: Path)
 def test_ctrl_c_drains_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trials under way are recorded as interrupted, and the same command, here without Ray,
     goes on from their snapshots."""
-    place = Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db", trials=3, examples=1_000_000)
+    place = FaultRun(
+        tmp_path, f"sqlite:///{tmp_path}/runs/studies.db", trials=3, examples=1_000_000
+    )
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
         for variable, value in (QUIET | {"RAY_TMPDIR": temporary}).items():
             monkeypatch.setenv(variable, value)
@@ -74,7 +76,7 @@ def test_ctrl_c_drains_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a process a host name of its own")
 def test_a_file_is_no_storage_for_several_hosts(tmp_path: Path) -> None:
     """SQLite is refused where the cluster has other hosts than the launcher's."""
-    place = Place(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db")
+    place = FaultRun(tmp_path, f"sqlite:///{tmp_path}/runs/studies.db")
     with cluster(place) as ray:
         ray.add("head")
         command = ("run", place.study_file, "--ray", ray.address)
@@ -90,7 +92,7 @@ def _move_to_another_host() -> None:
     socket.sethostname("elsewhere")
 
 
-def _snapshots_of(place: Place, host: str) -> bool:
+def _snapshots_of(place: FaultRun, host: str) -> bool:
     """Whether a trial that is under way on a host has a snapshot."""
     return bool(
         place.try_query(
@@ -100,7 +102,7 @@ def _snapshots_of(place: Place, host: str) -> bool:
     )
 
 
-def _hosts(place: Place) -> set[str]:
+def _hosts(place: FaultRun) -> set[str]:
     """Where workers have been."""
     return {row.host for row in place.query("SELECT host FROM makemore_workers")}
 

@@ -9,14 +9,14 @@ from collections.abc import Callable
 import pytest
 
 from . import scenarios
-from .harness import Place, attempts, check, fault
+from .harness import FaultRun, attempts, check, fault
 
 pytestmark = pytest.mark.long
 
-Act = Callable[[Callable[[Place, random.Random], None]], None]
+Act = Callable[[Callable[[FaultRun, random.Random], None]], None]
 
 
-def in_every_phase(place: Place, rng: random.Random) -> None:
+def in_every_phase(place: FaultRun, rng: random.Random) -> None:
     """One study; a worker dies in each phase, each time at another slot."""
     phases = ["claimed", "created", "training", "reported", "checkpointing", "slot settled"]
     phases += ["claiming", "asking", "told"]

@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 
 from . import kth_call, scenarios
-from .harness import Place
+from .harness import FaultRun
 
 pytestmark = pytest.mark.long
 
-Act = Callable[[Callable[[Place, random.Random], None]], None]
+Act = Callable[[Callable[[FaultRun, random.Random], None]], None]
 
 
 def test_a_full_disk_pauses_the_study(act: Act) -> None:
@@ -45,6 +45,6 @@ def test_the_kth_call_fails(act: Act, kind: str) -> None:
     act(partial(two_calls, kind=kind))
 
 
-def two_calls(place: Place, rng: random.Random, kind: str) -> None:
+def two_calls(place: FaultRun, rng: random.Random, kind: str) -> None:
     """One early in a study's life, one in the middle of a trial."""
     assert 2 == kth_call.sweep(place, kind, False, step=3, start=rng.randint(2, 4), most=2)

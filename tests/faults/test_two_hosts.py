@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from . import two_hosts
-from .harness import Place
+from .harness import FaultRun
 
 pytestmark = pytest.mark.hosts
 
-Act = Callable[[Callable[[Place, random.Random], None]], None]
+Act = Callable[[Callable[[FaultRun, random.Random], None]], None]
 
 
 def test_a_host_that_was_cut_off_counts_nothing_twice(act_on_postgresql: Act) -> None:

@@ -4,14 +4,14 @@ import random
 
 from workspace import wait_until
 
-from .harness import SHORT_LEASE, Place, attempts, check, check_stored_losses, ended, fault
+from .harness import SHORT_LEASE, FaultRun, attempts, check, check_stored_losses, ended, fault
 from .namespaces import Network, listening, network_of
 from .scenarios import Scenario
 
 EVICTED = "SELECT id FROM makemore_workers WHERE host LIKE 'cut%' AND ended_at IS NOT NULL"
 
 
-def cut_off(place: Place, rng: random.Random) -> None:
+def cut_off(place: FaultRun, rng: random.Random) -> None:
     """A cable is out for longer than the lease of who hangs on it, and back in.
 
     Others have its trial by then: what it still sends is refused, and it claims anew.
@@ -41,11 +41,11 @@ def cut_off(place: Place, rng: random.Random) -> None:
         check_stored_losses(each)
 
 
-def host(place: Place, network: Network, name: str, url: str) -> Place:
+def host(place: FaultRun, network: Network, name: str, url: str) -> FaultRun:
     """A host: a data directory of its own, and nothing in common but the database."""
     root = place.root / name
     root.mkdir()
-    return Place(root, url, constants=dict(SHORT_LEASE), before=network.on(name))
+    return FaultRun(root, url, constants=dict(SHORT_LEASE), before=network.on(name))
 
 
 SCENARIOS = [

@@ -48,7 +48,7 @@ MEASURED = {"seconds": 1.5, "examples": 888, "parameters": 3481, "dev_loss_unsee
 """What an attempt measures, beside its loss."""
 
 
-class Life:
+class AttemptDriver:
     """One worker's attempt at a slot, step by step, as far as it lives."""
 
     def __init__(self, bed: Workspace, stored: StoredStudy, launcher: int | None = None) -> None:
@@ -96,10 +96,10 @@ class Life:
             connection.execute(update(workers).where(workers.c.id == self.worker).values(values))
 
 
-STEPS: list[Callable[[Life], None]] = [
-    Life.make_trial,
-    Life.report,
-    Life.finish,
+STEPS: list[Callable[[AttemptDriver], None]] = [
+    AttemptDriver.make_trial,
+    AttemptDriver.report,
+    AttemptDriver.finish,
 ]
 
 
@@ -115,10 +115,10 @@ def test_death_at_any_step_loses_nothing(lived: int, bed: Workspace) -> None:
     """Killed after any step of its life: a recorded outcome stands, an attempt without one is tried
     again, no trial stays running, and recovering twice is the same as once."""
     stored = bed.create(budget={"trials": 1})
-    life = Life(bed, stored)
+    driver = AttemptDriver(bed, stored)
     for step in STEPS[:lived]:
-        step(life)
-    life.die(DEAD_PID)
+        step(driver)
+    driver.die(DEAD_PID)
     recorded = lived == len(STEPS)
     for _ in range(2):
         recovery.recover(bed.storage, stored)
@@ -131,40 +131,40 @@ def test_death_at_any_step_loses_nothing(lived: int, bed: Workspace) -> None:
     assert 1 == len(bed.outcomes(stored))
 
 
-def reports(life: Life) -> dict[int, float]:
-    return life.storage.optuna.get_trial(life.made.trial_id).intermediate_values
+def reports(driver: AttemptDriver) -> dict[int, float]:
+    return driver.storage.optuna.get_trial(driver.made.trial_id).intermediate_values
 
 
 @pytest.mark.parametrize("loss", [2.75, 1 / 3, 5e-324, 1.7976931348623157e308])
 def test_a_report_is_in_the_database_bit_for_bit(loss: float, bed: Workspace) -> None:
     """Optuna reads what was reported; reported again, as by a resumed trial, it stands once."""
-    life = Life(bed, bed.create())
-    life.make_trial()
+    driver = AttemptDriver(bed, bed.create())
+    driver.make_trial()
     for value in (1.5, loss):
-        attempts.record_reports(bed.storage, life.made.trial_id, {444: value})
-    attempts.record_reports(bed.storage, life.made.trial_id, {888: 2.5})
-    assert {444: loss, 888: 2.5} == reports(life)
+        attempts.record_reports(bed.storage, driver.made.trial_id, {444: value})
+    attempts.record_reports(bed.storage, driver.made.trial_id, {888: 2.5})
+    assert {444: loss, 888: 2.5} == reports(driver)
 
 
 @pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED])
 def test_a_trial_that_has_ended_takes_no_report(state: TrialState, bed: Workspace) -> None:
     """A worker that comes back after its lease finds its report refused, and nothing changed."""
-    life = Life(bed, bed.create())
-    life.make_trial()
-    life.report()
-    bed.storage.optuna.set_trial_state_values(life.made.trial_id, state, [2.5])
+    driver = AttemptDriver(bed, bed.create())
+    driver.make_trial()
+    driver.report()
+    bed.storage.optuna.set_trial_state_values(driver.made.trial_id, state, [2.5])
     for resource in (444, 888):
         with pytest.raises(TrialLost):
-            attempts.record_reports(bed.storage, life.made.trial_id, {resource: 1.0})
-    assert {444: 2.75} == reports(life)
+            attempts.record_reports(bed.storage, driver.made.trial_id, {resource: 1.0})
+    assert {444: 2.75} == reports(driver)
 
 
 def test_recovery_by_many_at_once_is_recovery_once(bed: Workspace) -> None:
     """Several processes that find the same dead worker settle its attempt a single time."""
     stored = bed.create()
-    life = Life(bed, stored)
-    life.make_trial()
-    life.die(DEAD_PID)
+    driver = AttemptDriver(bed, stored)
+    driver.make_trial()
+    driver.die(DEAD_PID)
     storages = [open_storage(bed.url) for _ in range(4)]
     threads = [threading.Thread(target=recovery.recover, args=(s, stored)) for s in storages]
     for thread in threads:
@@ -180,9 +180,9 @@ def test_recovery_by_many_at_once_is_recovery_once(bed: Workspace) -> None:
 def test_a_retry_is_a_new_trial_with_the_same_configuration_and_seed(bed: Workspace) -> None:
     """What was lost is tried once more: `retry_of` names it, configuration and seed are its."""
     stored = bed.create(budget={"trials": 1})
-    life = Life(bed, stored)
-    life.make_trial()
-    life.die(DEAD_PID)
+    driver = AttemptDriver(bed, stored)
+    driver.make_trial()
+    driver.die(DEAD_PID)
     recovery.recover(bed.storage, stored)
     bed.work(stored)
     lost, retry = bed.trials(stored)
@@ -197,11 +197,11 @@ def test_a_configuration_that_kills_two_workers_is_pruned(bed: Workspace) -> Non
     """The second kill is an outcome of the configuration: counted, never tried a third time."""
     stored = bed.create(budget={"trials": 1})
     for _ in range(2):
-        life = Life(bed, stored, os.getpid())
-        assert 0 == life.claim.ordinal
-        life.make_trial()
-        life.report()
-        life.die_seen()
+        driver = AttemptDriver(bed, stored, os.getpid())
+        assert 0 == driver.claim.ordinal
+        driver.make_trial()
+        driver.report()
+        driver.die_seen()
         recovery.recover(bed.storage, stored)
     first, second = bed.trials(stored)
     assert ("failed", "killed") == (first.state, first.reason)
@@ -214,9 +214,9 @@ def test_an_error_twice_abandons_the_configuration(bed: Workspace) -> None:
     """An error of the program is nobody's outcome: tried once more, then left, not counted."""
     stored = bed.create(budget={"trials": 1})
     for expected in ("waiting", "abandoned"):
-        life = Life(bed, stored)
-        life.make_trial()
-        life.finish("failed", "error")
+        driver = AttemptDriver(bed, stored)
+        driver.make_trial()
+        driver.finish("failed", "error")
         assert expected == slot(bed).state
     assert ["failed", "failed"] == [trial.state for trial in bed.trials(stored)]
     bed.work(stored)
@@ -227,12 +227,12 @@ def test_interruptions_never_use_up_the_retry(bed: Workspace) -> None:
     """Interrupted as often as you like, a configuration still has its retry after a kill."""
     stored = bed.create(budget={"trials": 1})
     for _ in range(4):
-        life = Life(bed, stored)
-        life.make_trial()
-        life.finish("failed", "interrupted")
-    life = Life(bed, stored, os.getpid())
-    life.make_trial()
-    life.die_seen()
+        driver = AttemptDriver(bed, stored)
+        driver.make_trial()
+        driver.finish("failed", "interrupted")
+    driver = AttemptDriver(bed, stored, os.getpid())
+    driver.make_trial()
+    driver.die_seen()
     recovery.recover(bed.storage, stored)
     assert ("waiting", 1) == (slot(bed).state, slot(bed).losses)
     assert {"failed"} == {trial.state for trial in bed.trials(stored)}
@@ -246,14 +246,14 @@ def test_a_death_with_a_shared_cause_is_held_against_nobody(launcher: Any, bed: 
     end: the configuration is tried again, however often that happens."""
     stored = bed.create(budget={"trials": 1})
     for _ in range(6):
-        life = Life(bed, stored, os.getpid() if launcher == "shared" else launcher)
-        assert 0 == life.claim.ordinal
-        life.make_trial()
-        life.report()
+        driver = AttemptDriver(bed, stored, os.getpid() if launcher == "shared" else launcher)
+        assert 0 == driver.claim.ordinal
+        driver.make_trial()
+        driver.report()
         if launcher == "shared":
-            life.die_seen(attempts.SHARED)
+            driver.die_seen(attempts.SHARED)
         else:
-            life.die(DEAD_PID)
+            driver.die(DEAD_PID)
         assert 1 == recovery.recover(bed.storage, stored)
         assert ("waiting", 0, 0) == _counts(bed)
     assert {("failed", "killed")} == {(t.state, t.reason) for t in bed.trials(stored)}
@@ -263,11 +263,11 @@ def test_a_dead_worker_is_left_to_its_launcher(bed: Workspace) -> None:
     """Only that knows whether the death was the worker's own: others wait for its word, for as
     long as it lives and no longer than the lease."""
     stored = bed.create()
-    life = Life(bed, stored, os.getpid())
-    life.make_trial()
-    life.die(DEAD_PID)
+    driver = AttemptDriver(bed, stored, os.getpid())
+    driver.make_trial()
+    driver.die(DEAD_PID)
     assert 0 == recovery.recover(bed.storage, stored)
-    life.fall_silent()
+    driver.fall_silent()
     assert 1 == recovery.recover(bed.storage, stored)
     assert ("waiting", 0, 0) == _counts(bed)
 
@@ -276,22 +276,22 @@ def test_a_worker_that_broke_off_is_counted_as_one_that_was_killed(bed: Workspac
     """An uncaught error ends a worker's stint in passing, its attempt under way: its launcher's
     word counts then as well."""
     stored = bed.create(budget={"trials": 1})
-    life = Life(bed, stored, os.getpid())
-    life.make_trial()
-    leases.end_worker(bed.storage, life.worker)
+    driver = AttemptDriver(bed, stored, os.getpid())
+    driver.make_trial()
+    leases.end_worker(bed.storage, driver.worker)
     assert 0 == recovery.recover(bed.storage, stored)
-    life.die_seen()
+    driver.die_seen()
     assert 1 == recovery.recover(bed.storage, stored)
     assert ("waiting", 1, 0) == _counts(bed)
 
 
 def test_a_word_on_a_process_does_not_touch_what_it_had_done(bed: Workspace) -> None:
     """A stint that ended in good order stays one, however the process ended later."""
-    life = Life(bed, bed.create(), os.getpid())
-    life.make_trial()
-    life.finish()
-    leases.end_worker(bed.storage, life.worker)
-    life.die_seen()
+    driver = AttemptDriver(bed, bed.create(), os.getpid())
+    driver.make_trial()
+    driver.finish()
+    leases.end_worker(bed.storage, driver.worker)
+    driver.die_seen()
     with bed.storage.read() as connection:
         assert [None] == connection.execute(select(tables.workers.c.end_cause)).scalars().all()
 
@@ -300,16 +300,16 @@ def test_a_lease_that_ran_out_counts_only_after_four_times(bed: Workspace) -> No
     """Three are tried again, whoever records the loss; the fourth sets the configuration aside, as
     an outcome with that reason. Neither uses up the retry after a kill, nor the other way round."""
     stored = bed.create(budget={"trials": 1})
-    killed = Life(bed, stored, os.getpid())
+    killed = AttemptDriver(bed, stored, os.getpid())
     killed.make_trial()
     killed.die_seen()
     recovery.recover(bed.storage, stored)
     for times in range(1, attempts.MAX_EXPIRATIONS + 1):
         assert ("waiting", 1, times - 1) == _counts(bed)
-        life = Life(bed, stored, os.getpid())
-        life.make_trial()
-        life.report()
-        life.fall_silent()
+        driver = AttemptDriver(bed, stored, os.getpid())
+        driver.make_trial()
+        driver.report()
+        driver.fall_silent()
         assert 1 == recovery.recover(bed.storage, stored)
     assert "finished" == slot(bed).state
     *lost, last = bed.trials(stored)
@@ -320,10 +320,10 @@ def test_a_lease_that_ran_out_counts_only_after_four_times(bed: Workspace) -> No
 def test_a_late_worker_records_its_lost_lease_itself(bed: Workspace) -> None:
     """Between the eviction and the recovery it may be the first to say so: it counts the same."""
     stored = bed.create(budget={"trials": 1})
-    life = Life(bed, stored)
-    life.make_trial()
-    leases.end_worker(bed.storage, life.worker, attempts.EXPIRED)
-    life.finish("failed", "killed")
+    driver = AttemptDriver(bed, stored)
+    driver.make_trial()
+    leases.end_worker(bed.storage, driver.worker, attempts.EXPIRED)
+    driver.finish("failed", "killed")
     assert ("waiting", 0, 1) == _counts(bed)
 
 
@@ -332,26 +332,26 @@ def test_what_kills_everything_waits_until_nothing_else_is_left(bed: Workspace) 
     others; it is neither lost nor in their way."""
     stored = bed.create(budget={"trials": 3})
     for _ in range(claims.KILLS_BEFORE_LAST):
-        life = Life(bed, stored)
-        assert 0 == life.claim.ordinal
-        life.make_trial()
-        life.die(DEAD_PID)
+        driver = AttemptDriver(bed, stored)
+        assert 0 == driver.claim.ordinal
+        driver.make_trial()
+        driver.die(DEAD_PID)
         recovery.recover(bed.storage, stored)
-    others = [Life(bed, stored) for _ in range(2)]
+    others = [AttemptDriver(bed, stored) for _ in range(2)]
     assert [1, 2] == [each.claim.ordinal for each in others]
-    assert 0 == Life(bed, stored).claim.ordinal
+    assert 0 == AttemptDriver(bed, stored).claim.ordinal
 
 
 def test_only_what_is_new_counts_as_a_report(bed: Workspace) -> None:
     """A retry takes over what its snapshot has: that is no sign of progress."""
     stored = bed.create()
-    life = Life(bed, stored)
-    life.make_trial()
-    life.report()
+    driver = AttemptDriver(bed, stored)
+    driver.make_trial()
+    driver.report()
     assert [1, 1, 0] == [_reports(bed, stored, host) for host in (None, HOST, "elsewhere")]
-    life.finish("failed", "interrupted")
+    driver.finish("failed", "interrupted")
     assert 2 == _reports(bed, stored)
-    retry = Life(bed, stored)
+    retry = AttemptDriver(bed, stored)
     names = search_space.distributions(stored.spec.space)
     params = {name: CONFIG[name] for name in names}
     taken_over = {444: 2.75}
@@ -376,7 +376,7 @@ def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Workspace) -> None
     """Once its lease has run out and its slot was given away, its reports and its outcome are
     refused, and the retry's are what stands."""
     stored = bed.create(budget={"trials": 1})
-    late = Life(bed, stored)
+    late = AttemptDriver(bed, stored)
     late.make_trial()
     late.fall_silent()
     assert 1 == recovery.recover(bed.storage, stored)
@@ -396,47 +396,47 @@ def test_a_worker_that_was_given_up_on_can_write_nothing(bed: Workspace) -> None
 def test_a_worker_that_is_alive_keeps_what_it_holds(bed: Workspace) -> None:
     """Recovery leaves alone whoever lives and was seen within the lease."""
     stored = bed.create()
-    life = Life(bed, stored)
-    life.make_trial()
-    leases.heartbeat(bed.storage, stored, life.worker)
+    driver = AttemptDriver(bed, stored)
+    driver.make_trial()
+    leases.heartbeat(bed.storage, stored, driver.worker)
     assert 0 == recovery.recover(bed.storage, stored)
-    life.finish()
+    driver.finish()
     assert ["complete"] == [trial.state for trial in bed.trials(stored)]
 
 
 def test_a_worker_on_another_host_is_given_its_lease(bed: Workspace) -> None:
     """Of processes elsewhere only silence tells that they are gone."""
     stored = bed.create()
-    life = Life(bed, stored)
+    driver = AttemptDriver(bed, stored)
     workers = tables.workers
     with bed.storage.write() as connection:
         connection.execute(
-            update(workers).where(workers.c.id == life.worker).values(host="elsewhere", pid=1)
+            update(workers).where(workers.c.id == driver.worker).values(host="elsewhere", pid=1)
         )
     assert 0 == recovery.recover(bed.storage, stored)
-    life.fall_silent()
+    driver.fall_silent()
     assert 1 == recovery.recover(bed.storage, stored)
 
 
 def test_a_trial_that_is_made_again_is_the_same(bed: Workspace) -> None:
     """As when the answer of the first time was lost on its way."""
-    life = Life(bed, bed.create())
-    life.make_trial()
-    first = life.made
-    life.make_trial()
-    assert first == life.made
-    assert 1 == len(bed.storage.optuna.get_all_trials(life.stored.optuna_id))
+    driver = AttemptDriver(bed, bed.create())
+    driver.make_trial()
+    first = driver.made
+    driver.make_trial()
+    assert first == driver.made
+    assert 1 == len(bed.storage.optuna.get_all_trials(driver.stored.optuna_id))
 
 
 def test_an_end_that_is_told_again_is_no_error(bed: Workspace) -> None:
     """The same outcome a second time changes nothing; another one is refused."""
-    life = Life(bed, bed.create())
-    life.make_trial()
-    life.finish()
-    life.finish()
+    driver = AttemptDriver(bed, bed.create())
+    driver.make_trial()
+    driver.finish()
+    driver.finish()
     with pytest.raises(TrialLost):
-        life.finish("failed", "error")
-    assert ["complete"] == [trial.state for trial in bed.trials(life.stored)]
+        driver.finish("failed", "error")
+    assert ["complete"] == [trial.state for trial in bed.trials(driver.stored)]
     assert ("finished", 0) == (slot(bed).state, slot(bed).losses)
 
 
@@ -444,17 +444,17 @@ def test_an_end_that_is_told_again_is_no_error(bed: Workspace) -> None:
 def test_rows_are_those_that_optuna_writes(bed: Workspace, zone: str) -> None:
     """A trial made, reported and ended here is, in every column of every table of Optuna's, the
     trial that Optuna makes of the same values; its ids aside, and its times to the second."""
-    life = Life(bed, bed.create())
-    names = search_space.distributions(life.stored.spec.space)
+    driver = AttemptDriver(bed, bed.create())
+    names = search_space.distributions(driver.stored.spec.space)
     began = datetime.now(UTC).replace(tzinfo=None)
-    life.make_trial()
-    life.report()
-    life.finish(reason="patience")
+    driver.make_trial()
+    driver.report()
+    driver.finish(reason="patience")
     storage = bed.storage.optuna
     template = create_trial(params={n: CONFIG[n] for n in names}, distributions=names, value=2.5)
     template.state = TrialState.RUNNING
     template.values = None
-    theirs = storage.create_new_trial(life.stored.optuna_id, template)
+    theirs = storage.create_new_trial(driver.stored.optuna_id, template)
     for resource, loss in ((444, 2.75), (888, 2.5)):
         storage.set_trial_intermediate_value(theirs, resource, loss)
     for name, value in {"reason": "patience", **MEASURED}.items():
@@ -467,7 +467,7 @@ def test_rows_are_those_that_optuna_writes(bed: Workspace, zone: str) -> None:
         with bed.storage.read() as connection:
             rows = [
                 [_compared(row, began, took) for row in connection.execute(text(query), {"id": id})]
-                for id in (life.made.trial_id, theirs)
+                for id in (driver.made.trial_id, theirs)
             ]
         assert rows[0] == rows[1], table
 
