@@ -146,5 +146,6 @@ def _main() -> int:
 def _failed(message: str, status: int) -> int:
     if "--debug" in sys.argv:
         traceback.print_exc()
-    print("error: " + printable(" ".join(message.split())), file=sys.stderr)
+    line = printable(" ".join(message.split()))
+    print(line if status == Interrupted.exit_status else f"error: {line}", file=sys.stderr)
     return status

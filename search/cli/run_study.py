@@ -20,7 +20,7 @@ from search.storage import artifact_stores
 from search.storage.database import Storage
 from search.study import create, memory, study
 from search.study.study import StoredStudy
-from search.terminal.display import closing_summary, describe_barren, format_failed
+from search.terminal.display import closing_summary, describe_barren, ended_without_result, one_line
 from search.terminal.live_view import LiveView
 from search.trials import status
 from search.worker.job import Job
@@ -77,7 +77,7 @@ def print_result(
         raise _interrupted(session, storage, stored)
     print_status(session, storage, stored, str(file), given)
     view = status.status(storage, stored)
-    if format_failed(view):
+    if ended_without_result(view):
         raise SearchError(str(describe_barren(view)))
     _print_next_steps(session, storage, stored, outcome.view)
 
@@ -180,10 +180,10 @@ def _interrupted(session: Session, storage: Storage, stored: StoredStudy) -> Int
     """The error of an interrupted run; StudyClosed if a `test` ended it."""
     if session.json:
         print_status(session, storage, stored)
-    study.ensure_open(study.by_uid(storage, stored.uid))
-    return Interrupted(
-        f"study {stored.name}: interrupted; the same command goes on where it stopped"
-    )
+    stored = study.by_uid(storage, stored.uid)
+    study.ensure_open(stored)
+    reached = one_line(status.status(storage, stored))
+    return Interrupted(f"{reached}; the same command continues it")
 
 
 def _print_next_steps(

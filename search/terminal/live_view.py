@@ -1,7 +1,7 @@
-"""Shows a running study to people: a live display on a terminal, plain lines anywhere else.
+"""The live view of a running study: a display on a terminal, plain lines anywhere else.
 
-Looking must not slow down what is looked at: a look reads a few rows, there are at most two a
-second, and after a look that took long the next one waits fifty times as long.
+It must not slow down the study: a poll reads a few rows, there are at most two a second, and after
+a poll that took long the next one waits a hundred times as long.
 """
 
 import threading
@@ -20,21 +20,23 @@ from search.storage.database import Storage
 from search.study.study import StoredStudy
 from search.terminal.display import one_line, render
 from search.trials import history, results, status
+from search.trials.history import WorkerView
 from search.trials.results import BestView
 from search.trials.status import StatusView
 
 MIN_PAUSE = 0.5
 MAX_POLL_FRACTION = 0.01
-"""Of one core's time, at most, goes into looking."""
+"""The fraction of one core's time that polling may take."""
 SECONDS_BETWEEN_LINES = 5.0
-"""Where there is no terminal; a line for each new best comes at once."""
+"""Between lines of counts where there is no terminal; a new best is shown at once."""
 
-HINT_RUN = "Ctrl-C: the trials under way are recorded as interrupted; the same command goes on"
+HINT_RUN = "Ctrl-C: interrupts the running trials; the same command continues"
+HINT_STOPPING = "stopping: the running trials are being recorded as interrupted"
 HINT_WATCH = "Ctrl-C: ends this view, nothing else"
 
 
 class LiveView:
-    """Watches one study; `update` is called now and then by whoever runs it."""
+    """Shows one study; its owner calls `update` now and then."""
 
     def __init__(
         self,
@@ -49,9 +51,12 @@ class LiveView:
     ) -> None:
         self._storage, self._study, self._console = storage, study, console
         self._quiet, self._hint, self._clock = quiet, hint, clock
+        self._starts_workers = hint == HINT_RUN  # or it shows a study that others work on
+        self._is_stopping = False
+        self._drawn: tuple[StatusView, list[WorkerView]] | None = None
         self._best = float("inf")
-        self._printed_finished = -1
-        self._printed_at = self._due = float("-inf")
+        self._last_finished = -1
+        self._last_counts_at = self._due = float("-inf")
         self.others = Baselines(None, None, None)
         self._live = Live(console=console, auto_refresh=False, transient=True)
         if data_dir is not None and not quiet:
@@ -75,62 +80,69 @@ class LiveView:
             self._live.stop()
 
     @property
-    def _starts_workers(self) -> bool:
-        """Whether it is shown by whoever starts the workers, and not to somebody else."""
-        return self._hint == HINT_RUN
-
-    @property
     def _is_live(self) -> bool:
         return self._console.is_terminal and not self._console.is_dumb_terminal and not self._quiet
 
     def update(self, *, last: bool = False) -> None:
-        """Looks and shows what is new, unless the last look was a moment ago; `last` always."""
+        """Polls and shows what is new, unless the last poll was a moment ago; always if `last`."""
         if self._quiet or not (last or self._clock() >= self._due):
             return
         started = time.thread_time()
-        self._look(last)
+        self._poll(last)
         cost = time.thread_time() - started
         self._due = self._clock() + max(MIN_PAUSE, cost / MAX_POLL_FRACTION)
 
     def stopping(self) -> None:
-        """Says at once what an interruption leads to."""
-        if not self._quiet:
-            self._console.print(
-                f"{self._study.name}: stopping; the trials under way are being recorded as "
-                "interrupted, and the same command goes on where it stopped",
-                highlight=False,
-            )
+        """Shows at once that the run ends; reads nothing, since the storage may be the reason.
 
-    def _look(self, last: bool) -> None:
+        What was reached is said once, by whoever ends the run.
+        """
+        self._is_stopping, self._hint = True, HINT_STOPPING
+        if self._is_live and self._drawn is not None:
+            self._draw(*self._drawn)
+
+    def _poll(self, last: bool) -> None:
         view = status.status(self._storage, self._study)
         if view.best and min(_searched_losses(view.best)) < self._best:
             self._print_incumbents()
         if not self._is_live:
             self._print_counts(view, last)
         elif not last:
-            workers = history.workers(self._storage, self._study)
-            drawn = render(
-                view, workers, self._study, self.others, self._hint, starting=self._starts_workers
-            )
-            self._live.update(drawn, refresh=True)
+            self._draw(view, history.workers(self._storage, self._study))
+
+    def _draw(self, view: StatusView, workers: list[WorkerView]) -> None:
+        self._drawn = view, workers
+        display = render(
+            view,
+            workers,
+            self._study,
+            self.others,
+            self._hint,
+            starting=self._starts_workers,
+            width=self._console.width,
+            height=self._console.height,
+        )
+        self._live.update(display, refresh=True)
 
     def _print_incumbents(self) -> None:
-        """A line for each trial that was the best when it ended, also for those between looks."""
-        for record in history.incumbents(self._storage, self._study, self._best):
-            self._best = record.dev_loss
-            config = results.attempt_of_trial(self._storage, self._study, record.trial).config
+        """Prints a line for each trial that was the best when it ended, also between polls."""
+        for incumbent in history.incumbents(self._storage, self._study, self._best):
+            self._best = incumbent.dev_loss
+            config = results.attempt_of_trial(self._storage, self._study, incumbent.trial).config
             self._console.print(
-                f"{format_duration(record.worked_seconds):>6}  "
-                f"best dev loss {record.dev_loss:.4f}  "
-                f"trial {record.trial}  {format_config(config)}",
+                f"{format_duration(incumbent.worked_seconds):>6}  "
+                f"best dev loss {incumbent.dev_loss:.4f}  "
+                f"trial {incumbent.trial}  {format_config(config)}",
                 highlight=False,
             )
 
     def _print_counts(self, view: StatusView, last: bool) -> None:
+        if self._is_stopping:
+            return
         finished, now = view.budget["finished"], self._clock()
-        due = last or now - self._printed_at >= SECONDS_BETWEEN_LINES
-        if finished != self._printed_finished and due:
-            self._printed_finished, self._printed_at = finished, now
+        due = last or now - self._last_counts_at >= SECONDS_BETWEEN_LINES
+        if finished != self._last_finished and due:
+            self._last_finished, self._last_counts_at = finished, now
             self._console.print(
                 one_line(view, starting=self._starts_workers and not last), highlight=False
             )
@@ -140,5 +152,5 @@ class LiveView:
 
 
 def _searched_losses(best: BestView) -> list[float]:
-    """Of a confirmed winner and what is not confirmed: one of them is the lowest of the search."""
+    """The losses of the winner and of the best unconfirmed trial: the lower is the search's."""
     return [best.dev_loss, *([best.unconfirmed.dev_loss] if best.unconfirmed else [])]

@@ -229,13 +229,11 @@ def describe_audit(view: StatusView) -> str | None:
     audit, stopped = view.audit, view.pruned_for.get("pruner", 0)
     if not stopped and (audit is None or not audit.audited):
         return None
-    unknown = (
-        f"pruning: it stopped {stopped} trial{'s' * (stopped != 1)}; what it missed is not known"
-    )
+    unknown = f"pruning: it stopped {stopped} trial{'s' * (stopped != 1)}; whether it missed a better one is unknown"
     if audit is None:
-        return f"{unknown}: nothing was audited, as the study file has no `audit` under [pruner]"
+        return f"{unknown}: no trial was audited, as the study file has no `audit` under [pruner]"
     if not audit.audited:
-        return f"{unknown}: nothing was audited so far"
+        return f"{unknown}: no trial was audited so far"
     if audit.rate is None or audit.ci95 is None:
         return f"{unknown}: no trial that was let through is complete"
     low, high = audit.ci95

@@ -53,7 +53,7 @@ def main() -> None:
         words = said_by(SAMPLES, name, place, errors=False)
         transcripts["search"] = as_text(
             command(["run", str(file)]),
-            *shortened([line for line in said if " = " not in line], RECORD),
+            *shortened([line for line in said if not is_toml(line)], RECORD),
             command(told(SAMPLES, name)) + " | paste -sd' '",
             " ".join(words),
         )
@@ -81,6 +81,11 @@ def main() -> None:
     }
     text = json.dumps(described, indent=1, ensure_ascii=False)
     (DOCS / "pictures.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def is_toml(line: str) -> bool:
+    """Whether a line is one of the configuration at the end of a run, which README leaves out."""
+    return " = " in line or line == "[config]"
 
 
 def command(words: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import time
+import tomllib
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,8 @@ from search.evaluation.baselines import Baselines, lecture
 from search.processes import HOST
 from search.study import study
 from search.study.study import StoredStudy
-from search.terminal.display import closing_summary, format_baselines, format_failed, render
-from search.terminal.live_view import HINT_RUN, HINT_WATCH, LiveView
+from search.terminal.display import closing_summary, ended_without_result, render
+from search.terminal.live_view import HINT_RUN, HINT_STOPPING, HINT_WATCH, LiveView
 from search.trials import results, status
 from search.trials.history import WorkerView
 
@@ -76,24 +77,46 @@ def test_quiet_says_nothing_and_reads_nothing(
     assert "" == told(plain)
 
 
-def test_the_live_display_has_a_line_for_each_worker(finished: Workspace) -> None:
-    """Bar, best with its configuration, workers, counts: all within eighty columns."""
-    stored = tiny(finished)
+def drawn(bed: Workspace, workers: list[WorkerView], width: int, height: int = 24) -> list[str]:
+    """The lines of the live display on a screen of this size."""
+    stored = tiny(bed)
+    screen = Console(file=io.StringIO(), width=width, highlight=False, soft_wrap=True)
+    others = Baselines(2.4528, None, 2.17)
+    view = status.status(bed.storage, stored)
+    screen.print(render(view, workers, stored, others, HINT_WATCH, width=width, height=height))
+    return told(screen).splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 50])
+def test_the_live_display_cuts_nothing(finished: Workspace, width: int) -> None:
+    """Bar, best with every searched value, a line for each worker, counts and the hint, whole,
+    within the columns of the screen."""
     workers = [
         WorkerView(HOST, 1, 7, 2_000, 2.5),
         WorkerView("elsewhere", 2, 8, None, None),
         WorkerView(HOST, 3, None, None, None),
     ]
-    others = Baselines(2.4528, None, 2.17)
-    terminal = console(terminal=False)
-    terminal.print(
-        render(status.status(finished.storage, stored), workers, stored, others, HINT_WATCH)
-    )
-    text = told(terminal)
-    for words in ("12/12", "worker 1", "trial 7", "2,000", "dev 2.5000", "on elsewhere"):
-        assert words in text
-    assert "bigram 2.453 · the lecture's 2.17" in format_baselines(others)
-    assert max(map(len, text.splitlines())) <= WIDTH
+    lines = drawn(finished, workers, width)
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    seen = "2,000 examples" if width == 80 else "50%"
+    for words in ("12/12 trials", f"trial 7 {seen} dev 2.5000", "on elsewhere", HINT_WATCH):
+        assert words in text.replace("━", "").replace("╸", "").replace("  ", " ")
+    assert "bigram 2.453 · the lecture's 2.17" in text and "…" not in text
+    best = results.require_best(finished.storage, tiny(finished))
+    searched = ("embedding_size", "hidden_width", "block_size", "batch_size", "learning_rate")
+    assert [] == [name for name in searched if f" {name}=" not in text]
+    assert f"hidden_width={best.config['hidden_width']} " in text
+    assert "dropout=" not in text  # which has one value
+
+
+def test_workers_without_room_are_counted(finished: Workspace) -> None:
+    """On a screen of 24 lines, forty workers leave the rest of the display in sight."""
+    workers = [WorkerView(HOST, number, number, 2_000, 2.5) for number in range(40)]
+    lines = drawn(finished, workers, 80)
+    assert len(lines) <= 24
+    assert any("and 31 more workers" in line for line in lines)
+    assert [HINT_WATCH, ""] == lines[-2:]  # the last line is for the echo of ^C
 
 
 def test_a_terminal_gets_a_display_that_goes_away(finished: Workspace) -> None:
@@ -112,11 +135,11 @@ def test_looks_are_few_and_fewer_when_they_cost(
     monkeypatch.setattr(time, "thread_time", lambda: cost[0])
     view = LiveView(finished.storage, tiny(finished), console(terminal=False), clock=clock)
 
-    def look(last: bool) -> None:
+    def poll(last: bool) -> None:
         looks[0] += 1
         cost[0] += price[0]
 
-    monkeypatch.setattr(view, "_look", look)
+    monkeypatch.setattr(view, "_poll", poll)
     for each, expected in ((0.0, 20), (0.1, 1)):
         looks[0], price[0], start = 0, each, clock.now
         while clock.now - start < 9.99:
@@ -131,8 +154,31 @@ def test_the_end_says_what_to_do_next(finished: Workspace) -> None:
     view = status.status(finished.storage, tiny(finished))
     verbs = ["best", "report", "confirm", "test"]
     text = closing_summary(view, tiny(finished), Baselines(2.5, None, None), verbs, " --data-dir d")
-    for words in ("bigram 2.5", "learning_rate =", "dashboard --data-dir d", "confirm tiny"):
+    for words in ("bigram 2.5", "dashboard --data-dir d", "confirm tiny"):
         assert words in text
+
+
+def test_the_end_has_toml_that_can_be_pasted(finished: Workspace) -> None:
+    """The lines of its [config] are those of `best --toml`."""
+    view = status.status(finished.storage, tiny(finished))
+    text = closing_summary(view, tiny(finished), Baselines(2.5, None, None), ["best"], "")
+    block = finished.cli("best", "tiny", "--toml").out
+    assert f"\n\n{block}\n" in text
+    assert "config" in tomllib.loads(block)
+
+
+def test_an_interruption_is_said_by_the_hint_alone(finished: Workspace) -> None:
+    """At once and without reading the storage; what was reached is the one line at the end."""
+    terminal, plain = console(terminal=True), console(terminal=False)
+    for screen in (terminal, plain):
+        with LiveView(finished.storage, tiny(finished), screen) as shown:
+            shown.update()
+            before = told(screen)
+            shown.stopping()
+            shown.update(last=True)
+        added = told(screen).removeprefix(before)
+        assert (HINT_STOPPING in added) == (screen is terminal)
+        assert "trials (" not in added
 
 
 @pytest.mark.parametrize(
@@ -154,7 +200,7 @@ def test_an_end_without_a_result_says_why(
     view = status.status(finished.storage, tiny(finished))
     view = replace(view, best=None, pruned_for=pruned_for)
     assert expected in closing_summary(view, tiny(finished), Baselines(None, None, None), [], "")
-    assert fails == format_failed(view)
+    assert fails == ended_without_result(view)
 
 
 def test_the_lectures_loss_applies_to_its_own_split_only(finished: Workspace) -> None:

@@ -45,11 +45,11 @@ def test_status_and_the_report_say_what_the_audit_found(bed: Workspace) -> None:
 
 
 def test_without_an_audit_nothing_is_claimed(finished: Workspace) -> None:
-    """`status` says that nothing was audited."""
+    """`status` says that no trial was audited."""
     view = finished.json("status", "tiny")
     assert view["audit"] is None
     assert view["trials"]["pruned"]
-    assert "nothing was audited" in finished.cli("status", "tiny").out
+    assert "no trial was audited" in finished.cli("status", "tiny").out
 
 
 def test_an_audited_trial_stays_one_when_it_is_interrupted(bed: Workspace) -> None:

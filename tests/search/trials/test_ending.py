@@ -202,7 +202,10 @@ def test_pruning_is_told_only_where_the_pruner_stopped_something(finished: Works
     view = view_of(finished, pruned_for={"diverged": 3})
     assert describe_audit(view) is None
     told = describe_audit(replace(view, pruned_for={"pruner": 1, "diverged": 3})) or ""
-    assert "it stopped 1 trial; what it missed is not known: nothing was audited" in told
+    assert (
+        "it stopped 1 trial; whether it missed a better one is unknown: no trial was audited"
+        in told
+    )
     assert "`audit` under [pruner]" in told
 
 
