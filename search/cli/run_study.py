@@ -69,7 +69,7 @@ def print_result(
         file, given: what leads another `run` to the same study; see `ending.describe_way_on`.
 
     Raises:
-        Interrupted: it was; the same command goes on.
+        Interrupted: the run was interrupted; the same command continues it.
         SearchError: every trial diverged or found no memory.
     """
     storage, stored = outcome.storage, outcome.stored

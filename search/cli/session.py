@@ -1,4 +1,4 @@
-"""The options that every verb has, and what they open."""
+"""One invocation of the program: its common options, its storage, its output."""
 
 import json
 import sys
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from search.storage.database import Storage
 
 
-class _Plain(Console):
-    """Shows text from outside as it is: none of it is markup, and nothing in it moves the cursor.
+class _PlainConsole(Console):
+    """Prints text from outside as it is: none of it is markup, and nothing in it moves the cursor.
 
     A name may hold brackets or colons, which rich takes for styles and emoji.
     """
@@ -33,22 +33,22 @@ def _lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def _data_dir(asked: Path) -> Path:
-    """A data directory as whoever named it means it; shells leave a `~` after `=` as it is."""
-    if not asked.parts:
+def _expanded_data_dir(path: Path) -> Path:
+    """A data directory with its `~` expanded, which shells do not do after `=`."""
+    if not path.parts:
         raise BadInput("--data-dir: is empty; give a directory")
     try:
-        str(asked).encode()
-        return asked.expanduser()
+        str(path).encode()
+        return path.expanduser()
     except UnicodeEncodeError:
-        raise BadInput(f"--data-dir {asked}: its name is not UTF-8; give another") from None
+        raise BadInput(f"--data-dir {path}: its name is not UTF-8; give another") from None
     except RuntimeError as error:
-        raise BadInput(f"--data-dir {asked}: {error}") from None
+        raise BadInput(f"--data-dir {path}: {error}") from None
 
 
 @dataclass(frozen=True)
 class Session:
-    """One invocation of the program; what it opened is closed at its end."""
+    """One invocation of the program; it closes at its end what it opened."""
 
     data_dir: DataDir
     storage_url: str
@@ -62,17 +62,17 @@ class Session:
     def from_options(
         cls, data_dir: Path, storage: str | None, json: bool, quiet: bool, debug: bool
     ) -> "Session":
-        place = DataDir(_data_dir(data_dir))
+        place = DataDir(_expanded_data_dir(data_dir))
         return cls(place, storage or place.default_storage, json, quiet, debug)
 
     def open(self, *, writing: bool = False) -> "Storage":
-        """The storage, which must exist; and bear writing, where that is what follows."""
+        """The storage, which must exist; with `writing`, also be writable."""
         from search.storage.database import open_storage
 
         return self._close_at_exit(open_storage(self.storage_url, writing=writing))
 
     def create(self) -> "Storage":
-        """The storage, made if it does not exist."""
+        """The storage, created if it does not exist."""
         from search.storage.database import create_storage
 
         return self._close_at_exit(create_storage(self.storage_url))
@@ -91,24 +91,26 @@ class Session:
 
     @property
     def console(self) -> Console:
-        """Where people are told of progress: standard error."""
-        return _Plain(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        """The console for progress and messages: standard error."""
+        return _PlainConsole(
+            stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
 
     def print_result(self, document: Mapping[str, Any] | list[Any], text: str) -> None:
-        """The result on standard output: as one JSON document, or for people.
+        """Prints the result to standard output: as one JSON document, or as text.
 
         Raises:
             SearchError: it could not be written.
         """
-        shown = json.dumps(finite(document), indent=1, allow_nan=False) if self.json else text
+        result = json.dumps(finite(document), indent=1, allow_nan=False) if self.json else text
         if self._output.isatty():  # a file or a program gets every character as it is
-            shown = _lines(shown)
+            result = _lines(result)
         try:
-            print(shown, file=self._output, flush=True)
-        except BrokenPipeError:  # whoever read it has left, as `head` does
+            print(result, file=self._output, flush=True)
+        except BrokenPipeError:  # its reader has closed it, as `head` does
             return
         except OSError as error:
             raise SearchError(
-                f"standard output: cannot be written ({error.strerror}); whatever was to be done "
-                "is done, and only the answer is lost"
+                f"standard output: cannot be written ({error.strerror}); the command itself "
+                "is complete, and only its answer is lost"
             ) from None

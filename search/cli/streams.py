@@ -1,4 +1,4 @@
-"""The program's standard streams: what is shown must not decide what is done.
+"""The program's standard streams: an output that fails must not end the work.
 
 Standard output holds the answer and nothing else, whatever libraries print: it is a copy of
 descriptor 1, which itself leads to standard error from then on. What standard error does not take,
@@ -15,35 +15,35 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-PATIENCE_SECONDS = 1.0
-"""How long a reader of standard error that has stopped is waited for, once."""
+WAIT_SECONDS = 1.0
+"""Seconds for which a reader of standard error that has stopped is waited for, once."""
 
 
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
-    """Standard streams as this module has them; those that tests put in their place stay."""
+    """Replaces the standard streams by those of this module; streams of tests stay."""
     before = sys.stdin, sys.stdout, sys.stderr
     _open_closed_descriptors()
-    kept = None
+    copy = None
     if (descriptor := _descriptor(sys.stderr, 2)) is not None:
         sys.stderr = _text(_Lenient(descriptor), sys.stderr)
     if (descriptor := _descriptor(sys.stdout, 1)) is not None:
         if sys.stdout is not None:
             sys.stdout.flush()
-        kept = os.dup(descriptor)
+        copy = os.dup(descriptor)
         os.dup2(2, descriptor)
-        sys.stdout = _text(_Whole(kept), sys.stdout)
+        sys.stdout = _text(_Whole(copy), sys.stdout)
     try:
         yield
     finally:
         sys.stdin, sys.stdout, sys.stderr = before
-        if kept is not None and descriptor is not None:
-            os.dup2(kept, descriptor)
-            os.close(kept)
+        if copy is not None and descriptor is not None:
+            os.dup2(copy, descriptor)
+            os.close(copy)
 
 
 def _open_closed_descriptors() -> None:
-    """Gives them to the null device: the next file that is opened would become standard output."""
+    """Opens the null device on them: else the next file opened would become standard output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -54,7 +54,7 @@ def _open_closed_descriptors() -> None:
 
 
 def _descriptor(stream: TextIO | None, default: int) -> int | None:
-    """Where a stream leads; None if that is to no file."""
+    """The descriptor of a stream; None if it has none."""
     if stream is None:  # it was closed when the program began
         return default
     try:
@@ -70,7 +70,7 @@ def _text(raw: io.RawIOBase, before: TextIO | None) -> TextIO:
 
 
 class _Raw(io.RawIOBase):
-    """A descriptor that somebody else closes."""
+    """A stream on a descriptor that it does not close."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -87,7 +87,7 @@ class _Raw(io.RawIOBase):
     def _put(self, data: Any) -> int:
         try:
             return os.write(self._descriptor, data)
-        except BlockingIOError:  # whoever shares it wants it not to block
+        except BlockingIOError:  # another process made it non-blocking
             select.select([], [self._descriptor], [])
             return 0
 
@@ -103,22 +103,22 @@ class _Whole(_Raw):
 
 
 class _Lenient(_Raw):
-    """Writes what is taken, and drops the rest."""
+    """Writes what the reader takes, and drops the rest."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor)
-        self._patience = PATIENCE_SECONDS
+        self._timeout = WAIT_SECONDS
 
     def write(self, data: Any, /) -> int:
         done, of = 0, len(data)
         with contextlib.suppress(OSError):
-            while done < of and self._takes_more():
+            while done < of and self._is_ready():
                 done += self._put(data[done : done + select.PIPE_BUF])  # so much never blocks
         return of
 
-    def _takes_more(self) -> bool:
-        ready = bool(select.select([], [self._descriptor], [], self._patience)[1])
-        self._patience = PATIENCE_SECONDS if ready else 0.0
+    def _is_ready(self) -> bool:
+        ready = bool(select.select([], [self._descriptor], [], self._timeout)[1])
+        self._timeout = WAIT_SECONDS if ready else 0.0
         return ready
 
 

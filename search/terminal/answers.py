@@ -61,12 +61,12 @@ def trials(views: Sequence[TrialView]) -> str:
 
 
 def _state(view: TrialView) -> str:
-    """For people: an attempt that was interrupted has not failed."""
+    """The state for people: an interrupted attempt is not called failed."""
     return "interrupted" if (view.state, view.reason) == ("failed", "interrupted") else view.state
 
 
 def best(view: BestView, others: Baselines) -> str:
-    """The winner with its configuration, and how it stands to the best count model."""
+    """The winner with its configuration, compared with the best count model."""
     searched = "" if view.confirmed else "; `confirm` retrains it on fresh seeds"
     against = compare_with_counts(view.loss, others)
     lines = [
@@ -108,21 +108,21 @@ def _share(view: Preview) -> str:
 
 
 def _memory(need: MemoryNeed | None) -> list[str]:
-    """What the workers take at most, and what there is."""
+    """The memory that the workers need at most, and what is available."""
     if need is None:
         return []
-    text = (
+    line = (
         f"memory: up to {format_bytes(need.worker)} a worker ({format_bytes(need.program)} for the "
         f"program, {format_bytes(need.corpus)} for the corpus, "
         f"{format_bytes(need.largest_network)} for the largest network)"
     )
     if need.workers > 1:
-        text += f", {format_bytes(need.all_workers)} for {need.workers} workers"
+        line += f", {format_bytes(need.all_workers)} for {need.workers} workers"
     if need.available is not None:
-        text += f"; {format_bytes(need.available)} are available"
+        line += f"; {format_bytes(need.available)} are available"
     if need.is_short:
-        text += "; trials of the largest networks may end `out of memory`"
-    return [text]
+        line += "; trials of the largest networks may end `out of memory`"
+    return [line]
 
 
 def _first_end(view: Preview) -> str:
@@ -145,7 +145,7 @@ def _first_end(view: Preview) -> str:
 
 
 def training(result: TrialResult, dev_loss_ci95: Sequence[float]) -> str:
-    """What `train` found."""
+    """The losses and the speed of a `train`."""
     return (
         f"dev loss {result.dev_loss:.4f} (95% interval over words {_span(dev_loss_ci95)}; one "
         f"seed; last {result.final_dev_loss:.4f}, {_unseen(result.dev_loss_unseen)}), "
@@ -156,7 +156,7 @@ def training(result: TrialResult, dev_loss_ci95: Sequence[float]) -> str:
 
 
 def corpus(view: Mapping[str, Any]) -> str:
-    """What is in a corpus."""
+    """The words, alphabet and splits of a corpus."""
     train, dev, test = (view["splits"][part] for part in ("train", "dev", "test"))
     return "\n".join(
         [
@@ -175,7 +175,7 @@ def corpus(view: Mapping[str, Any]) -> str:
 
 
 def _alphabet(vocabulary: str) -> str:
-    """All of it, or of a large one the beginning; `--json` has the whole."""
+    """The alphabet, or the beginning of a large one; `--json` has all of it."""
     return printable(vocabulary[:MAX_SYMBOLS]) + "…" * (len(vocabulary) > MAX_SYMBOLS)
 
 
@@ -201,7 +201,7 @@ def baseline(view: NgramBaseline) -> str:
 
 
 def test(result: TestResult) -> str:
-    """The one answer of the test split."""
+    """The result of the test split."""
     low, high = result.test_loss_ci95
     lines = [
         f"{result.study}: {describe_winner(result.trial, result.per_model)}, test loss "
@@ -219,9 +219,9 @@ def test(result: TestResult) -> str:
 
 
 def replay(number: int, view: Replay) -> str:
-    """Whether the curves are the same; and what is not as it was, which may be why they are not."""
-    outcome = "identical" if view.identical else "DIFFERENT"
-    lines = [f"trial {number}: {len(view.recorded)} evaluations, {outcome} to what was recorded"]
+    """Whether the curves are the same, and what else differs from the recorded run."""
+    verdict = "identical" if view.identical else "DIFFERENT"
+    lines = [f"trial {number}: {len(view.recorded)} evaluations, {verdict} to what was recorded"]
     lines += [
         f"  {name} differs: {then or 'not recorded'} then, {now} now"
         for name, (then, now) in view.differs.items()
@@ -256,7 +256,7 @@ def training_document(result: TrialResult, dev_loss_ci95: Sequence[float]) -> di
 
 
 def corpus_document(words: Corpus, split_seed: int, block_size: int) -> dict[str, Any]:
-    """The JSON document of `corpus`; of the test split it says only how many words it holds."""
+    """The JSON document of `corpus`; of the test split it has only the number of words."""
     parts = split(words, split_seed)
     data = Dataset.from_corpus(words, split_seed).contexts(block_size)
     seen = set(parts.train)
@@ -326,7 +326,7 @@ def confirmation(view: Confirmation) -> str:
 
 
 def _ensemble(view: Mapping[str, Any]) -> list[str]:
-    """An ensemble as chosen, and the fairer look at it."""
+    """An ensemble as chosen, and its cross-fitted loss, which is fairer."""
     return [
         f"ensemble of {len(view['members'])} models: dev loss {view['dev_loss']:.4f} (95% interval "
         f"over words {_span(view['dev_loss_ci95'])}), too good: dev chose it",

@@ -229,7 +229,10 @@ def describe_audit(view: StatusView) -> str | None:
     audit, stopped = view.audit, view.pruned_for.get("pruner", 0)
     if not stopped and (audit is None or not audit.audited):
         return None
-    unknown = f"pruning: it stopped {stopped} trial{'s' * (stopped != 1)}; whether it missed a better one is unknown"
+    unknown = (
+        f"pruning: it stopped {stopped} trial{'s' * (stopped != 1)}; whether it missed a better "
+        "one is unknown"
+    )
     if audit is None:
         return f"{unknown}: no trial was audited, as the study file has no `audit` under [pruner]"
     if not audit.audited:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,33 @@ def test_the_packaged_examples_are_those_of_the_repository() -> None:
     assert names == sorted(path.name for path in shown.glob("*.toml"))
     for name in names:
         assert (packaged / name).read_bytes() == (shown / name).read_bytes()
+
+
+@pytest.mark.long
+def test_a_built_wheel_has_no_other_top_level_name(tmp_path: Path) -> None:
+    """What `pip wheel` builds from this tree holds the two packages, their data and its metadata;
+    installed alone, it writes its first study file."""
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    built = subprocess.run(
+        [*command, "-q", "-w", str(tmp_path), str(ROOT)], capture_output=True, text=True
+    )
+    if built.returncode and "hatchling" in built.stderr:
+        pytest.skip("hatchling is not installed here")
+    assert 0 == built.returncode, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "installed")
+    tops = {name.split("/")[0] for name in names}
+    assert {"makemore_core", "search"} == {top for top in tops if not top.endswith(".dist-info")}
+    assert "search/examples/quick.toml" in names
+    source = "import sys; from search.cli import main; sys.exit(main())"
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", source, "init", "quick", "-o", str(tmp_path / "first.toml")],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert 0 == answer.returncode, answer.stderr
+    assert (tmp_path / "first.toml").read_bytes() == (ROOT / "studies/quick.toml").read_bytes()

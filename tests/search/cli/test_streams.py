@@ -91,7 +91,7 @@ def test_a_run_goes_on_where_its_progress_cannot_be_shown(
 
 def test_a_reader_that_has_stopped_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does not read is dropped; what it reads later comes whole again."""
-    monkeypatch.setattr(streams, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(streams, "WAIT_SECONDS", 0.01)
     reader, writer = os.pipe()
     stream = streams._text(streams._Lenient(writer), None)
     for _ in range(3):
