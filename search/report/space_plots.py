@@ -13,7 +13,7 @@ from typing import Any
 
 import optuna
 from optuna import visualization
-from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from search.finite import is_finite
@@ -26,6 +26,7 @@ from search.report.plotly_parts import (
     Figure,
     Trace,
     axis,
+    bars,
     figure,
     legend,
     log_axis,
@@ -77,27 +78,23 @@ def importances(attempts: Sequence[AttemptView], space: Mapping[str, Dimension])
     complete = subsample(_complete(attempts), MAX_FOR_IMPORTANCE)
     if len(complete) < MIN_FOR_IMPORTANCE or len(searched(space)) < 2:
         return None
-    try:
-        drawn = visualization.plot_param_importances(
+    try:  # plot_param_importances copies every trial once for each hyperparameter: 20 times slower
+        found = get_param_importances(
             optuna_study(complete, space), evaluator=PedAnovaImportanceEvaluator()
         )
     except (ValueError, RuntimeError):  # the trials are too few or too similar
         return None
-    if not drawn.data:
+    if not found:
         return None
-    bar = drawn.data[0].to_plotly_json()
-    bar |= {
-        "name": "importance",
-        "marker": {"color": ACCENT},
-        "text": [f"{value:.0%}" for value in bar["x"]],
-        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
-    }
+    rows = sorted(found.items(), key=itemgetter(1))
+    names, values = [name for name, _ in rows], [value for _, value in rows]
+    bar = bars(values, names, [f"{value:.0%}" for value in values], [ACCENT] * len(rows))
     layout = {
         "xaxis": axis("importance", tickformat=".0%", nticks=6),
         "yaxis": axis("", automargin=True),
         "showlegend": False,
     }
-    return figure([bar], layout, 90 + 34 * len(bar["y"]))
+    return figure([bar], layout, 90 + 34 * len(rows))
 
 
 def importances_in_words(drawn: Figure) -> str:
@@ -261,8 +258,8 @@ def _best_of(kind: Dimension, name: str, complete: Sequence[AttemptView]) -> Tra
     best = envelope(kind, name, complete)
     shared = {"y": [loss for _, loss in best], "hovertemplate": "best: %{y:.4f}<extra></extra>"}
     if isinstance(kind, Choices):
-        bars = {"type": "bar", "x": [repr(value) for value, _ in best], "opacity": 0.45}
-        return bars | shared | {"marker": {"color": ACCENT}}
+        columns = {"type": "bar", "x": [repr(value) for value, _ in best], "opacity": 0.45}
+        return columns | shared | {"marker": {"color": ACCENT}}
     line = {"type": "scatter", "mode": "lines+markers", "x": [value for value, _ in best]}
     return (
         line

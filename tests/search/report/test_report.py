@@ -1,9 +1,12 @@
 """The report and the pictures: complete, offline, and silent about what is sealed."""
 
+import base64
+import gzip
 import json
 import re
 import tomllib
 from html.parser import HTMLParser
+from importlib.resources import files
 from typing import Any
 from xml.etree import ElementTree
 
@@ -98,6 +101,16 @@ def test_the_page_asks_the_network_for_nothing(finished: Workspace) -> None:
     assert not re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"", page)
     assert not re.search(r"https?://", page)
     assert "default-src 'none'" in page
+
+
+def test_the_page_is_small(finished: Workspace) -> None:
+    """Under 3 MB, the drawing library included, which unpacks to what its package ships."""
+    page = reported(finished)
+    assert len(page.encode()) < 3_000_000
+    packed = re.search(r'<script type="text/plain" id="plotly">([^<]*)</script>', page)
+    assert packed
+    bundle = files("plotly") / "package_data" / "plotly.min.js"
+    assert bundle.read_bytes() == gzip.decompress(base64.b64decode(packed[1]))
 
 
 def test_the_test_split_is_said_to_be_sealed_until_it_is_opened(finished: Workspace) -> None:
