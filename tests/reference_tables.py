@@ -210,7 +210,7 @@ def common_options() -> str:
     own = [option for option in program.params if option.name not in COMMON]
     every = next(iter(commands().values())).params
     shared = [option for option in every if option.name in COMMON]
-    return _options_table([*own, *shared])
+    return table(("option", "default", "meaning"), _option_rows([*own, *shared]))
 
 
 def verbs() -> str:
@@ -227,17 +227,25 @@ def verbs() -> str:
         words += [_option_names(each).split(", ")[0] for each in options if each.required]
         usage = f"`makemore-search {' '.join([verb, *words]).replace('`', '')}`"
         text = f"### {verb}\n\n{usage}\n\n{' '.join(command.help.split())}\n"
-        parts.append(f"{text}\n{_options_table(options)}" if options else text)
+        rows = [
+            (f"`{word}`", "", _help(each)) for word, each in zip(words, arguments, strict=False)
+        ]
+        rows = [row for row in rows if row[2]] + _option_rows(options)
+        head = ("argument or option", "default", "meaning")
+        parts.append(f"{text}\n{table(head, rows)}" if rows else text)
     return "\n".join(parts)
 
 
-def _options_table(options: Iterable[Any]) -> str:
-    rows = [
-        (_option_names(option), _option_default(option), " ".join((option.help or "").split()))
+def _option_rows(options: Iterable[Any]) -> list[tuple[str, str, str]]:
+    return [
+        (_option_names(option), _option_default(option), _help(option))
         for option in options
         if not option.hidden
     ]
-    return table(("option", "default", "meaning"), rows)
+
+
+def _help(parameter: Any) -> str:
+    return " ".join((parameter.help or "").split())
 
 
 def _option_names(option: Any) -> str:
