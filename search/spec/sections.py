@@ -123,7 +123,7 @@ class PrunerSection(_Section):
     kind: Literal["asha", "hyperband", "median", "none"] = "asha"
     """Successive halving, Hyperband, the median rule or none; the lowest loss so far counts."""
     reduction_factor: Annotated[int, Field(ge=2, le=100)] = 3
-    """`asha`, `hyperband`: one in so many trials passes each rung."""
+    """`asha`, `hyperband`: one trial in this many passes each rung."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of the trials to be pruned that run to their end, to measure what pruning costs."""
 
@@ -148,7 +148,7 @@ class ConfirmSection(_Section):
     """What `confirm` names as the winner."""
 
     ensemble: Annotated[int, Field(ge=0, le=100)] = 0
-    """Above 0: an ensemble of at most so many models is the winner."""
+    """Above 0: an ensemble of up to this many models is the winner."""
 
 
 class FileSections(_Section):
