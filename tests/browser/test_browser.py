@@ -18,6 +18,14 @@ from search.study import study
 
 POINTS = ".main-svg .scatterlayer .trace path, .main-svg .scatterlayer .points path"
 QUICK_ENOUGH = 20.0
+NARROW = "document.documentElement.scrollWidth <= 400"
+OVERLAPS = """(() => {
+  const boxes = [...document.querySelectorAll(".plot .main-svg:first-child")].map(
+    (svg) => svg.getBoundingClientRect());
+  return boxes.filter((a, i) => boxes.some((b, j) => i < j && a.left < b.right - 1
+    && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)).length;
+})()"""
+"""How many figures lie on another one."""
 
 
 def drawn(page: Page) -> None:
@@ -142,6 +150,10 @@ def test_the_report_from_disk(page: Page, study_of_a_run: Workspace, scheme: str
     assert places == figures >= 6
     assert 1280 >= page.evaluate("document.documentElement.scrollWidth")
     keep(page, f"report-{scheme}", whole=True)
+    page.set_viewport_size({"width": 400, "height": 900})
+    wait_until(lambda: page.evaluate(f"{NARROW} && {OVERLAPS} == 0"), timeout=20)
+    keep(page, f"report-{scheme}-narrow", whole=True)
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(media="print")
     expect(page.locator("html.printing")).to_be_attached()
     keep(page, f"report-{scheme}-print", whole=True)

@@ -41,7 +41,9 @@
     let drawn = 0;
     for (const [id, figure] of Object.entries(figures)) {
       const { data, layout } = painted(figure, palette);
-      if (printing) layout.width = printWidth(document.getElementById(id));
+      const place = document.getElementById(id);
+      place.style.height = `${layout.height}px`;  // else figures overlap once the window is resized
+      if (printing) layout.width = printWidth(place);
       Plotly.react(id, data, layout, {
         responsive: !printing, displaylogo: false, displayModeBar: printing ? false : "hover",
         modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
