@@ -44,7 +44,7 @@ def plan_retrainings(
             seed_index=index,
             seed=derive_seed(study.spec.study.seed, each.trial, f"confirm/{index}"),
             config=dict(each.config),
-            searched_seconds=[seconds for _, _, seconds, _ in each.curve],
+            searched_seconds=[seconds for _, _, seconds, _ in each.curve or ()],
         )
         for each in searched
         for index in range(seeds)

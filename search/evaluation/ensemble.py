@@ -223,9 +223,10 @@ def _stored(storage: Storage, study: StoredStudy) -> list[Member]:
     best = [
         results.attempt_of_trial(storage, study, each.trial)
         for each in results.best_trials(storage, study, STORED)
-        if each.checkpoint_sha256
     ]
     searched = [
-        Member(each.trial, None, each.training_seed, each.checkpoint_sha256) for each in best
+        Member(each.trial, None, each.training_seed, each.checkpoint_sha256)
+        for each in best
+        if each.checkpoint_sha256
     ]
     return confirmed + searched

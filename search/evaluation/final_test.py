@@ -33,6 +33,7 @@ from search.processes import HOST, is_dead
 from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
+from search.storage.rows import OpeningRow
 from search.study.study import StoredStudy, corpus_of, load_model
 
 CLAIM_SECONDS = 60.0
@@ -63,11 +64,20 @@ class TestResult:
 
 
 @retry_storage
-def recorded(storage: Storage, study: StoredStudy) -> Any | None:
+def recorded(storage: Storage, study: StoredStudy) -> OpeningRow | None:
     """The study's opening; None if there is none."""
     o = tables.openings
     with storage.read() as connection:
-        return connection.execute(select(o).where(o.c.study_uid == study.uid)).first()
+        row = connection.execute(select(o).where(o.c.study_uid == study.uid)).first()
+    return None if row is None else OpeningRow.of(row)
+
+
+def _opening_of(storage: Storage, study: StoredStudy) -> OpeningRow:
+    """The opening of a study that has one: such a row is never deleted."""
+    opening = recorded(storage, study)
+    if opening is None:
+        raise StorageLost(f"study {study.name}: the record of its test opening is gone")
+    return opening
 
 
 def recorded_result(storage: Storage, study: StoredStudy) -> TestResult | None:
@@ -131,7 +141,7 @@ def _load(study: StoredStudy, data_dir: DataDir, models: list[dict[str, Any]]) -
     ]
 
 
-def _claim(storage: Storage, study: StoredStudy, won: Winner | None, token: str) -> Any:
+def _claim(storage: Storage, study: StoredStudy, won: Winner | None, token: str) -> OpeningRow:
     """Records an opening and closes the study; or waits for an earlier one, or takes it over."""
     if won is not None:
         # IntegrityError: another `test` was first, and its opening is the only one
@@ -148,7 +158,7 @@ def _claim(storage: Storage, study: StoredStudy, won: Winner | None, token: str)
 
 
 @retry_storage
-def _record_opening(storage: Storage, study: StoredStudy, won: Winner, token: str) -> Any:
+def _record_opening(storage: Storage, study: StoredStudy, won: Winner, token: str) -> OpeningRow:
     opening = tables.openings.insert().values(
         study_uid=study.uid,
         study_name=study.name,
@@ -168,7 +178,7 @@ def _record_opening(storage: Storage, study: StoredStudy, won: Winner, token: st
     with storage.write() as connection:
         connection.execute(opening)
         connection.execute(close.values(closed_at=storage.now()))
-    return recorded(storage, study)
+    return _opening_of(storage, study)
 
 
 @retry_storage
@@ -228,7 +238,7 @@ def _loss(nats: NDArray[np.float64], characters: NDArray[np.int64]) -> float:
 
 
 @retry_storage
-def _record(storage: Storage, study: StoredStudy, token: str, result: dict[str, Any]) -> Any:
+def _record(storage: Storage, study: StoredStudy, token: str, result: dict[str, Any]) -> OpeningRow:
     """Stores the result, unless another process took the opening over and stored its own."""
     o = tables.openings
     with storage.write() as connection:
@@ -237,11 +247,12 @@ def _record(storage: Storage, study: StoredStudy, token: str, result: dict[str, 
             .where(o.c.study_uid == study.uid, o.c.claimed_by == token, o.c.evaluated_at.is_(None))
             .values(result=result, evaluated_at=storage.now())
         )
-    return recorded(storage, study)
+    return _opening_of(storage, study)
 
 
-def _result(opening: Any, first_time: bool, before: list[dict[str, Any]]) -> TestResult:
-    result = opening.result
+def _result(opening: OpeningRow, first_time: bool, before: list[dict[str, Any]]) -> TestResult:
+    result, evaluated_at = opening.result, opening.evaluated_at
+    assert result is not None and evaluated_at is not None
     return TestResult(
         study=opening.study_name,
         trial=opening.trial,
@@ -250,7 +261,7 @@ def _result(opening: Any, first_time: bool, before: list[dict[str, Any]]) -> Tes
         test_loss_unseen=result["test_loss_unseen"],
         dev_loss=opening.dev_loss,
         per_model=result["per_model"],
-        evaluated_at=iso_time(opening.evaluated_at),
+        evaluated_at=iso_time(evaluated_at),
         first_time=first_time,
         opened_before=before,
         ensemble=result.get("ensemble", False),

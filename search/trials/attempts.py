@@ -22,6 +22,7 @@ from search.retry import retry_storage
 from search.storage import optuna_queries, optuna_studies, optuna_writer, tables
 from search.storage.database import Storage
 from search.storage.optuna_writer import TrialKey
+from search.storage.rows import AttemptRow
 from search.study.study import StoredStudy, ensure_not_lost
 from search.trials import working_time
 
@@ -194,17 +195,18 @@ USER_ATTRIBUTES = ("reason", "retry_of", "seconds", "examples", "parameters", "d
 """The columns of an attempt that are user attributes of its trial, for Optuna's dashboard."""
 
 
-def _attributes(attempt: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes(attempt: AttemptRow, values: Mapping[str, Any]) -> dict[str, Any]:
     """A trial's user attributes: the columns that have a value."""
     known = {"retry_of": attempt.retry_of, **values}
     return {name: known[name] for name in USER_ATTRIBUTES if known.get(name) is not None}
 
 
-def _locked_attempt(connection: Connection, attempt_id: int) -> Any | None:
+def _locked_attempt(connection: Connection, attempt_id: int) -> AttemptRow | None:
     attempts = tables.attempts
-    return connection.execute(
+    row = connection.execute(
         select(attempts).where(attempts.c.id == attempt_id).with_for_update()
     ).first()
+    return None if row is None else AttemptRow.of(row)
 
 
 def _is_closed(connection: Connection, study_uid: str) -> bool:
@@ -214,7 +216,7 @@ def _is_closed(connection: Connection, study_uid: str) -> bool:
     return connection.execute(closed.with_for_update(read=True)).scalar() is not None
 
 
-def _end_cause(connection: Connection, attempt: Any) -> str | None:
+def _end_cause(connection: Connection, attempt: AttemptRow) -> str | None:
     """What ended an attempt's worker; None if that is not recorded."""
     workers = tables.workers
     return connection.execute(
@@ -222,7 +224,9 @@ def _end_cause(connection: Connection, attempt: Any) -> str | None:
     ).scalar()
 
 
-def _reason_to_set_aside(connection: Connection, attempt: Any, cause: str | None) -> str | None:
+def _reason_to_set_aside(
+    connection: Connection, attempt: AttemptRow, cause: str | None
+) -> str | None:
     """Why a lost attempt is its configuration's last; None if it is tried again.
 
     An attempt that never became a trial cannot be set aside as one; its slot is abandoned instead.
@@ -241,7 +245,7 @@ def _reason_to_set_aside(connection: Connection, attempt: Any, cause: str | None
 
 
 def _release_slot(
-    connection: Connection, attempt: Any, outcome: str, reason: str | None, cause: str | None
+    connection: Connection, attempt: AttemptRow, outcome: str, reason: str | None, cause: str | None
 ) -> None:
     """Sets a slot to finished; or, after a lost attempt, to waiting or abandoned."""
     slots = tables.slots

@@ -9,6 +9,7 @@ from search.retry import retry_storage
 from search.seeds import derive_seed
 from search.storage import tables
 from search.storage.database import Storage
+from search.storage.rows import AttemptRow, SlotRow
 from search.study.study import StoredStudy, by_uid
 from search.trials.budget import SlotCounts, is_budget_met, progress
 from search.trials.leases import NoClaim, renew_lease
@@ -24,7 +25,7 @@ class Claim:
     attempt_id: int
     ordinal: int
     training_seed: int
-    lost_attempt: Any | None
+    lost_attempt: AttemptRow | None
     """The attempt before this one, with its configuration; None for a first attempt."""
     snapshots: list[dict[str, Any]]
     """The snapshots of the lost attempt, the newest first: {step, sha256}."""
@@ -99,16 +100,17 @@ def least_served_study(storage: Storage) -> StoredStudy | None:
     return None
 
 
-def _slot_held_by(connection: Connection, study: StoredStudy, worker_id: str) -> Any | None:
+def _slot_held_by(connection: Connection, study: StoredStudy, worker_id: str) -> SlotRow | None:
     """The slot that a worker holds; None if it holds none."""
     slots = tables.slots
-    return connection.execute(
+    row = connection.execute(
         select(slots).where(
             slots.c.study_uid == study.uid,
             slots.c.state == "claimed",
             slots.c.worker_id == worker_id,
         )
     ).first()
+    return None if row is None else SlotRow.of(row)
 
 
 def _take_slot(
@@ -159,7 +161,7 @@ def _take_slot(
     return _claim(study, now, attempt_id, ordinal, lost, snapshots)
 
 
-def _first_waiting(connection: Connection, study: StoredStudy, now: SlotCounts) -> Any | None:
+def _first_waiting(connection: Connection, study: StoredStudy, now: SlotCounts) -> SlotRow | None:
     """The slot to try again; None if a new one comes first.
 
     A slot whose attempts were killed repeatedly waits until no other is left: a configuration that
@@ -183,10 +185,12 @@ def _first_waiting(connection: Connection, study: StoredStudy, now: SlotCounts) 
         .limit(1)
     ).first()
     is_new_left = now.finished + now.claimed + now.waiting < study.spec.budget.trials
-    return None if first is None or (first.is_last and is_new_left) else first
+    return None if first is None or (first.is_last and is_new_left) else SlotRow.of(first)
 
 
-def _claim_of_slot(connection: Connection, study: StoredStudy, now: SlotCounts, slot: Any) -> Claim:
+def _claim_of_slot(
+    connection: Connection, study: StoredStudy, now: SlotCounts, slot: SlotRow
+) -> Claim:
     """The claim by which a worker holds a slot."""
     attempts = tables.attempts
     lost = connection.execute(
@@ -199,7 +203,8 @@ def _claim_of_slot(connection: Connection, study: StoredStudy, now: SlotCounts, 
         .order_by(attempts.c.id.desc())
         .limit(1)
     ).first()
-    return _claim(study, now, slot.attempt_id, slot.ordinal, lost, list(slot.snapshots))
+    before = None if lost is None else AttemptRow.of(lost)
+    return _claim(study, now, slot.attempt_id, slot.ordinal, before, list(slot.snapshots))
 
 
 def _claim(
@@ -207,7 +212,7 @@ def _claim(
     now: SlotCounts,
     attempt_id: int,
     ordinal: int,
-    lost: Any | None,
+    lost: AttemptRow | None,
     snapshots: list[dict[str, Any]],
 ) -> Claim:
     timeout = study.spec.budget.timeout
@@ -221,16 +226,18 @@ def _claim(
     )
 
 
-def _attempt(connection: Connection, attempt_id: int) -> Any:
+def _attempt(connection: Connection, attempt_id: int) -> AttemptRow:
     attempts = tables.attempts
-    return connection.execute(select(attempts).where(attempts.c.id == attempt_id)).one()
+    return AttemptRow.of(
+        connection.execute(select(attempts).where(attempts.c.id == attempt_id)).one()
+    )
 
 
 def _training_seed(study: StoredStudy, ordinal: int) -> int:
     return derive_seed(study.spec.study.seed, ordinal, "train")
 
 
-def _retried_trial(lost: Any | None) -> int | None:
+def _retried_trial(lost: AttemptRow | None) -> int | None:
     """The trial that is tried again; of an attempt that had none, the one that it retried."""
     if lost is None:
         return None

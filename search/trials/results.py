@@ -16,6 +16,7 @@ from search.formatting import verb_and_arguments
 from search.retry import retry_storage
 from search.storage import optuna_queries, tables
 from search.storage.database import Storage
+from search.storage.rows import TrialRow
 from search.study.study import StoredStudy
 from search.trials import confirmations
 from search.trials.attempts import KILLED_WORKERS, LEASE_RAN_OUT
@@ -256,7 +257,7 @@ def study_names(storage: Storage) -> list[str]:
 
 
 @retry_storage
-def attempt_of_trial(storage: Storage, study: StoredStudy, trial: int) -> Any:
+def attempt_of_trial(storage: Storage, study: StoredStudy, trial: int) -> TrialRow:
     """The attempt that became a trial.
 
     Raises:
@@ -272,7 +273,7 @@ def attempt_of_trial(storage: Storage, study: StoredStudy, trial: int) -> Any:
             f"study {study.name}: has no trial {trial}; "
             f"`{verb_and_arguments('trials', study.name)}` lists them"
         )
-    return row
+    return TrialRow.of(row)
 
 
 @retry_storage

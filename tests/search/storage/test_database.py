@@ -6,6 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import optuna
@@ -16,6 +17,7 @@ from workspace import Workspace, ended, run_python, tree
 from search.errors import StorageUnavailable
 from search.storage import optuna_tables, sqlite_files, tables
 from search.storage.database import create_storage, open_storage
+from search.storage.rows import AttemptRow, OpeningRow, SlotRow, TableRow, TrialRow
 from search.storage.urls import parse_url, redacted_url
 
 CREATORS = """
@@ -310,3 +312,17 @@ def test_wal_mode_ends_with_whoever_wanted_it(
     assert 0 == finished.cli("status").status
     with contextlib.closing(sqlite3.connect(finished.data_dir.database)) as looked:
         assert ("delete",) == looked.execute("PRAGMA journal_mode").fetchone()
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        (tables.attempts, AttemptRow),
+        (tables.attempts, TrialRow),
+        (tables.slots, SlotRow),
+        (tables.openings, OpeningRow),
+    ],
+)
+def test_typed_rows_have_the_columns_of_their_tables(table: Table, row: type[TableRow]) -> None:
+    """Each column is a field of the row."""
+    assert {column.name for column in table.c} == {field.name for field in fields(row)}
