@@ -283,9 +283,13 @@ def kill_everything(place: FaultRun, rng: random.Random) -> None:
     place.trials, place.examples = 2, 1_000_000
     place.write_study()
     for _ in range(5):
-        stored = len(place.events("stored"))
+        enough = len(place.events("stored")) + rng.randint(1, 3)  # of twenty in the whole study
         run = place.run(workers=2)
-        place.wait_for("stored", stored + rng.randint(2, 6))
+        wait_until(
+            lambda enough=enough, run=run: (
+                len(place.events("stored")) >= enough or run.poll() is not None
+            )
+        )
         kill(run.pid, signal.SIGSTOP)  # or it might see one of them end
         starters = started_by(run.pid)
         for pid in [*(worker for each in starters for worker in started_by(each)), *starters]:
