@@ -84,7 +84,9 @@ def capacity(
     )
     _write(target, lecture_figures.capacity(points))
     text = f"{verdict(points)}\n{target}"
-    session.print_result({"points": [asdict(p) for p in points], "picture": str(target)}, text)
+    rows = [asdict(point) for point in points]
+    document = {"rows": rows, "points": rows, "picture": str(target)}  # `points`: its older name
+    session.print_result(document, text)
 
 
 def _print_point(session: Session, point: "CapacityPoint") -> None:

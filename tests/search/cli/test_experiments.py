@@ -71,7 +71,8 @@ def test_a_picture_with_no_place_to_go(bed: Workspace) -> None:
 def test_capacity_runs_the_grid(bed: Workspace) -> None:
     """A point for each width, told as they come, and drawn."""
     answer = bed.cli("capacity", config_file(bed), "--widths", "2,8,32", "--json")
-    points = answer.json["points"]
+    points = answer.json["rows"]
+    assert points == answer.json["points"]
     assert [2, 8, 32] == [point["hidden_width"] for point in points]
     config = TrialConfig(hidden_width=12, batch_size=16, examples=960, evaluations=1)
     for point in points:
