@@ -1,5 +1,7 @@
 """The Python interface: the same as the program says, and nothing written."""
 
+import doctest
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +42,23 @@ def test_a_study_is_what_the_program_shows(finished: Workspace, study: api.Study
     assert csv[1:] == [
         ",".join("" if value is None else str(value) for value in row.values()) for row in rows
     ]
+
+
+EXAMPLES = [each for each in doctest.DocTestFinder().find(api) if each.examples]
+
+
+@pytest.mark.sqlite_file
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_the_documentations_examples_run(
+    example: doctest.DocTest, finished: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand beside the data directory `runs`, with a loaded study and its model at hand."""
+    monkeypatch.chdir(finished.root)
+    for name in [name for name in os.environ if name.startswith("MAKEMORE_SEARCH_")]:
+        monkeypatch.delenv(name)
+    with api.load_study("tiny") as study:
+        example.globs = vars(api) | {"api": api, "study": study, "model": study.model()}
+        assert 0 == doctest.DocTestRunner().run(example, clear_globs=False).failed
 
 
 def test_a_study_is_optunas_too(study: api.Study) -> None:
@@ -138,7 +157,6 @@ def test_a_deleted_study_is_not_found(finished: Workspace, study: api.Study) -> 
 def test_the_environment_says_where(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables of the program hold here, too."""
     monkeypatch.setenv("MAKEMORE_SEARCH_DATA_DIR", str(finished.data_dir.root))
-    monkeypatch.setenv("MAKEMORE_SEARCH_STORAGE", finished.url)
     assert ["tiny"] == api.study_names()
 
 
