@@ -38,6 +38,7 @@
   const draw = () => {
     const palette = getComputedStyle(root);
     const printing = root.classList.contains("printing");
+    const hovers = matchMedia("(hover: hover)").matches;  // else the buttons always hide the legend
     let drawn = 0;
     for (const [id, figure] of Object.entries(figures)) {
       const { data, layout } = painted(figure, palette);
@@ -45,7 +46,7 @@
       place.style.height = `${layout.height}px`;  // else figures overlap once the window is resized
       if (printing) layout.width = printWidth(place);
       Plotly.react(id, data, layout, {
-        responsive: !printing, displaylogo: false, displayModeBar: printing ? false : "hover",
+        responsive: !printing, displaylogo: false, displayModeBar: printing || !hovers ? false : "hover",
         modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       });
       drawn += 1;
