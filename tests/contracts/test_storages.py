@@ -41,7 +41,7 @@ LONG = pytest.mark.long
 HOMES = [
     pytest.param("UTC", "sqlite", id="sqlite"),
     pytest.param("UTC", "postgresql", id="postgresql"),
-    pytest.param("America/New_York", "sqlite", id="sqlite in New York"),
+    pytest.param("America/New_York", "sqlite", id="sqlite in New York", marks=LONG),
     pytest.param("America/New_York", "postgresql", id="postgresql in New York", marks=LONG),
 ]
 

@@ -45,7 +45,7 @@ def test_init_writes_the_packaged_examples(name: str, here: Workspace) -> None:
     here.json("init", name, "--corpus", "words.txt", "-o", "other.toml")
     spec, original = study_file.read(Path("other.toml")), study_file.read(example)
     assert str(here.root / "words.txt") == spec.study.corpus
-    assert original.search == spec.search and original.budget == spec.budget
+    assert original.space == spec.space and original.budget == spec.budget
 
 
 def test_every_line_of_the_template_is_right(here: Workspace) -> None:

@@ -68,6 +68,7 @@ def assert_exactly(trials: int, bed: Workspace) -> None:
     assert [] == worker_pids(bed)
 
 
+@pytest.mark.long
 def test_two_runs_at_once_end_with_exactly_the_budget(bed: Workspace) -> None:
     """Two launchers that begin one study in the same moment share one database, one study and one
     budget; both say so, with the same answer."""
@@ -154,6 +155,7 @@ def _is_asked_to_end(pid: int) -> bool:
     return bool(int(pending, 16) >> (signal.SIGTERM - 1) & 1)
 
 
+@pytest.mark.long
 def test_workers_leave_when_their_launcher_is_killed(bed: Workspace) -> None:
     """kill -9 of the launcher: its workers end as on Ctrl-C, and the same command goes on."""
     file = bed.file(**SLOWER)
