@@ -1,4 +1,4 @@
-"""Our own tables, beside Optuna's in the same database; and Optuna's, as far as we read them.
+"""Our own tables, beside Optuna's in the same database.
 
     makemore_schema      one row: the version of these tables
     makemore_corpora     the words of the studies, so that a worker needs nothing but the database
