@@ -32,7 +32,7 @@ from search.paths import DataDir
 from search.retry import retry_storage
 from search.storage import optuna_studies
 from search.storage.database import Storage
-from search.study.study import StoredStudy, all_studies, config_file, files_of
+from search.study.study import StoredStudy, all_studies, by_uid, config_file, files_of
 from search.trials import history
 from search.trials.history import AttemptView
 from search.trials.status import status
@@ -95,10 +95,12 @@ class PicturePublisher:
         self._fitting.start()
 
     def _write_note(self) -> None:
+        self._study = by_uid(self._storage, self._study.uid)  # its number may have changed
         write_marks(self._storage, self._study)
         write_note(self._storage, self._study, self._data_dir)
 
     def _draw(self, also: Iterable[int] = ()) -> None:
+        self._study = by_uid(self._storage, self._study.uid)
         incumbents = history.incumbents(self._storage, self._study, self._best)
         if incumbents:
             write_marks(self._storage, self._study)

@@ -5,10 +5,13 @@ same configuration is trained again. Each (trial, seed) is recorded when it is d
 confirmation that was interrupted continues where it stopped.
 """
 
+import contextlib
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+
+from sqlalchemy.exc import IntegrityError
 
 from search.errors import NotFound, StudyClosed
 from search.evaluation.training_pool import Retraining, TrainingPool
@@ -113,5 +116,6 @@ def optimism(
 
 @retry_storage
 def _record(storage: Storage, study: StoredStudy, done: ConfirmedModel) -> None:
-    with storage.write() as connection:
+    # IntegrityError: inserted already, by a try whose answer was lost
+    with contextlib.suppress(IntegrityError), storage.write() as connection:
         connection.execute(tables.confirmations.insert().values(study_uid=study.uid, **vars(done)))

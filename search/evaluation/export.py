@@ -36,6 +36,7 @@ def export_winner(
         CheckpointError: the winner's model is missing, or not what was recorded.
         BadInput: the directory exists and is not empty, or cannot be written.
     """
+    target = target.absolute()
     _check_target(target)
     best = require_best(storage, study)
     model = load_winning_model(study, data_dir, best)
@@ -62,6 +63,10 @@ def export_winner(
 
 def _check_target(target: Path) -> None:
     if target.is_dir():
+        if target.samefile(Path.cwd()):
+            raise BadInput(f"--output {target}: is the working directory; give a new one")
+        if not os.access(target, os.R_OK | os.W_OK):
+            raise BadInput(f"--output {target}: cannot be read or written")
         if any(target.iterdir()):
             raise BadInput(
                 f"--output {target}: is not empty; give a directory that is new or empty"

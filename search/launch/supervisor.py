@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from search.errors import FilesUnusable, Interrupted, StorageLost, WorkerCrashLoop
+from search.errors import FilesUnusable, Interrupted, Refused, StorageLost, WorkerCrashLoop
 from search.launch.workloads import Workload
 from search.processes import HOST, Launch
 from search.retry import RetryState
@@ -136,7 +136,7 @@ class Leases:
                 self._known.add(worker_id)
                 self._lately[launch_id] = now
         recent = {i for i, at in self._lately.items() if now - at < tables.LEASE_SECONDS}
-        if not launch_ids or not recent.issuperset(launch_ids):
+        if len(launch_ids) < 2 or not recent.issuperset(launch_ids):
             return False
         self._lately.clear()
         return True
@@ -227,10 +227,11 @@ class Supervisor:
         """Handles a worker's exit: it had finished, was asked to, or crashed."""
         others = [each for each in self._workers if each is not worker]
         launch_id = self._workers.pop(worker)
+        reason = worker.last_log_line().rpartition(GAVE_UP)[2] if status else ""
         if status == FILES_UNUSABLE:  # every other worker would fail in the same way
-            raise FilesUnusable(
-                f"{self._work.name}: {worker.last_log_line().rpartition(GAVE_UP)[2]}"
-            )
+            raise FilesUnusable(f"{self._work.name}: {reason}")
+        if status == Refused.exit_status and self._work.study_uid is not None:
+            raise Refused(reason)
         cause = STORAGE_AWAY if status == STORAGE_LOST else worker.shared_cause()
         if status == Interrupted.exit_status and cause is None:
             # `stop`, or the study was closed: the others exit as well. If not, a signal was sent to

@@ -44,12 +44,18 @@ def losses_of(connection: Connection, trial_id: int | None) -> Sequence[float]:
     return connection.execute(query).scalars().all()
 
 
-def reports_after(connection: Connection, study_id: int, trial_id: int) -> list[Report]:
-    """The reports of every later trial of a study, in the order of the trials."""
+def reports_after(
+    connection: Connection, study_id: int, study_uid: str, trial_id: int
+) -> list[Report]:
+    """The reports of every later trial of a study of ours, in the order of the trials."""
     query = (
         select(trials.c.trial_id, trials.c.state, reports.c.step, reports.c.intermediate_value)
         .join_from(trials, reports, reports.c.trial_id == trials.c.trial_id, isouter=True)
-        .where(trials.c.study_id == study_id, trials.c.trial_id > trial_id)
+        .where(
+            trials.c.study_id == study_id,
+            trials.c.trial_id > trial_id,
+            is_of_study(study_uid),
+        )
         .order_by(trials.c.trial_id)
     )
     return [Report(*row) for row in connection.execute(query)]

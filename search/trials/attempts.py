@@ -102,14 +102,17 @@ def record_audit(storage: Storage, attempt_id: int) -> None:
 
 
 @retry_storage
-def record_reports(storage: Storage, trial_id: int, losses: Mapping[int, float]) -> None:
+def record_reports(
+    storage: Storage, study: StoredStudy, trial_id: int, losses: Mapping[int, float]
+) -> None:
     """Stores finite dev losses, by resource; once this returns, they are in the database.
 
     Raises:
-        TrialLost: the trial was ended by another process meanwhile.
+        TrialLost: the trial was ended by another process meanwhile, or its study deleted.
     """
     with storage.write() as connection:
-        if not optuna_writer.upsert_reports(storage, connection, trial_id, losses):
+        is_ours = optuna_studies.is_marked(connection, study.optuna_id, study.uid)
+        if not is_ours or not optuna_writer.upsert_reports(storage, connection, trial_id, losses):
             raise TrialLost(KILLED)
 
 
@@ -169,7 +172,9 @@ def finish_attempt(
         if reason_aside is not None and not closed:
             outcome, reason = "pruned", reason_aside
             values |= {"outcome": outcome, "reason": reason}
-        if attempt.trial is not None:
+        if not optuna_studies.is_marked(connection, study.optuna_id, study.uid):
+            trial_id = None  # another program's study has the number, and maybe the trial's id
+        elif attempt.trial is not None:
             trial_id = trial_id or optuna_queries.trial_id_of(
                 connection, study.optuna_id, attempt.trial
             )

@@ -1,5 +1,6 @@
 """Claims of slots: one short transaction decides which worker starts which trial."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from search.storage import tables
 from search.storage.database import Storage
 from search.storage.rows import AttemptRow, SlotRow
 from search.study.study import StoredStudy, by_uid
+from search.trials import working_time
 from search.trials.budget import SlotCounts, is_budget_met, progress
 from search.trials.leases import NoClaim, renew_lease
 
@@ -41,7 +43,9 @@ def claim(
     Args:
         attempt: the columns of the attempt that the worker knows.
     """
-    return _claim_with_retry(storage, study, worker_id, attempt, storage.failures)
+    claimed = _claim_with_retry(storage, study, worker_id, attempt, storage.failures)
+    working_time.committed(worker_id)
+    return claimed
 
 
 @retry_storage
@@ -70,10 +74,13 @@ def _claim_with_retry(
 
 
 @retry_storage
-def least_served_study(storage: Storage) -> StoredStudy | None:
+def least_served_study(storage: Storage, left_out: Container[str] = ()) -> StoredStudy | None:
     """The open study with something to claim that has the fewest workers.
 
     Of equals it is the one whose last attempt began longest ago, so that each is served in turn.
+
+    Args:
+        left_out: uids of studies that are not to be served.
     """
     studies, attempts = tables.studies, tables.attempts
     candidates = []
@@ -91,7 +98,8 @@ def least_served_study(storage: Storage) -> StoredStudy | None:
             )
         ).all():
             now = progress(storage, connection, row.uid)
-            if row.document["budget"]["trials"] > now.finished + now.claimed:
+            is_wanted = row.uid not in left_out
+            if is_wanted and row.document["budget"]["trials"] > now.finished + now.claimed:
                 candidates.append((now.claimed, last_start.get(row.uid, 0.0), row.uid, now))
     for *_, uid, now in sorted(candidates, key=lambda each: each[:3]):
         study = by_uid(storage, uid)

@@ -99,6 +99,7 @@ def heartbeat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
     """
     with storage.write() as connection:
         refusal = renew_lease(storage, connection, study.uid, worker_id)
+    working_time.committed(worker_id)
     if refusal is NoClaim.EVICTED:
         raise TrialLost(KILLED)
     if refusal is not None:

@@ -56,7 +56,8 @@ class ReportedLosses:
         """What each later trial reported, the oldest trial first."""
         found: dict[int, _TrialReports] = {}
         with self._storage.read() as connection:
-            for row in optuna_queries.reports_after(connection, study.optuna_id, trial_id):
+            later = optuna_queries.reports_after(connection, study.optuna_id, study.uid, trial_id)
+            for row in later:
                 reports = found.setdefault(row.trial_id, _TrialReports(row.state))
                 if row.resource is not None and row.loss is not None:
                     reports.losses[row.resource] = row.loss

@@ -24,14 +24,16 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._since = clock()
+        self.added = 0.0
 
     def seconds(self) -> float:
         """The time that is not added yet, in seconds."""
         return clock() - self._since
 
-    def restart(self, added: float) -> None:
-        """Subtracts the seconds that have been added."""
-        self._since += added
+    def restart(self) -> None:
+        """Subtracts the seconds that were added last."""
+        self._since += self.added
+        self.added = 0.0
 
 
 _stopwatches: dict[str, Stopwatch] = {}
@@ -58,8 +60,9 @@ def end(worker_id: str) -> None:
 def add(storage: Storage, connection: Connection, study_uid: str, worker_id: str) -> None:
     """Adds the time that a worker of this process has run, and others have not added, to its study.
 
-    A repeated call, after a transaction whose answer was lost, adds nothing: the moment up to which
-    the sum goes has moved.
+    A repeated call, after a transaction that was lost, adds the time again; after one whose answer
+    alone was lost it adds nothing, since the moment up to which the sum goes has moved. `committed`
+    follows the transaction.
     """
     stopwatch = _stopwatches.get(worker_id)
     if stopwatch is None:  # another process: its time since its last heartbeat is not known
@@ -78,7 +81,14 @@ def add(storage: Storage, connection: Connection, study_uid: str, worker_id: str
             worked_until=storage.now(),
         )
     )
-    stopwatch.restart(worked)
+    stopwatch.added = worked
+
+
+def committed(worker_id: str) -> None:
+    """Restarts a worker's stopwatch, once the time that `add` added is in the database."""
+    stopwatch = _stopwatches.get(worker_id)
+    if stopwatch is not None:
+        stopwatch.restart()
 
 
 def _has_other_workers(

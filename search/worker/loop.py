@@ -7,7 +7,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from makemore_core.data.dataset import Dataset
-from search.errors import Interrupted, SearchError
+from makemore_core.errors import CoreError
+from search.errors import FilesUnusable, Interrupted, Refused, SearchError
 from search.paths import DataDir
 from search.storage.database import Storage
 from search.storage.optuna_reader import SamplingView
@@ -29,6 +30,8 @@ WAIT_SECONDS = 0.2
 IDLE_SECONDS = 1.0
 """Between two searches for an open study in a storage that has none."""
 RECOVERY_SECONDS = 5.0
+LEFT_OUT = 60.0
+"""Seconds before a study that a worker cannot work on is tried again by it."""
 """Between two recoveries of an idle worker."""
 MAX_ERRORS_IN_A_ROW = 3
 
@@ -44,6 +47,7 @@ class Worker:
         self._reported_losses = ReportedLosses(storage)
         self._errors_in_a_row = 0
         self._recovered = 0.0
+        self._left_out: dict[str, float] = {}
 
     def work_on(self, stored: StoredStudy) -> NoClaim:
         """Works on one study until there is nothing left to claim; returns the reason.
@@ -79,21 +83,30 @@ class Worker:
         while True:
             if service is not None:
                 service.heartbeat()
-            stored = claims.least_served_study(self._storage)
+            stored = self._least_served_study()
             if stored is None:
                 self._raise_if_interrupted()
                 self._recover_all()
                 time.sleep(IDLE_SECONDS)
                 continue
-            with self._registered(stored) as context:
-                while self._run_next_attempt(context) is None and self._is_still_least_served(
-                    stored
-                ):
-                    pass
+            try:
+                self._work_while_least_served(stored)
+            except (CoreError, FilesUnusable, Refused) as error:
+                # of this study alone: the others must not suffer from it
+                log.warning("study %s: left out for %.0f s: %s", stored.name, LEFT_OUT, error)
+                self._left_out[stored.uid] = time.monotonic()
 
-    def _is_still_least_served(self, stored: StoredStudy) -> bool:
-        """Whether the study, unchanged in definition and budget, is still the least served."""
-        return claims.least_served_study(self._storage) == stored
+    def _work_while_least_served(self, stored: StoredStudy) -> None:
+        """Makes attempts while the study, unchanged in definition and budget, is least served."""
+        with self._registered(stored) as context:
+            while self._run_next_attempt(context) is None:
+                if self._least_served_study() != stored:
+                    return
+
+    def _least_served_study(self) -> StoredStudy | None:
+        now = time.monotonic()
+        self._left_out = {uid: at for uid, at in self._left_out.items() if now - at < LEFT_OUT}
+        return claims.least_served_study(self._storage, self._left_out)
 
     def _run_next_attempt(self, context: WorkerContext) -> NoClaim | None:
         """Claims one slot and makes an attempt at it; returns why not, or None when it did."""

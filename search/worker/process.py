@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from makemore_core.training.warm_up import warm_up
-from search.errors import FilesUnusable, Interrupted, SearchError, StorageLost, StorageUnavailable
+from search.errors import (
+    FilesUnusable,
+    Interrupted,
+    Refused,
+    SearchError,
+    StorageLost,
+    StorageUnavailable,
+)
 from search.retry import RetryState
 from search.storage.database import open_storage
 from search.study import study
@@ -84,6 +91,7 @@ def run_until(job: Job, interrupted: Callable[[], bool]) -> None:
 
 def main() -> int:
     """Reads the job from standard input, and runs it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked while it was started
     return run_job(Job.from_json(sys.stdin.readline()), int(sys.argv[1]))
 
 
@@ -96,7 +104,7 @@ def run_job(job: Job, notices: int) -> int:
     except Interrupted as error:
         log.info("%s", error)
         return error.exit_status
-    except FilesUnusable as error:
+    except (FilesUnusable, Refused) as error:
         log.error("%s%s", GAVE_UP, error)  # the last line of the log, which the launcher shows
         return status_of(error)
     except SearchError as error:

@@ -114,7 +114,9 @@ class RunningAttempt:
         """Stores the unreported dev losses, at most once in REPORT_SECONDS unless `at_once`."""
         now = time.monotonic()
         if self.unreported and (at_once or now - self.last_report >= REPORT_SECONDS):
-            attempts.record_reports(self.context.storage, self.trial.trial_id, self.unreported)
+            attempts.record_reports(
+                self.context.storage, self.context.study, self.trial.trial_id, self.unreported
+            )
             self.unreported = {}
             self.last_report = now
 

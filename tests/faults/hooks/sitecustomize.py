@@ -250,8 +250,8 @@ def watch_report(plan, record_reports):
     """Notes each dev loss that the trainer was told is stored."""
 
     @functools.wraps(record_reports)
-    def watched(storage, trial_id, losses):
-        record_reports(storage, trial_id, losses)
+    def watched(storage, study, trial_id, losses):
+        record_reports(storage, study, trial_id, losses)
         note_losses(plan, trial_id, losses)
 
     return watched

@@ -146,8 +146,11 @@ def test_the_code_of_the_card_runs(finished: Workspace, monkeypatch: pytest.Monk
     exec(compile(code, "card", "exec"), {})
 
 
-def test_export_is_whole_or_absent(finished: Workspace) -> None:
+def test_export_is_whole_or_absent(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory that holds something is refused, a model that was changed exports nothing."""
+    (finished.root / "here").mkdir()
+    monkeypatch.chdir(finished.root / "here")
+    assert "the working directory" in finished.cli("export", "tiny", "-o", ".").complaint
     full, target = finished.root / "full", finished.root / "target"
     full.mkdir()
     (full / "mine.txt").write_text("mine")

@@ -13,6 +13,8 @@ from workspace import Workspace
 from search.confidence_intervals import mean_over_seeds
 from search.evaluation import candidates, training_pool
 from search.study import study
+from search.trials import confirmations
+from search.trials.confirmations import ConfirmedModel
 
 SECONDS = st.lists(st.floats(0.0, 100.0), min_size=1, max_size=12)
 
@@ -123,3 +125,12 @@ def test_a_training_process_that_dies_is_told(
     answer = finished.cli("confirm", "tiny", "--top", 1, "--seeds", 1, "--quiet")
     assert 1 == answer.status
     assert "a training process died" in answer.complaint
+
+
+def test_a_model_is_recorded_once(bed: Workspace) -> None:
+    """Also where the answer to its first record was lost, and it is recorded again."""
+    stored = bed.create()
+    model = ConfirmedModel(0, 0, 1, 2.5, None, 1.0, "0" * 64)
+    for _ in range(2):
+        candidates._record(bed.storage, stored, model)
+    assert [model] == confirmations.models(bed.storage, stored)

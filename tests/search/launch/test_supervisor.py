@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from workspace import Workspace
 
-from search.errors import WorkerCrashLoop
+from search.errors import Refused, WorkerCrashLoop
 from search.launch import supervisor
 from search.launch.supervisor import Leases, Supervisor
 from search.processes import Launch
@@ -211,6 +211,26 @@ def test_leases_that_all_ran_out_are_one_event(bed: Workspace, expired: int) -> 
     for worker in workers[:expired]:
         leases_module.end_worker(bed.storage, worker, attempts.EXPIRED)
     assert [expired == 2, False] == [leases.all_ran_out(ids) for _ in range(2)]
+
+
+def test_the_lease_of_a_lone_worker_is_no_shared_event(bed: Workspace) -> None:
+    """It counts for its configuration, which is set aside in the end; the run goes on."""
+    stored = bed.create()
+    leases = Leases(bed.storage)
+    for launch_id in ("a" * 32, "b" * 32, "c" * 32):
+        worker = _registered(bed, stored, launch_id)
+        leases_module.end_worker(bed.storage, worker, attempts.EXPIRED)
+        assert not leases.all_ran_out([launch_id])
+
+
+def test_a_worker_that_is_refused_ends_the_run_with_the_reason(bed: Workspace) -> None:
+    """A study that another program deleted is no crash: each next worker would be refused too."""
+    launcher = FakeLauncher(2, lambda _: FakeWorker(Refused.exit_status))
+    work = FakeWork(math.inf, launcher, lambda: 0, study_uid="a" * 32)
+    job = Job(bed.url, str(bed.data_dir.root), None, 1, "cpu")
+    with pytest.raises(Refused, match="its last words"):
+        Supervisor(bed.storage, work, launcher, job, lambda: None).run()
+    assert 2 == len(launcher.started)
 
 
 def _registered(bed: Workspace, stored: Any, launch_id: str) -> str:

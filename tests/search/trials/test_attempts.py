@@ -20,9 +20,11 @@ from search.processes import HOST, Launch
 from search.spec import search_space
 from search.storage import tables
 from search.storage.database import open_storage
+from search.storage.optuna_writer import TrialKey
 from search.study.study import StoredStudy
 from search.trials import attempts, claims, leases, recovery, results
 from search.trials.claims import Claim
+from search.trials.reported_losses import ReportedLosses
 
 COLUMNS: dict[str, Any] = {"threads": 1, "device": "cpu", "versions": {}}
 CONFIG = asdict(
@@ -68,7 +70,7 @@ class AttemptDriver:
         )
 
     def report(self) -> None:
-        attempts.record_reports(self.storage, self.made.trial_id, {444: 2.75})
+        attempts.record_reports(self.storage, self.stored, self.made.trial_id, {444: 2.75})
 
     def finish(self, outcome: str = "complete", reason: str | None = None) -> None:
         values = {"outcome": outcome, "reason": reason, "dev_loss": 2.5, **MEASURED}
@@ -141,8 +143,8 @@ def test_a_report_is_in_the_database_bit_for_bit(loss: float, bed: Workspace) ->
     driver = AttemptDriver(bed, bed.create())
     driver.make_trial()
     for value in (1.5, loss):
-        attempts.record_reports(bed.storage, driver.made.trial_id, {444: value})
-    attempts.record_reports(bed.storage, driver.made.trial_id, {888: 2.5})
+        attempts.record_reports(bed.storage, driver.stored, driver.made.trial_id, {444: value})
+    attempts.record_reports(bed.storage, driver.stored, driver.made.trial_id, {888: 2.5})
     assert {444: loss, 888: 2.5} == reports(driver)
 
 
@@ -155,7 +157,9 @@ def test_a_trial_that_has_ended_takes_no_report(state: TrialState, bed: Workspac
     bed.storage.optuna.set_trial_state_values(driver.made.trial_id, state, [2.5])
     for resource in (444, 888):
         with pytest.raises(TrialLost):
-            attempts.record_reports(bed.storage, driver.made.trial_id, {resource: 1.0})
+            attempts.record_reports(
+                bed.storage, driver.stored, driver.made.trial_id, {resource: 1.0}
+            )
     assert {444: 2.75} == reports(driver)
 
 
@@ -359,7 +363,7 @@ def test_only_what_is_new_counts_as_a_report(bed: Workspace) -> None:
         bed.storage, stored, retry.claim.attempt_id, CONFIG, params, names, taken_over
     )
     assert 2 == _reports(bed, stored)
-    attempts.record_reports(bed.storage, retry.made.trial_id, {888: 2.5})
+    attempts.record_reports(bed.storage, retry.stored, retry.made.trial_id, {888: 2.5})
     assert 3 == _reports(bed, stored)
 
 
@@ -496,3 +500,41 @@ def test_optuna_tells_when_a_trial_ran(bed: Workspace, zone: str) -> None:
     assert trial.datetime_start is not None and trial.datetime_complete is not None
     assert timedelta(0) <= trial.datetime_start - began <= took
     assert timedelta(0) <= trial.datetime_complete - trial.datetime_start <= took
+
+
+def test_nothing_is_written_into_a_trial_of_another_program(bed: Workspace) -> None:
+    """A study that Optuna deleted may leave its number, and its trials' ids, to another one."""
+    stored = bed.create()
+    driver = AttemptDriver(bed, stored)
+    driver.make_trial()
+    with bed.optuna_storage() as storage:
+        optuna.delete_study(study_name="tiny", storage=storage)
+        theirs = optuna.create_study(study_name="theirs", storage=storage).ask()
+        driver.made = TrialKey(theirs._trial_id, 0)  # the id that SQLite gives out again
+        with pytest.raises(TrialLost):
+            driver.report()
+        attempts.finish_attempt(
+            bed.storage,
+            stored,
+            driver.claim.attempt_id,
+            driver.made.trial_id,
+            {888: 2.5},
+            outcome="complete",
+            reason=None,
+            dev_loss=2.5,
+        )
+        (trial,) = optuna.load_study(study_name="theirs", storage=storage).trials
+    assert (TrialState.RUNNING, {}) == (trial.state, trial.intermediate_values)
+
+
+def test_trials_of_other_programs_are_not_compared_with(bed: Workspace) -> None:
+    """A pruner sees the losses of our own trials, whatever stands beside them."""
+    stored = bed.create()
+    driver = AttemptDriver(bed, stored)
+    driver.make_trial()
+    driver.report()
+    with bed.optuna_storage() as storage:
+        theirs = optuna.load_study(study_name="tiny", storage=storage).ask()
+        theirs.report(-9.0, 444)
+    losses = ReportedLosses(bed.storage).losses_at(stored, 444, -1)
+    assert [2.75] == losses

@@ -2,11 +2,17 @@
 
 import pytest
 from sqlalchemy import update
-from workspace import InterruptedAfter, Workspace
+from workspace import InterruptedAfter, Workspace, some_words
 
+from makemore_core.data.corpus import Corpus
+from makemore_core.errors import CorpusError
 from search.errors import Interrupted
+from search.paths import DataDir
 from search.storage import tables
-from search.trials import leases, services
+from search.storage.database import Storage
+from search.study import study
+from search.study.study import StoredStudy
+from search.trials import leases, services, status
 from search.trials.services import Service, serving
 from search.worker import process
 from search.worker.job import Job
@@ -94,3 +100,28 @@ def test_no_heartbeat_is_worth_an_error(bed: Workspace) -> None:
         tables.services.drop(connection)
     with serving(bed.storage) as service:
         service.heartbeat()
+
+
+def test_a_study_that_a_worker_cannot_work_on_holds_up_no_other(
+    bed: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left out for a while; the worker of a service goes on with the others."""
+    other = str(bed.corpus(some_words(seed=1), "other.txt"))
+    bad = bed.create(study={"name": "bad", "corpus": other})
+    good = bed.create(study={"name": "good"})
+    load = study.corpus_of
+
+    def corpus_of(storage: Storage, stored: StoredStudy, data_dir: DataDir) -> Corpus:
+        if stored.uid == bad.uid:
+            raise CorpusError("its words are gone")
+        return load(storage, stored, data_dir)
+
+    monkeypatch.setattr(study, "corpus_of", corpus_of)
+
+    def is_done() -> bool:
+        return status.status(bed.storage, good).state == "done"
+
+    with pytest.raises(Interrupted):
+        process.run_job_in(Job(bed.url, str(bed.data_dir.root), None, 1, "cpu", None), is_done)
+    assert "done" == status.status(bed.storage, good).state
+    assert [] == bed.trials(bad)

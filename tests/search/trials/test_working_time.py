@@ -64,6 +64,20 @@ def test_a_clock_that_jumps_adds_nothing(bed: Workspace, clocks: Clocks, jump: f
     assert 60.0 == pytest.approx(elapsed(bed, stored))
 
 
+def test_a_transaction_that_is_lost_loses_no_time(bed: Workspace, clocks: Clocks) -> None:
+    """The time that it would have added is added by the next."""
+    stored = bed.create()
+    worker = leases.register_worker(bed.storage, stored)
+    clocks.own += 40.0
+    clocks.ahead += EIGHT_HOURS
+    with pytest.raises(LookupError), bed.storage.write() as connection:
+        leases.renew_lease(bed.storage, connection, stored.uid, worker)
+        raise LookupError
+    clocks.own += 2.0
+    leases.heartbeat(bed.storage, stored, worker)
+    assert 42.0 == pytest.approx(elapsed(bed, stored))
+
+
 def test_time_between_two_beats_is_shown(bed: Workspace, clocks: Clocks) -> None:
     """What is not added yet counts for whoever looks, as far as a worker is seen."""
     stored = bed.create()
