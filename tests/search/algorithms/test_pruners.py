@@ -16,6 +16,8 @@ from workspace import InterruptedAfter, Workspace
 from search.algorithms.pruners import Pruner, lowest_so_far, resource_at
 from search.errors import Interrupted
 from search.spec.sections import BudgetSection, PrunerSection
+from search.storage import tables
+from search.study.study import StoredStudy
 from search.trials.reported_losses import ReportedLosses
 
 LOSSES = st.floats(0.5, 10.0)
@@ -168,6 +170,17 @@ def test_a_curve_that_rises_is_judged_by_its_lowest(kind: str) -> None:
     assert should_prune(kind, 9, [2.5] * 8 + [2.30], others)
 
 
+def record_attempt(bed: Workspace, stored: StoredStudy, trial: int) -> None:
+    """Makes a trial one of our own: an attempt of ours bears its number."""
+    columns = {"worker_id": "w", "training_seed": 1, "threads": 1, "device": "cpu", "versions": {}}
+    with bed.storage.write() as connection:
+        connection.execute(
+            tables.attempts.insert().values(
+                study_uid=stored.uid, ordinal=trial, trial=trial, started_at=0.0, **columns
+            )
+        )
+
+
 def test_others_count_with_their_lowest_so_far(bed: Workspace) -> None:
     """What the database holds is the true curve; what is compared is its lowest up to each point,
     of running, complete and pruned trials, whether or not they were read before."""
@@ -175,8 +188,9 @@ def test_others_count_with_their_lowest_so_far(bed: Workspace) -> None:
     optuna_storage = bed.storage.optuna
     kept = ReportedLosses(bed.storage)
     counted = {"COMPLETE": 1, "PRUNED": 2, "FAIL": 2, "RUNNING": 3}
-    for state in map(TrialState.__getitem__, counted):
+    for number, state in enumerate(map(TrialState.__getitem__, counted)):
         trial_id = optuna_storage.create_new_trial(stored.optuna_id)
+        record_attempt(bed, stored, number)
         for resource, loss in ((10, 2.5), (20, 2.0), (30, 3.0)):
             optuna_storage.set_trial_intermediate_value(trial_id, resource, loss)
         if state is not TrialState.RUNNING:
