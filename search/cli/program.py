@@ -1,10 +1,12 @@
 """The program: its verbs, and its exit status."""
 
 import importlib
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Iterable
-from contextlib import redirect_stdout
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -123,8 +125,34 @@ def app(verbs: Iterable[str] = tuple(VERBS)) -> typer.Typer:
 
 def main() -> int:
     """Runs the program; returns the exit status. A user sees one line, never a traceback."""
-    with streams.prepared(), without_working_directory():
+    with streams.prepared(), without_working_directory(), _ctrl_c():
         return _main()
+
+
+class _CtrlC(KeyboardInterrupt):
+    """Ctrl-C.
+
+    After a plain KeyboardInterrupt in code that is compiled from a string, such as the making of a
+    named tuple, Python ends by the signal and not with the exit status, although it was caught.
+    """
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Has SIGINT raise `_CtrlC`, unless this process handles it otherwise or ignores it."""
+    is_plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not is_plain or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _raise_ctrl_c)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _raise_ctrl_c(_number: int, _frame: Any) -> None:
+    raise _CtrlC
 
 
 def _main() -> int:

@@ -154,6 +154,7 @@ def test_a_deleted_study_is_not_found(finished: Workspace, study: api.Study) -> 
             read()
 
 
+@pytest.mark.sqlite_file
 def test_the_environment_says_where(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables of the program hold here, too."""
     monkeypatch.setenv("MAKEMORE_SEARCH_DATA_DIR", str(finished.data_dir.root))

@@ -400,7 +400,8 @@ def test_bad_starts_are_one_line_and_status_2(finished: Workspace, tmp_path: Pat
 def test_trials_are_read_as_optuna_reads_them(finished: Workspace) -> None:
     """The bulk reader gives exactly Optuna's trials, of workers and of Optuna in every state; this
     breaks when Optuna's schema changes."""
-    add_trials_of_optuna(optuna.load_study(study_name="tiny", storage=finished.url))
+    with finished.optuna_storage() as storage:
+        add_trials_of_optuna(optuna.load_study(study_name="tiny", storage=storage))
     quick = BulkReadStorage(finished.storage)
     expected = finished.storage.optuna.get_all_trials(1)
     assert expected == quick.get_all_trials(1)
