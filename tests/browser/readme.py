@@ -21,12 +21,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from conftest import CHROMIUM, FLAGS
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.text import Text
 from transcripts import replaced, report_labels, shortened
-
-from conftest import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS, README = ROOT / "docs", ROOT / "README.md"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import large
 import pytest
+from conftest import Serve, keep
 from playwright.sync_api import Page, expect
 from workspace import Workspace, ended, wait_until
 
-from conftest import Serve, keep
 from search.paths import DataDir
 from search.study import study
 
