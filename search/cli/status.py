@@ -129,17 +129,65 @@ def export(
     session: Session,
     name: StudyName,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="A directory to be created.")
-    ],
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="A directory to be created."),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="All trials and their curves instead: csv, jsonl or parquet."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="mlflow: the study, its trials and its model as MLflow's runs."),
+    ] = None,
 ) -> None:
-    """Write the winner as files: its model, configuration, vocabulary and a card about it."""
-    from search.evaluation.export import export_winner
+    """Write the winner as files, all trials with their curves as tables, or all of it to MLflow.
+
+    The winner's files are its model, configuration, vocabulary and a card about it.
+    """
     from search.study import study
 
+    if to is not None:
+        _check_destination(to, output, format)
+    elif output is None:
+        raise BadInput("export: give -o DIR, a directory to be created, or --to mlflow")
     storage = session.open()
     stored = study.resolve(storage, name)
-    files = export_winner(storage, stored, session.data_dir, output)
+    if output is None:
+        _export_to_mlflow(session, storage, stored)
+        return
+    files = _exported(session, storage, stored, output, format)
     session.print_result(
         {"path": str(output), "files": [str(file) for file in files]},
         "\n".join(map(str, files)),
+    )
+
+
+def _check_destination(to: str, output: Path | None, format: str | None) -> None:
+    if to != "mlflow":
+        raise BadInput(f"--to {to}: give mlflow")
+    if output is not None or format is not None:
+        raise BadInput("--to mlflow: takes neither --output nor --format")
+
+
+def _exported(
+    session: Session, storage: "Storage", stored: "StoredStudy", output: Path, format: str | None
+) -> list[Path]:
+    if format is not None:
+        from search.evaluation.export_tables import export_tables
+
+        return export_tables(storage, stored, output, format)
+    from search.evaluation.export import export_winner
+
+    return export_winner(storage, stored, session.data_dir, output)
+
+
+def _export_to_mlflow(session: Session, storage: "Storage", stored: "StoredStudy") -> None:
+    from search.evaluation.mlflow_export import export_to_mlflow
+
+    done = export_to_mlflow(storage, stored, session.data_dir)
+    session.print_result(
+        asdict(done),
+        f"{stored.name}: {done.trials} trials added to {done.path}, "
+        f"experiment {done.experiment}, run {done.run}",
     )

@@ -1,15 +1,14 @@
 """The winner of a study as files that need no storage: model, configuration, vocabulary, card."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 from makemore_core.data.printable import printable
 from makemore_core.model import checkpoint
-from search.errors import BadInput
 from search.evaluation import final_test
 from search.evaluation.final_test import TestResult
+from search.evaluation.output_directory import output_directory
 from search.evaluation.winner import (
     describe_best,
     describe_model,
@@ -36,15 +35,11 @@ def export_winner(
         CheckpointError: the winner's model is missing, or not what was recorded.
         BadInput: the directory exists and is not empty, or cannot be written.
     """
-    target = target.absolute()
-    _check_target(target)
     best = require_best(storage, study)
     model = load_winning_model(study, data_dir, best)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir()
-        shutil.copyfile(model_file(study, data_dir, best), temporary / MODEL)
-        checkpoint.load(temporary / MODEL, best.checkpoint_sha256)
+    with output_directory(target) as directory:
+        shutil.copyfile(model_file(study, data_dir, best), directory / MODEL)
+        checkpoint.load(directory / MODEL, best.checkpoint_sha256)
         texts = {
             CONFIG: config_file(study, best.config) + "\n",
             VOCABULARY: json.dumps(_vocabulary(model.vocabulary), ensure_ascii=False, indent=1)
@@ -52,29 +47,8 @@ def export_winner(
             CARD: _card(storage, study, best),
         }
         for name, text in texts.items():
-            (temporary / name).write_text(text, encoding="utf-8")
-        temporary.replace(target)  # an empty directory may be there
-    except OSError as error:
-        raise BadInput(f"--output {target}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return [target / name for name in (MODEL, CONFIG, VOCABULARY, CARD)]
-
-
-def _check_target(target: Path) -> None:
-    if target.is_dir():
-        if target.samefile(Path.cwd()):
-            raise BadInput(f"--output {target}: is the working directory; give a new one")
-        if not os.access(target, os.R_OK | os.W_OK):
-            raise BadInput(f"--output {target}: cannot be read or written")
-        if any(target.iterdir()):
-            raise BadInput(
-                f"--output {target}: is not empty; give a directory that is new or empty"
-            )
-    elif os.path.lexists(target):
-        raise BadInput(f"--output {target}: is a file; give a directory that is new or empty")
-    elif not target.absolute().parent.is_dir():
-        raise BadInput(f"--output {target}: the directory above it does not exist")
+            (directory / name).write_text(text, encoding="utf-8")
+    return [target.absolute() / name for name in (MODEL, CONFIG, VOCABULARY, CARD)]
 
 
 def _vocabulary(vocabulary: str) -> dict[str, object]:

@@ -158,7 +158,7 @@ def test_every_verb_takes_the_common_options_before_it(
         for p in COMMANDS[verb].params
         if p.param_type_name == "argument" and p.required
     ]
-    required = {"baseline": ("--corpus", "c"), "export": ("-o", "d")}.get(verb, ())
+    required = {"baseline": ("--corpus", "c")}.get(verb, ())
     common = ("--data-dir", "there", "--storage", "sqlite:///s.db", "--json", "--quiet", "--debug")
     invoke(*common, verb, *arguments, *required)
     expected = {
