@@ -6,7 +6,9 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -33,6 +35,19 @@ R = TypeVar("R")
 
 RETRY_SECONDS = 600.0
 """How long a worker waits for a database or a disk that is locked, full or unavailable."""
+
+
+_patience: ContextVar[float | None] = ContextVar("patience", default=None)
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Limits the retries of calls in this context, and in threads that take it over."""
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
 
 
 RETRY_SECONDS_AFTER_SIGNAL = 5.0
@@ -100,7 +115,9 @@ class RetryState:
             raise Interrupted(
                 f"storage: {error_summary(error)}; interrupted, and not waiting for it"
             ) from error
-        if now - self._started > RETRY_SECONDS or not _is_transient(error):
+        limit = _patience.get()
+        limit = RETRY_SECONDS if limit is None else limit
+        if now - self._started > limit or not _is_transient(error):
             raise StorageLost(f"storage: {error_summary(error)}; gave up") from error
         if now - self._last_notice > SECONDS_BETWEEN_NOTICES or not self._last_notice:
             self._last_notice = now

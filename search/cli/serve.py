@@ -1,17 +1,27 @@
 """Verbs that listen on a port: `serve` and `dashboard`."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.cli.common import check_device, new_job, worker_count
-from search.cli.options import Device, Threads, Workers
+from search.cli.options import Device, Threads
 from search.cli.session import Session
 
 if TYPE_CHECKING:
     from search.dashboard.app import Access
 
+ServiceWorkers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Worker processes; 0: none here, as others work on the studies. Default: the "
+        "available cores divided by --threads.",
+    ),
+]
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[
     int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any free one.")
@@ -28,7 +38,7 @@ AllowHost = Annotated[
 
 def serve(
     session: Session,
-    workers: Workers = None,
+    workers: ServiceWorkers = None,
     threads: Threads = 1,
     device: Device = "cpu",
     host: Host = "127.0.0.1",
@@ -37,21 +47,28 @@ def serve(
     token_file: TokenFile = None,
     allow_host: AllowHost = None,
 ) -> None:
-    """Run the service: the dashboard, and N supervised workers for every open study."""
+    """Run the service: a page and an API over HTTP, and N workers for every open study."""
     from search import file_errors
     from search.launch import service
+    from search.service import tokens
+    from search.service.context import ServiceContext
+    from search.service.server import serving_http
 
     check_device(device)
     file_errors.ensure_writable(session.data_dir.all_checkpoints)
-    access = _access(host, port, writable, token_file, allow_host)
-    service.serve(
-        session.create(),
-        session.data_dir,
-        new_job(session, threads, device),
-        access,
-        worker_count(workers, threads),
-        session.console.print,
-    )
+    options = (host, port, writable, token_file, allow_host)
+    storage = session.create()
+    access = _access(*options, has_tokens=tokens.exist(storage))
+    count = worker_count(workers, threads) if workers != 0 else 0
+    job = new_job(session, threads, device)
+
+    def http_server(workers_alive: Callable[[], int]) -> AbstractContextManager[str]:
+        context = ServiceContext(
+            storage, session.storage_url, session.data_dir, access, threads, count, workers_alive
+        )
+        return serving_http(context)
+
+    service.serve(storage, session.data_dir, job, count, http_server, session.console.print)
 
 
 def dashboard(
@@ -69,16 +86,21 @@ def dashboard(
     storage = session.open()
     server = app.make_server(storage, session.data_dir, access)
     session.console.print(
-        f"dashboard of {storage.redacted_url} on {app.address(server, access)}"
+        f"dashboard of {storage.redacted_url} on {app.address(server.effective_port, access)}"
         f"{'?token=TOKEN' if access.token else ''} (Ctrl-C stops it)"
     )
     server.run()
 
 
 def _access(
-    host: str, port: int, writable: bool, token_file: Path | None, allow_host: list[str] | None
+    host: str,
+    port: int,
+    writable: bool,
+    token_file: Path | None,
+    allow_host: list[str] | None,
+    has_tokens: bool = False,
 ) -> "Access":
     from search.dashboard import app
 
     token = None if token_file is None else app.read_token(token_file)
-    return app.Access(host, port, writable, token, tuple(allow_host or ()))
+    return app.Access(host, port, writable, token, tuple(allow_host or ()), has_tokens)

@@ -9,8 +9,7 @@ after which our tables would contradict Optuna's are refused.
 """
 
 import socket
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from optuna_dashboard import wsgi
 from search.dashboard.auth import require_token
 from search.dashboard.middleware import (
     Application,
-    Environ,
-    StartResponse,
     allowed_hosts,
     read_only,
     same_origin,
@@ -54,11 +51,11 @@ class Access:
     writable: bool = False
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
-    public: Mapping[str, Application] = field(default_factory=dict)
-    """Paths that need no token, such as /healthz; their Host header is checked all the same."""
+    has_tokens: bool = False
+    """Whether the storage has tokens of the service, so that one is asked for in any case."""
 
     def __post_init__(self) -> None:
-        if self.host not in LOOPBACK and self.token is None:
+        if self.host not in LOOPBACK and self.token is None and not self.has_tokens:
             raise BadInput(
                 f"dashboard: --host {self.host}: anyone who reaches it could read every study; "
                 "give --token-file FILE, or stay on 127.0.0.1 and forward the port with ssh"
@@ -94,21 +91,32 @@ def read_token(path: Path) -> str:
 
 def application(storage: Storage, data_dir: DataDir, access: Access) -> Application:
     """The dashboard with every layer of protection; any WSGI server can serve it."""
-    if not access.writable:
-        storage.set_read_only()
+    if access.writable:
+        board = same_origin(writable_board(storage, data_dir))
+    else:
+        board = read_only_board(storage, data_dir)
+    if access.token is not None:
+        board = require_token(board, access.token)
+    return security_headers(allowed_hosts(board, access.names, any_ip=access.host not in LOOPBACK))
+
+
+def read_only_board(storage: Storage, data_dir: DataDir) -> Application:
+    """The dashboard for readers; the connections of this storage refuse to write from now on."""
+    storage.set_read_only()
+    return read_only(_board(storage, data_dir))
+
+
+def writable_board(storage: Storage, data_dir: DataDir) -> Application:
+    """The dashboard with those changes that leave our tables and Optuna's of one mind."""
+    return guard_our_studies(_board(storage, data_dir), storage, data_dir)
+
+
+def _board(storage: Storage, data_dir: DataDir) -> Application:
     data_dir.artifacts().mkdir(parents=True, exist_ok=True)
     bulk = BulkReadStorage(storage, marks=True)
     optuna_dashboard = wsgi(bulk, artifact_store=LocalArtifactStore(data_dir.artifacts()))
     optuna_dashboard.install(HideCurves(bulk.is_large))
-    board: Application = block_migration(sandbox_artifacts(optuna_dashboard))
-    if access.writable:
-        board = same_origin(guard_our_studies(board, storage, data_dir))
-    else:
-        board = read_only(board)
-    if access.token is not None:
-        board = require_token(board, access.token)
-    board = _routed(board, access.public)
-    return security_headers(allowed_hosts(board, access.names, any_ip=access.host not in LOOPBACK))
+    return block_migration(sandbox_artifacts(optuna_dashboard))
 
 
 def make_server(storage: Storage, data_dir: DataDir, access: Access) -> Any:
@@ -117,14 +125,7 @@ def make_server(storage: Storage, data_dir: DataDir, access: Access) -> Any:
     Raises:
         BadInput: the address is taken, or is not this machine's.
     """
-    family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
-    try:
-        listening = socket.create_server((access.host, access.port), family=family)
-    except OSError as error:
-        raise BadInput(
-            f"dashboard: cannot listen on {access.host}:{access.port} "
-            f"({error.strerror or error}); choose another --port, or --host"
-        ) from None
+    listening = listen(access)
     return waitress.create_server(
         application(storage, data_dir, access),
         sockets=[listening],
@@ -134,17 +135,23 @@ def make_server(storage: Storage, data_dir: DataDir, access: Access) -> Any:
     )
 
 
-def address(server: Any, access: Access) -> str:
-    """The URL of a server."""
-    port = getattr(server, "effective_port", None) or access.port
+def listen(access: Access) -> socket.socket:
+    """A socket that listens where it is to be reached.
+
+    Raises:
+        BadInput: the address is taken, or is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
+    try:
+        return socket.create_server((access.host, access.port), family=family)
+    except OSError as error:
+        raise BadInput(
+            f"dashboard: cannot listen on {access.host}:{access.port} "
+            f"({error.strerror or error}); choose another --port, or --host"
+        ) from None
+
+
+def address(port: int, access: Access) -> str:
+    """The URL of a server that listens on a port."""
     host = socket.gethostname() if access.host in ANY_ADDRESS else access.host
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-
-
-def _routed(application: Application, routes: Mapping[str, Application]) -> Application:
-    """An application in which some paths have applications of their own."""
-
-    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        return routes.get(environ["PATH_INFO"], application)(environ, start_response)
-
-    return answer

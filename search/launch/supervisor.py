@@ -47,7 +47,7 @@ OnTick = Callable[[], None]
 """Called every TICK_SECONDS while workers run; shows progress."""
 
 
-def _ending_signals() -> list[signal.Signals]:
+def ending_signals() -> list[signal.Signals]:
     """The signals that end a run cleanly; SIGHUP is one of them unless `nohup` ignores it."""
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
@@ -180,7 +180,7 @@ class Supervisor:
             WorkerCrashLoop: workers crash one after another and no trial finishes, or all at once,
                 three times, and no trial reports.
         """
-        before = {number: signal.signal(number, self._on_signal) for number in _ending_signals()}
+        before = {number: signal.signal(number, self._on_signal) for number in ending_signals()}
         try:
             self._work.recover()
             wanted = self._work.desired_workers(self._launcher.workers)

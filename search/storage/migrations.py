@@ -234,6 +234,38 @@ def _causes_of_losses(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {added}"))
 
 
+def _service(connection: Connection) -> None:
+    """Version 11: tokens, sessions, changes, uploads and jobs of the service over HTTP."""
+    for statement in (
+        "TABLE makemore_tokens ("
+        "id VARCHAR(32) NOT NULL PRIMARY KEY, name VARCHAR(64) NOT NULL UNIQUE,"
+        " scope VARCHAR(16) NOT NULL, limits JSON NOT NULL,"
+        " secret_sha256 VARCHAR(64) NOT NULL UNIQUE, created_at FLOAT NOT NULL, revoked_at FLOAT)",
+        "TABLE makemore_sessions ("
+        "secret_sha256 VARCHAR(64) NOT NULL PRIMARY KEY,"
+        " token_id VARCHAR(32) NOT NULL REFERENCES makemore_tokens (id) ON DELETE CASCADE,"
+        " created_at FLOAT NOT NULL)",
+        "TABLE makemore_changes ("
+        "id VARCHAR(32) NOT NULL PRIMARY KEY, study_uid VARCHAR(32), study_name TEXT,"
+        " token_id VARCHAR(32), token_name VARCHAR(64) NOT NULL, action VARCHAR(32) NOT NULL,"
+        " details JSON NOT NULL, made_at FLOAT NOT NULL)",
+        "INDEX makemore_changes_by_study ON makemore_changes (study_uid)",
+        "INDEX makemore_changes_by_token ON makemore_changes (token_id, action)",
+        "TABLE makemore_uploads ("
+        "fingerprint VARCHAR(64) NOT NULL PRIMARY KEY, name TEXT NOT NULL, size BIGINT NOT NULL,"
+        " token_id VARCHAR(32), token_name VARCHAR(64) NOT NULL, uploaded_at FLOAT NOT NULL)",
+        "TABLE makemore_jobs ("
+        "id VARCHAR(32) NOT NULL PRIMARY KEY,"
+        " study_uid VARCHAR(32) NOT NULL REFERENCES makemore_studies (uid) ON DELETE CASCADE,"
+        " kind VARCHAR(16) NOT NULL, arguments JSON NOT NULL, token_name VARCHAR(64) NOT NULL,"
+        " state VARCHAR(16) NOT NULL, estimated_seconds FLOAT, created_at FLOAT NOT NULL,"
+        " started_at FLOAT, seen_at FLOAT, ended_at FLOAT, worker_id VARCHAR(32), host TEXT,"
+        " pid INTEGER, tries INTEGER DEFAULT 0 NOT NULL, progress JSON, error TEXT, result JSON)",
+        "INDEX makemore_jobs_by_study ON makemore_jobs (study_uid, created_at)",
+    ):
+        connection.execute(text(f"CREATE {statement}"))
+
+
 MIGRATIONS: Sequence[Migration] = (
     _corpora_and_artifacts,
     _ensembles,
@@ -244,6 +276,7 @@ MIGRATIONS: Sequence[Migration] = (
     _causes_of_losses,
     working_time,
     _marks,
+    _service,
 )
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 

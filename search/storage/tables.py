@@ -10,6 +10,11 @@
     makemore_ensembles   the models whose averaged probabilities do best, where a study wants that
     makemore_openings    openings of a test split; these outlive their study
     makemore_services    one row for each process that works on whatever open studies there are
+    makemore_tokens      who may use the service over HTTP, with what scope and limits
+    makemore_sessions    browsers in which a token was exchanged for a cookie
+    makemore_changes     what was changed over HTTP, and with whose token; these outlive their study
+    makemore_uploads     the corpora that were uploaded; their words are in makemore_corpora
+    makemore_jobs        long work that was asked for over HTTP, such as a confirmation
 
 A slot is the unit of the budget: it is created under a lock, tried until one attempt finishes, and
 counted once. `ordinal` counts configurations; an Optuna trial number counts attempts.
@@ -32,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -190,4 +195,74 @@ openings = Table(
     Column("evaluated_at", Float),
     Column("result", JSON),
     Index("makemore_openings_by_split", "fingerprint", "split_seed"),
+)
+
+tokens = Table(
+    "makemore_tokens",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("scope", String(16), nullable=False),  # read, submit, admin
+    Column("limits", JSON, nullable=False),  # as `tokens.LIMITS`; what is left out has none
+    Column("secret_sha256", String(64), nullable=False, unique=True),
+    Column("created_at", Float, nullable=False),
+    Column("revoked_at", Float),
+)
+
+sessions = Table(
+    "makemore_sessions",
+    metadata,
+    Column("secret_sha256", String(64), primary_key=True),
+    Column("token_id", ForeignKey("makemore_tokens.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+changes = Table(
+    "makemore_changes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("study_uid", String(32)),  # no foreign key: it outlives its study; null: of none
+    Column("study_name", Text),
+    Column("token_id", String(32)),  # null: the token of --token-file, or none on loopback
+    Column("token_name", String(64), nullable=False),
+    Column("action", String(32), nullable=False),  # create, stop, ...
+    Column("details", JSON, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Index("makemore_changes_by_study", "study_uid"),
+    Index("makemore_changes_by_token", "token_id", "action"),
+)
+
+uploads = Table(
+    "makemore_uploads",
+    metadata,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes of its words in UTF-8
+    Column("token_id", String(32)),
+    Column("token_name", String(64), nullable=False),
+    Column("uploaded_at", Float, nullable=False),
+)
+
+jobs = Table(
+    "makemore_jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("study_uid", ForeignKey("makemore_studies.uid", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(16), nullable=False),  # confirm
+    Column("arguments", JSON, nullable=False),
+    Column("token_name", String(64), nullable=False),
+    Column("state", String(16), nullable=False),  # waiting, running, done, failed
+    Column("estimated_seconds", Float),  # beforehand
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("seen_at", Float),  # by the process that works on it
+    Column("ended_at", Float),
+    Column("worker_id", String(32)),  # of that process, a new one at each try
+    Column("host", Text),
+    Column("pid", Integer),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("progress", JSON(none_as_null=True)),
+    Column("error", Text),
+    Column("result", JSON(none_as_null=True)),
+    Index("makemore_jobs_by_study", "study_uid", "created_at"),
 )

@@ -40,13 +40,16 @@ def insert_if_missing(connection: Connection, corpus: Corpus) -> None:
 
 
 def delete_if_unreferenced(connection: Connection, fingerprint: str) -> None:
-    """Removes a corpus that no study refers to any more."""
+    """Removes a corpus that no study refers to any more, unless it was uploaded to be kept."""
     c = tables.corpora
     is_it = c.c.fingerprint == fingerprint
     # The lock comes first: a study that is being created with these words may hold it.
     connection.execute(select(c.c.fingerprint).where(is_it).with_for_update())
-    referenced = select(tables.studies.c.fingerprint)
-    connection.execute(delete(c).where(is_it, c.c.fingerprint.not_in(referenced)))
+    by_study = select(tables.studies.c.fingerprint)
+    by_upload = select(tables.uploads.c.fingerprint)
+    connection.execute(
+        delete(c).where(is_it, c.c.fingerprint.not_in(by_study), c.c.fingerprint.not_in(by_upload))
+    )
 
 
 def load_cached(storage: Storage, fingerprint: str, data_dir: DataDir) -> Corpus | None:

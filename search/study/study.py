@@ -37,6 +37,7 @@ CHILD_TABLES = (
     tables.attempts,
     tables.confirmations,
     tables.ensembles,
+    tables.jobs,
     tables.workers,
 )
 """The tables whose rows are deleted with their study."""

@@ -71,7 +71,8 @@ def made_old(url: str) -> Iterator[Engine]:
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX makemore_attempts_by_loss"))
-        connection.execute(text("DROP TABLE makemore_services"))
+        for table in ("services", "sessions", "tokens", "changes", "uploads", "jobs"):
+            connection.execute(text(f"DROP TABLE makemore_{table}"))
         connection.execute(text("DROP TABLE makemore_ensembles"))
         connection.execute(text("DROP TABLE makemore_corpora"))
         for column in ("artifacts", "moved_to", "worked_seconds", "worked_until"):

@@ -1,0 +1,5 @@
+"""Routes of corpora."""
+
+from fastapi import APIRouter
+
+router = APIRouter(tags=["corpora"])

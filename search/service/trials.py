@@ -1,0 +1,5 @@
+"""Routes of trials."""
+
+from fastapi import APIRouter
+
+router = APIRouter(tags=["trials"])

@@ -1,0 +1,22 @@
+"""Starts services over workspaces."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from service import Service
+from workspace import Workspace
+
+from search.dashboard.app import Access
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Service]]:
+    """Starts a service over a workspace: `serve(bed, writable=True)`."""
+    with ExitStack() as stack:
+
+        def start(bed: Workspace, **access: Any) -> Service:
+            return stack.enter_context(Service(bed, Access(**access)))
+
+        yield start
