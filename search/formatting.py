@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from makemore_core.data.printable import printable
 
@@ -31,6 +32,15 @@ def format_duration(seconds: float) -> str:
     if rounded < 3600:
         return f"{rounded // 60}m{rounded % 60:02}s"
     return f"{rounded // 3600}h{rounded % 3600 // 60:02}m"
+
+
+def iso_time(seconds: float) -> str:
+    """Formats seconds since 1970 as a time in UTC.
+
+    >>> iso_time(0)
+    '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def format_config(config: object) -> str:

@@ -46,9 +46,13 @@ class DataDir:
         """Returns the directory of the trials' pictures."""
         return self.root / "artifacts"
 
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
     def log(self, study_name: str, worker: str) -> Path:
         """Returns the log file of one worker process."""
-        return self.root / "logs" / f"{file_name(study_name)}-{worker}.log"
+        return self.logs / f"{file_name(study_name)}-{worker}.log"
 
 
 def file_name(text: str) -> str:

@@ -4,7 +4,6 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -17,12 +16,10 @@ from search.worker.job import Job
 
 if TYPE_CHECKING:
     from makemore_core.data.corpus import Corpus
-    from search.evaluation.baselines import Baselines
     from search.spec.sections import StudySection
     from search.storage.database import Storage
     from search.study.study import StoredStudy
     from search.terminal.live_view import LiveView
-    from search.trials.status import StatusView
 
 
 T = TypeVar("T")
@@ -134,6 +131,7 @@ def print_status(
         file, given: as of `ending.describe_way_on`.
     """
     from search.evaluation.baselines import stored_baselines
+    from search.evaluation.documents import status_document
     from search.study import study
     from search.terminal.display import compare_best_with_counts, describe_barren, one_line
     from search.trials.ending import describe_end, describe_way_on
@@ -149,7 +147,8 @@ def print_status(
         describe_end(view),
         barren or describe_way_on(view, location_options(session), file, given),
     ]
-    session.print_result(status_document(view, others), "\n".join(line for line in lines if line))
+    document = status_document(storage, stored, view)
+    session.print_result(document, "\n".join(line for line in lines if line))
 
 
 def location_options(session: Session) -> str:
@@ -167,11 +166,6 @@ def location_options(session: Session) -> str:
 def file_of(argument: str) -> str | None:
     """A STUDY argument, if it is the path of a study file."""
     return argument if argument.endswith(".toml") and Path(argument).is_file() else None
-
-
-def status_document(view: "StatusView", others: "Baselines | None") -> dict[str, Any]:
-    """A study's status as JSON, with the best count model as far as it is known."""
-    return asdict(view) | {"count_model": None if others is None else others.count_model}
 
 
 def live_view(

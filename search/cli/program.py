@@ -35,7 +35,7 @@ GROUPS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("corpus", "baseline"), "corpus"),
         **dict.fromkeys(("lr-range", "capacity", "mix"), "experiments"),
     },
-    "Service": dict.fromkeys(("serve", "dashboard"), "serve"),
+    "Service": {**dict.fromkeys(("serve", "dashboard"), "serve"), "token": "token"},
     "Administration": dict.fromkeys(("delete", "move-storage"), "manage"),
 }
 """Each verb, in the order in which `--help` lists them, and the module of this package it is in."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.common import check_device, new_job, worker_count
-from search.cli.options import Device, Threads
+from search.cli.options import Artifacts, Device, Threads
 from search.cli.session import Session
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def serve(
     writable: Writable = False,
     token_file: TokenFile = None,
     allow_host: AllowHost = None,
+    artifacts: Artifacts = None,
 ) -> None:
     """Run the service: a page and an API over HTTP, and N workers for every open study."""
     from search import file_errors
@@ -53,6 +54,7 @@ def serve(
     from search.service import tokens
     from search.service.context import ServiceContext
     from search.service.server import serving_http
+    from search.storage import artifact_stores
 
     check_device(device)
     file_errors.ensure_writable(session.data_dir.all_checkpoints)
@@ -61,10 +63,18 @@ def serve(
     access = _access(*options, has_tokens=tokens.exist(storage))
     count = worker_count(workers, threads) if workers != 0 else 0
     job = new_job(session, threads, device)
+    location = None if artifacts is None else artifact_stores.validate_location(artifacts)
 
     def http_server(workers_alive: Callable[[], int]) -> AbstractContextManager[str]:
         context = ServiceContext(
-            storage, session.storage_url, session.data_dir, access, threads, count, workers_alive
+            storage,
+            session.storage_url,
+            session.data_dir,
+            access,
+            threads,
+            count,
+            workers_alive,
+            location,
         )
         return serving_http(context)
 

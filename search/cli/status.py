@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.common import file_of, live_view, print_status, status_document
+from search.cli.common import file_of, live_view, print_status
 from search.cli.options import AnyStudyName, StudyName
 from search.cli.session import Session
 from search.errors import BadInput
@@ -38,7 +38,7 @@ def status(
 
 
 def _print_all(session: Session, storage: "Storage") -> None:
-    from search.evaluation.baselines import stored_baselines
+    from search.evaluation.documents import status_document
     from search.study import study
     from search.terminal.display import one_line
     from search.trials import results
@@ -47,8 +47,7 @@ def _print_all(session: Session, storage: "Storage") -> None:
     studies = [study.resolve(storage, name) for name in results.study_names(storage)]
     views = [status_of(storage, each) for each in studies]
     documents = [
-        status_document(view, stored_baselines(storage, each))
-        for view, each in zip(views, studies, strict=True)
+        status_document(storage, each, view) for view, each in zip(views, studies, strict=True)
     ]
     session.print_result(documents, "\n".join(map(one_line, views)) or "no studies yet")
 

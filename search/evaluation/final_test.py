@@ -11,7 +11,6 @@ import os
 import secrets
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from search.confidence_intervals import bootstrap
 from search.errors import StorageLost
 from search.evaluation import ensemble
 from search.evaluation.winner import Winner, winner
+from search.formatting import iso_time
 from search.paths import DataDir
 from search.processes import HOST, is_dead
 from search.retry import retry_storage
@@ -266,7 +266,3 @@ def _result(opening: OpeningRow, first_time: bool, before: list[dict[str, Any]])
         opened_before=before,
         ensemble=result.get("ensemble", False),
     )
-
-
-def iso_time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,30 +1,25 @@
-"""Local processes that train known configurations: no sampler, no pruner, nothing to resume.
-
-Each process receives its calls through a socket of its own. The pools of the standard library need
-semaphores, which are files in /dev/shm, and not every machine has that directory.
-"""
+"""Local processes that train known configurations: no sampler, no pruner, nothing to resume."""
 
 import contextlib
 import os
-import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from makemore_core.data.corpus import Corpus
-from search.errors import SearchError, StopTraining
-from search.processes import thread_limits
+from search.child_process import ChildProcess
+from search.errors import StopTraining
 from search.trials.confirmations import ConfirmedModel
 
 CALIBRATION_SECONDS = 1.0
+DIED = "a training process died; finished trainings are stored; run the same command again"
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class TrainingPool:
 
     def __init__(self, corpus: Corpus, split_seed: int, processes: int, threads: int) -> None:
         self.processes = processes
-        self._members = [_Member(threads) for _ in range(processes)]
+        self._members = [ChildProcess(threads, DIED) for _ in range(processes)]
         self._prepared = False
         for number, member in enumerate(self._members):
             member.ask(_prepare, corpus, split_seed, threads, number > 0)
@@ -107,7 +102,7 @@ class TrainingPool:
         """
         self._wait_until_prepared()
         waiting, idle = deque(jobs), list(self._members)
-        busy: dict[Any, tuple[_Member, Retraining]] = {}
+        busy: dict[Any, tuple[ChildProcess, Retraining]] = {}
         while waiting or busy:
             while waiting and idle:
                 member, job = idle.pop(), waiting.popleft()
@@ -124,60 +119,6 @@ class TrainingPool:
             for member in self._members:
                 member.answer()
             self._prepared = True
-
-
-class _Member:
-    """A process of the pool."""
-
-    def __init__(self, threads: int) -> None:
-        self.connection, theirs = Pipe()
-        with theirs:
-            command = "from search.evaluation.training_pool import main; main()"
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", command, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # libraries may print there
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C reaches the launcher alone
-                env=os.environ | thread_limits(threads),
-            )
-
-    def ask(self, function: Callable[..., Any], *arguments: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it died, which `answer` raises
-            self.connection.send((function, arguments))
-
-    def answer(self) -> Any:
-        """Returns what the function returned; raises what it raised, or SearchError if it died."""
-        try:
-            returned, raised = self.connection.recv()
-        except (EOFError, ConnectionResetError):
-            raise SearchError(
-                "a training process died; finished trainings are stored; run the same command again"
-            ) from None
-        if raised is not None:
-            raise raised
-        return returned
-
-    def close(self, *, kill: bool) -> None:
-        self.connection.close()  # an idle process exits at that
-        if kill:
-            self._process.terminate()
-        self._process.wait()
-
-
-def main() -> None:
-    """Runs in a process of the pool: calls what it is sent, until the connection is closed."""
-    with Connection(int(sys.argv[1])) as connection, contextlib.suppress(EOFError, OSError):
-        os.set_inheritable(connection.fileno(), False)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        while True:
-            function, arguments = connection.recv()
-            answer: tuple[Any, Exception | None]
-            try:
-                answer = function(*arguments), None
-            except Exception as error:  # noqa: BLE001  the launcher raises it again
-                answer = None, error
-            connection.send(answer)
 
 
 @dataclass(frozen=True)

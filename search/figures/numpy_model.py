@@ -56,6 +56,19 @@ def load(path: Path, sha256: str) -> NumpyModel:
     Raises:
         CheckpointError: it is not on this machine, or not the one that was recorded.
     """
+    payload = read_bytes(path, sha256)
+    try:
+        return NumpyModel(_document(payload)["vocabulary"], safetensors.numpy.load(payload))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"checkpoint {path}: not a whole checkpoint ({error})") from None
+
+
+def read_bytes(path: Path, sha256: str) -> bytes:
+    """Reads a checkpoint's file without parsing it.
+
+    Raises:
+        CheckpointError: it is not on this machine, or not the one that was recorded.
+    """
     try:
         payload = path.read_bytes()
     except OSError as error:
@@ -65,10 +78,7 @@ def load(path: Path, sha256: str) -> NumpyModel:
             f"checkpoint {path}: its SHA-256 is not the recorded {sha256[:12]}…; "
             "the file was changed or damaged"
         )
-    try:
-        return NumpyModel(_document(payload)["vocabulary"], safetensors.numpy.load(payload))
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"checkpoint {path}: not a whole checkpoint ({error})") from None
+    return payload
 
 
 def _document(payload: bytes) -> dict[str, Any]:

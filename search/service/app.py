@@ -20,9 +20,20 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from search.dashboard.app import LOOPBACK, MAX_UPLOAD
-from search.service import corpora, health, page, problems, results, sessions, studies, trials
+from search.service import (
+    corpora,
+    health,
+    openapi,
+    page,
+    problems,
+    results,
+    sessions,
+    studies,
+    trials,
+)
 from search.service.board import open_board
 from search.service.context import ServiceContext
+from search.service.jobs import running_jobs
 from search.service.middleware import (
     AllowedHosts,
     Deadlines,
@@ -60,7 +71,8 @@ def create_app(context: ServiceContext) -> FastAPI:
         app.include_router(router)
     app.mount("/assets", StaticFiles(directory=STATIC), name="assets")
     app.mount("/", _fallback, name="board")
-    problems.handle_problems(app, sessions.sign_in_instead)
+    openapi.describe(app)
+    problems.handle_problems(app, context.redacted, sessions.sign_in_instead)
     _add_middleware(app, context)
     return app
 
@@ -84,6 +96,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with ExitStack() as stack:
         board = open_board(context, stack)
         app.state.board = RequestBodyLimitMiddleware(board, max_body_size=MAX_UPLOAD)
+        stack.callback(context.close)
+        stack.enter_context(running_jobs(context))
         yield
 
 

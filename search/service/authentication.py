@@ -79,7 +79,7 @@ def _by_session(context: ServiceContext, session: str) -> Caller | None:
 
 
 def _caller(token: tokens.Token, *, by_cookie: bool) -> Caller:
-    return Caller(token.name, Scope[token.scope.upper()], token.id, by_cookie)
+    return Caller(token.name, Scope[token.scope.upper()], token.id, by_cookie, token.limits)
 
 
 def _without_token(context: ServiceContext, connection: HTTPConnection) -> Caller:

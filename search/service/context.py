@@ -1,5 +1,7 @@
 """What the service's routes share: the storage, the data directory, who may reach it."""
 
+import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -8,7 +10,19 @@ from fastapi import Depends, Request
 
 from search.dashboard.app import Access
 from search.paths import DataDir
+from search.service.calls import StudyPlace
+from search.service.feed import Feed
+from search.service.helper import Helper
+from search.service.watch import Watch
 from search.storage.database import Storage
+from search.study.study import StoredStudy
+
+QUICK_SECONDS = 60.0
+"""How long samples, a report or a corpus' description may take."""
+MAX_PARSED = 2
+"""Uploads that are parsed at the same time, since each takes memory."""
+SLOW_SECONDS = 600.0
+"""How long a preview or a test may take."""
 
 
 @dataclass
@@ -25,6 +39,33 @@ class ServiceContext:
     workers: int = 0
     """How many workers the service keeps."""
     workers_alive: Callable[[], int] = field(default=lambda: 0)
+    artifacts: str | None = None
+    """The shared place of the model files of new studies; None: each host's data directory."""
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.storage)
+        self.feed = Feed(self.storage, self.watch)
+        self.quick_helper = Helper(self.threads, QUICK_SECONDS)
+        self.slow_helper = Helper(self.threads, SLOW_SECONDS)
+        self.job_requested = threading.Event()
+        self.parsing = asyncio.Semaphore(MAX_PARSED)
+
+    def place_of(self, study: StoredStudy) -> StudyPlace:
+        """Where another process finds a study."""
+        return StudyPlace(self.storage_url, self.data_dir, study.uid)
+
+    def redacted(self, text: str) -> str:
+        """A text without the places of this machine that it names."""
+        root = self.data_dir.root
+        for place in (self.storage.redacted_url, str(root.resolve()), str(root)):
+            if len(place) > 1:
+                text = text.replace(place, "…")
+        return text
+
+    def close(self) -> None:
+        """Ends the processes that requests have started."""
+        self.quick_helper.close()
+        self.slow_helper.close()
 
     @property
     def processes(self) -> int:

@@ -130,16 +130,20 @@ def response_of(problem: Problem) -> Response:
 
 
 def handle_problems(
-    app: FastAPI, instead: Callable[[Request, Problem], Response | None] = lambda *_: None
+    app: FastAPI,
+    redacted: Callable[[str], str],
+    instead: Callable[[Request, Problem], Response | None],
 ) -> None:
     """Has an application answer every error that it raises on purpose with a problem document.
 
     Args:
+        redacted: takes out of a line what the client must not learn.
         instead: may give another answer to a request, such as a page.
     """
 
     def answer(request: Request, error: Exception) -> Response:
         problem = problem_of(error)
+        problem.detail = redacted(problem.detail)
         return instead(request, problem) or response_of(problem)
 
     ours: tuple[type[Exception], ...] = (Problem, SearchError, CoreError)

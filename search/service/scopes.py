@@ -1,7 +1,10 @@
 """Scopes: what a caller of the service may do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
+
+from search.trials.changes import Author
 
 
 class Scope(IntEnum):
@@ -33,6 +36,13 @@ class Caller:
     """Of a token in the storage; None of the one in `--token-file` and of a caller without one."""
     by_cookie: bool = False
     """Whether a browser's session stands for the token."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """As `tokens.LIMITS`; what is left out has none."""
+
+    @property
+    def author(self) -> Author:
+        """The caller as the author of changes."""
+        return Author(self.name, self.token_id)
 
 
 LOOPBACK = "loopback"

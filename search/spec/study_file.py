@@ -1,8 +1,9 @@
 """Reads study files: TOML to StudySpec, with all mistakes of a file at once, each with its key."""
 
 import difflib
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from makemore_core.config import (
 )
 from makemore_core.data.corpus import BUILT_IN, Corpus
 from makemore_core.data.splits import split
+from search import errors
 from search.errors import BadInput, StudyFileError
 from search.spec.search_space import (
     DEFAULTS,
@@ -142,6 +144,46 @@ def read(path: Path, corpus: str | None = None) -> StudySpec:
         raise _with_lines(StudyFileError(path, [*error.mistakes, *missing]), text) from None
     beside = path.parent.absolute() / spec.study.corpus
     return spec.with_values("study", corpus=str(beside)) if beside.is_file() else spec
+
+
+Check = Callable[[Mapping[str, Any]], list[Mistake]]
+"""Gives further mistakes of a document."""
+
+
+def read_text(text: str, where: str, check: Check = lambda _: []) -> StudySpec:
+    """Reads a study file that is no file; its corpus is left as it stands there.
+
+    Args:
+        check: gives the mistakes that only the caller knows.
+
+    Raises:
+        StudyFileError: with every mistake.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        problem = str(error) if isinstance(error, ValueError) else "too deeply nested"
+        found = re.search(r" \(at line (\d+), column \d+\)", problem)
+        line = int(found[1]) if found else None
+        raise StudyFileError(where, [errors.Mistake("", f"not TOML: {problem}", line)]) from None
+    try:
+        return read_document(document, where, check)
+    except StudyFileError as error:
+        raise _with_lines(error, text) from None
+
+
+def read_document(
+    document: Mapping[str, Any], where: str, check: Check = lambda _: []
+) -> StudySpec:
+    """As `read_text`, of a document that was TOML or JSON."""
+    mistakes: list[errors.Mistake] = [errors.Mistake(*each) for each in check(document)]
+    try:
+        spec = from_document(document, where)
+    except StudyFileError as error:
+        raise StudyFileError(where, [*error.mistakes, *mistakes]) from None
+    if mistakes:
+        raise StudyFileError(where, mistakes)
+    return spec
 
 
 def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:

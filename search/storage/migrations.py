@@ -236,6 +236,7 @@ def _causes_of_losses(connection: Connection) -> None:
 
 def _service(connection: Connection) -> None:
     """Version 11: tokens, sessions, changes, uploads and jobs of the service over HTTP."""
+    connection.execute(text("ALTER TABLE makemore_workers ADD COLUMN log TEXT"))
     for statement in (
         "TABLE makemore_tokens ("
         "id VARCHAR(32) NOT NULL PRIMARY KEY, name VARCHAR(64) NOT NULL UNIQUE,"

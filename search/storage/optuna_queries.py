@@ -38,6 +38,16 @@ def study_of_trial(connection: Connection, trial_id: int) -> int | None:
     return connection.execute(query).scalar()
 
 
+def reports_of(connection: Connection, trial_id: int | None) -> list[tuple[int, float]]:
+    """What a trial reported so far: (resource, loss), in this order."""
+    query = (
+        select(reports.c.step, reports.c.intermediate_value)
+        .where(reports.c.trial_id == trial_id)
+        .order_by(reports.c.step)
+    )
+    return [(step, loss) for step, loss in connection.execute(query)]
+
+
 def losses_of(connection: Connection, trial_id: int | None) -> Sequence[float]:
     """The losses that a trial reported."""
     query = select(reports.c.intermediate_value).where(reports.c.trial_id == trial_id)

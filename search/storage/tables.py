@@ -91,6 +91,7 @@ workers = Table(
     Column("launcher_host", Text),  # who started that process, and sees it end
     Column("launcher_pid", Integer),
     Column("end_cause", String(16)),  # killed, shared, expired; null: it left by itself
+    Column("log", Text),  # the name of its log's file in its host's data directory
     Index("makemore_workers_by_study", "study_uid"),
 )
 

@@ -2,11 +2,12 @@
 
 import contextlib
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import optuna
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import IntegrityError
 
 from makemore_core.data import corpus as corpora
@@ -31,6 +32,9 @@ from search.study.study import (
     warn_of_other_programs,
 )
 
+OnCreated = Callable[[Connection, str], object]
+"""Receives the transaction that adds a study, and the study's uid."""
+
 
 def create_or_resume(
     storage: Storage,
@@ -38,10 +42,12 @@ def create_or_resume(
     corpus: Corpus,
     data_dir: DataDir,
     artifacts: str | None = None,
+    on_created: OnCreated = lambda *_: None,
 ) -> StoredStudy:
     """Returns the stored study of this name, creates it if there is none, and updates its budget.
 
     Args:
+        on_created: called in the transaction that adds a new study; may raise to give up.
         artifacts: the shared place of its model files, as `artifact_stores.validate_location`
             returns it; a study without one gets it, and the local files are uploaded.
 
@@ -53,7 +59,8 @@ def create_or_resume(
     spec = spec.resolved_for(corpus)
     study = find(storage, spec.study.name)
     if study is None:
-        study = _create(storage, auto_learning_rate.resolve_auto(spec, corpus), corpus, artifacts)
+        resolved = auto_learning_rate.resolve_auto(spec, corpus)
+        study = _create(storage, resolved, corpus, artifacts, on_created)
     spec = auto_learning_rate.adopt_stored_range(spec, study.spec)
     ensure_same_definition(study, spec, corpus)
     ensure_not_moved(study)
@@ -65,6 +72,26 @@ def create_or_resume(
         with contextlib.suppress(OSError):  # the storage holds it as well
             corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
     return _update_budget(storage, study, spec, corpus)
+
+
+def resume(
+    storage: Storage, study: StoredStudy, trials: int | None, timeout: Any = None
+) -> StoredStudy:
+    """Withdraws a `stop`, and replaces what is given of the budget.
+
+    Args:
+        timeout: seconds, or a duration such as "2m".
+
+    Raises:
+        StudyFileError: a value is none.
+        StudyClosed: the test split has been opened.
+        Refused: the study was moved, or another program deleted its trials.
+    """
+    ensure_not_moved(study)
+    ensure_open(study)
+    ensure_not_lost(study)
+    spec = study.spec.with_values("budget", trials=trials, timeout=timeout)
+    return _update_budget(storage, study, spec)
 
 
 def ensure_same_definition(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
@@ -87,7 +114,11 @@ def ensure_same_definition(study: StoredStudy, spec: StudySpec, corpus: Corpus) 
 
 @retry_storage
 def _create(
-    storage: Storage, spec: StudySpec, corpus: Corpus, artifacts: str | None
+    storage: Storage,
+    spec: StudySpec,
+    corpus: Corpus,
+    artifacts: str | None,
+    on_created: OnCreated,
 ) -> StoredStudy:
     """Adds a study to Optuna's tables and to ours; returns another process's, if that was first."""
     created = optuna.create_study(
@@ -123,6 +154,7 @@ def _create(
         stored_corpora.insert_if_missing(connection, corpus)
         connection.execute(row)
         optuna_studies.mark(connection, optuna_id, uid)
+        on_created(connection, uid)
     stored = find(storage, spec.study.name)
     assert stored is not None
     return stored
@@ -158,16 +190,17 @@ def _record_artifacts(storage: Storage, study: StoredStudy) -> None:
 
 @retry_storage
 def _update_budget(
-    storage: Storage, study: StoredStudy, spec: StudySpec, corpus: Corpus
+    storage: Storage, study: StoredStudy, spec: StudySpec, corpus: Corpus | None = None
 ) -> StoredStudy:
     """Stores what may change, the budget and the `[confirm]` section, and withdraws a `stop`.
 
-    Stores the words too if the study was created by a version that did not store them.
+    Stores the words, if given, if the study was created by a version that did not store them.
     """
     document: dict[str, Any] = study.spec.as_document()
     document |= {section: spec.as_document()[section] for section in ("budget", "confirm")}
     with storage.write() as connection:
-        stored_corpora.insert_if_missing(connection, corpus)
+        if corpus is not None:
+            stored_corpora.insert_if_missing(connection, corpus)
         connection.execute(
             update(tables.studies)
             .where(tables.studies.c.uid == study.uid, tables.studies.c.closed_at.is_(None))

@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from enum import Enum
+from pathlib import Path
 
 from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -61,15 +62,23 @@ def renew_lease(
     return None
 
 
-def register_worker(storage: Storage, study: StoredStudy, launch: Launch | None = None) -> str:
-    """Registers this process as a worker of a study; its lease begins."""
+def register_worker(
+    storage: Storage, study: StoredStudy, launch: Launch | None = None, log: str | None = None
+) -> str:
+    """Registers this process as a worker of a study; its lease begins.
+
+    Args:
+        log: the path of its log.
+    """
     worker_id = secrets.token_hex(16)
-    _register(storage, study, worker_id, launch)
+    _register(storage, study, worker_id, launch, None if log is None else Path(log).name)
     return worker_id
 
 
 @retry_storage
-def _register(storage: Storage, study: StoredStudy, worker_id: str, launch: Launch | None) -> None:
+def _register(
+    storage: Storage, study: StoredStudy, worker_id: str, launch: Launch | None, log: str | None
+) -> None:
     now = storage.now()
     # IntegrityError: inserted already, by a try whose answer was lost
     with contextlib.suppress(IntegrityError), storage.write() as connection:
@@ -85,6 +94,7 @@ def _register(storage: Storage, study: StoredStudy, worker_id: str, launch: Laun
                 launch_id=launch.id if launch else None,
                 launcher_host=launch.host if launch else None,
                 launcher_pid=launch.pid if launch else None,
+                log=log,
             )
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from makemore_core.config import FIELDS
 from search.errors import NotFound
@@ -99,38 +99,57 @@ class BestView:
 
 
 @retry_storage
-def trials(storage: Storage, study: StoredStudy) -> list[TrialView]:
-    """Every trial, by number."""
+def trials(
+    storage: Storage, study: StoredStudy, after: int = -1, limit: int | None = None
+) -> list[TrialView]:
+    """Every trial, by number; of those with a number above `after`, at most `limit`."""
     a = tables.attempts
-    query = (
-        select(
-            a.c.trial.label("number"),
-            a.c.outcome,
-            a.c.dev_loss,
-            a.c.config,
-            a.c.seconds,
-            a.c.examples,
-            a.c.reason,
-            a.c.retry_of,
-        )
-        .where(a.c.study_uid == study.uid, a.c.trial.is_not(None))
-        .order_by(a.c.trial)
-    )
     with storage.read() as connection:
-        rows = connection.execute(query).all()
-    return [
-        TrialView(
-            number=row.number,
-            state=row.outcome or "running",
-            dev_loss=row.dev_loss,
-            config=row.config or {},
-            seconds=row.seconds,
-            examples=row.examples,
-            reason=row.reason,
-            retry_of=row.retry_of,
-        )
-        for row in rows
-    ]
+        rows = connection.execute(
+            _trials(study).where(a.c.trial > after).order_by(a.c.trial).limit(limit)
+        ).all()
+    return [_trial(row) for row in rows]
+
+
+@retry_storage
+def trials_ended_since(
+    storage: Storage, study: StoredStudy, moment: float
+) -> tuple[list[TrialView], float]:
+    """The trials that ended after a moment, in that order; and the moment of the last one."""
+    a = tables.attempts
+    with storage.read() as connection:
+        rows = connection.execute(
+            _trials(study).where(a.c.ended_at > moment).order_by(a.c.ended_at, a.c.trial)
+        ).all()
+    return [_trial(row) for row in rows], max([moment, *(row.ended_at for row in rows)])
+
+
+def _trials(study: StoredStudy) -> Select[Any]:
+    a = tables.attempts
+    return select(
+        a.c.trial.label("number"),
+        a.c.outcome,
+        a.c.dev_loss,
+        a.c.config,
+        a.c.seconds,
+        a.c.examples,
+        a.c.reason,
+        a.c.retry_of,
+        a.c.ended_at,
+    ).where(a.c.study_uid == study.uid, a.c.trial.is_not(None))
+
+
+def _trial(row: Any) -> TrialView:
+    return TrialView(
+        number=row.number,
+        state=row.outcome or "running",
+        dev_loss=row.dev_loss,
+        config=row.config or {},
+        seconds=row.seconds,
+        examples=row.examples,
+        reason=row.reason,
+        retry_of=row.retry_of,
+    )
 
 
 def flat_columns(views: Sequence[TrialView]) -> list[str]:

@@ -129,7 +129,9 @@ class Worker:
             study=stored,
             data_dir=self._data_dir,
             data=self._data_of(stored),
-            worker_id=leases.register_worker(self._storage, stored, self._job.launch),
+            worker_id=leases.register_worker(
+                self._storage, stored, self._job.launch, self._job.log
+            ),
             threads=self._job.threads,
             device=self._job.device,
             interrupted=self._interrupted,

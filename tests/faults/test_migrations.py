@@ -44,11 +44,11 @@ print([os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(4)])
 """Imports once, then is four processes."""
 
 CAUSES = {
-    "makemore_workers": ("launch_id", "launcher_host", "launcher_pid", "end_cause"),
+    "makemore_workers": ("launch_id", "launcher_host", "launcher_pid", "end_cause", "log"),
     "makemore_attempts": ("inherited",),
     "makemore_slots": ("expirations",),
 }
-"""What version 8 added to tables that were there."""
+"""What versions 8 and 11 added to tables that were there."""
 
 
 @pytest.fixture
