@@ -11,20 +11,27 @@ study is created before. Any dev evaluation of any trial counts as found when it
 table counts trials that ran to their end only. What each contender is, and what tuning it got,
 stands in `contenders.py` and under the table. Needs the extra `bench` (Ray Tune, matplotlib).
 
-`record` draws configurations at random from a study's space, trains each of them to its end and
-keeps the learning curves; `replay` has them searched again on virtual time, by any number of
-workers, with our samplers and pruners, in seconds:
+`word-lists` makes the lists of words that other packages hold. `record` trains random
+configurations of the default space on them to their end and keeps the learning curves, one table a
+list under `tables/`; a curve is decided by its index alone, and the same command goes on where it
+stopped. `replay` has tables searched again on virtual time, in seconds:
 
-    record --trials 300 --workers 2          about ten minutes; Ctrl-C keeps what there is
+    word-lists -o build/words
+    record --curves 200 --workers 2
     replay --workers 1,8,64 --pruners asha,hyperband,median,none --reduction-factors 2,3,4
 """
 
 import argparse
 import signal
 
-from tests.benchmarks.search import record, replay, side_by_side
+from tests.benchmarks.search import record, replay, side_by_side, word_lists
 
-VERBS = {"side-by-side": side_by_side, "record": record, "replay": replay}
+VERBS = {
+    "word-lists": word_lists,
+    "record": record,
+    "replay": replay,
+    "side-by-side": side_by_side,
+}
 
 
 def main() -> None:
