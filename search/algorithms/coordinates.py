@@ -39,6 +39,9 @@ class _Axis(Protocol):
     def decode(self, at: Floats) -> Any:
         """Returns the value nearest to coordinates (width,)."""
 
+    def column(self, at: Floats) -> NDArray[Any]:
+        """Returns the values (n,) nearest to coordinates (n, width)."""
+
     def snap(self, at: Floats) -> Floats:
         """Returns the coordinates (n, width) of the values nearest to `at` (n, width)."""
 
@@ -60,6 +63,7 @@ class Coordinates:
         distributions: the search space.
         names: the hyperparameter that each coordinate belongs to.
         kinds: the kind of each coordinate.
+        groups: for each coordinate the number of its hyperparameter, of those with coordinates.
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
@@ -76,6 +80,8 @@ class Coordinates:
             start += axis.width
         self.names = tuple(name for name, axis in self._axes.items() for _ in range(axis.width))
         self.kinds = tuple(axis.kind for axis in self._axes.values() for _ in range(axis.width))
+        widths = [axis.width for axis in self._axes.values()]
+        self.groups = tuple(np.repeat(range(len(widths)), widths).tolist())
 
     def point(self, values: Mapping[str, Any]) -> Floats:
         """Returns the point (d,) of a configuration, which may have more values than the space."""
@@ -98,6 +104,17 @@ class Coordinates:
             else:
                 values[name] = _single_value(distribution)
         return values
+
+    def columns(self, points: Floats) -> dict[str, NDArray[Any]]:
+        """Returns for each hyperparameter its values (n,) in the configurations nearest to points
+        (n, d)."""
+        columns = {}
+        for name, distribution in self.distributions.items():
+            if name in self._axes:
+                columns[name] = self._axes[name].column(points[:, self._slices[name]])
+            else:
+                columns[name] = np.full(len(points), _single_value(distribution))
+        return columns
 
     def snap(self, points: Floats) -> Floats:
         """Returns for each of the points (n, d) that of the nearest configuration."""
@@ -164,6 +181,9 @@ class _Number:
         value = float(self._nearest(at)[0])
         return round(value) if isinstance(self._range, IntDistribution) else value
 
+    def column(self, at: Floats) -> NDArray[Any]:
+        return self._nearest(at)[:, 0]
+
     def snap(self, at: Floats) -> Floats:
         if not self._step:
             return at.clip(0.0, 1.0)
@@ -203,6 +223,10 @@ class _Ordered:
     def decode(self, at: Floats) -> Any:
         return self._distribution.choices[int(np.abs(self._at - at[0]).argmin())]
 
+    def column(self, at: Floats) -> NDArray[Any]:
+        nearest = np.abs(self._at[None, :] - at).argmin(axis=1)
+        return np.asarray(np.array(self._distribution.choices)[nearest])
+
     def snap(self, at: Floats) -> Floats:
         nearest = np.abs(self._at[None, :] - at).argmin(axis=1)
         return np.asarray(self._at[nearest][:, None])
@@ -227,6 +251,11 @@ class _Choice:
 
     def decode(self, at: Floats) -> Any:
         return self._distribution.choices[int(at.argmax())]
+
+    def column(self, at: Floats) -> NDArray[Any]:
+        choices = np.empty(self.width, dtype=object)
+        choices[:] = self._distribution.choices
+        return np.asarray(choices[at.argmax(axis=1)])
 
     def snap(self, at: Floats) -> Floats:
         return self._one_hot(at.argmax(axis=1))

@@ -12,7 +12,7 @@ exists: CMA-ES and NSGA-II would not work.
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna import Study
@@ -26,6 +26,9 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from search.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from search.algorithms.bayes import Forecaster
 
 N_STARTUP = 8
 """Configurations of the initial design; a power of two, for an even Sobol sequence."""
@@ -46,13 +49,29 @@ SCHEDULE, EARLY_SCHEDULE = "schedule", "cosine"
 some time before the end of a trial."""
 
 
-def sampler_for(kind: str, study_seed: int, ordinal: int) -> BaseSampler:
-    """Returns the sampler for the configuration with this ordinal."""
+def sampler_for(
+    kind: str,
+    study_seed: int,
+    ordinal: int,
+    *,
+    fixed: Mapping[str, Any] | None = None,
+    forecaster: "Forecaster | None" = None,
+) -> BaseSampler:
+    """Returns the sampler for the configuration with this ordinal.
+
+    Args:
+        fixed: hyperparameters that are not searched; "bayes" estimates costs with them.
+        forecaster: what "bayes" takes pruned and running trials for.
+    """
     seed = derive_seed(study_seed, ordinal, "ask")
     if kind == "random":
         return RandomSampler(seed=seed)
     if kind == "qmc":
         return _SobolSampler(derive_seed(study_seed, 0, "qmc"), ordinal)
+    if kind == "bayes":
+        from search.algorithms.bayes import BayesSampler  # here, since it loads SciPy
+
+        return BayesSampler(seed, fixed=fixed, forecaster=forecaster)
     if ordinal < N_STARTUP:
         return _InitialDesign(derive_seed(study_seed, 0, "startup"), ordinal)
     if kind == "gp":

@@ -48,6 +48,8 @@ def test_a_point_leads_back_to_its_configuration(
     for point in coordinates.sample(np.random.default_rng(seed), 4):
         values = coordinates.values(point)
         assert list(space) == list(values)
+        columns = coordinates.columns(point[None])
+        assert values == {name: column[0] for name, column in columns.items()}
         for name, distribution in space.items():
             assert distribution._contains(distribution.to_internal_repr(values[name]))
         np.testing.assert_allclose(point, coordinates.point(values), rtol=0, atol=1e-9)

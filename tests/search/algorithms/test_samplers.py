@@ -18,7 +18,7 @@ from search.spec.search_space import distributions
 from search.spec.study_file import from_document
 from search.storage.optuna_reader import SamplingView
 
-KINDS = ("tpe", "random", "qmc", "gp")
+KINDS = ("tpe", "bayes", "random", "qmc", "gp")
 SPACE = from_document(tiny(), "x").space
 UNBORN = create_trial(state=TrialState.RUNNING)
 
