@@ -121,10 +121,12 @@ class SamplerSection(_Section):
 class PrunerSection(_Section):
     """Which trials are stopped early."""
 
-    kind: Literal["asha", "hyperband", "median", "none"] = "asha"
-    """Successive halving, Hyperband, the median rule or none; the lowest loss so far counts."""
+    kind: Literal["asha", "hyperband", "median", "predictive", "none"] = "asha"
+    """Successive halving, Hyperband, the median rule, a prediction of each trial's end, or none."""
     reduction_factor: Annotated[int, Field(ge=2, le=100)] = 3
     """`asha`, `hyperband`: one trial in this many passes each rung."""
+    probability: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """`predictive`: a trial is stopped once it is less probable than this to end as the best."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of the trials to be pruned that run to their end, to measure what pruning costs."""
 

@@ -1,14 +1,12 @@
 """Runs one attempt at a claimed slot: configuration, training, reports, pruning, outcome."""
 
 import logging
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from makemore_core.config import TrialConfig
@@ -18,7 +16,7 @@ from makemore_core.model import checkpoint
 from makemore_core.model.network import parameters_of
 from makemore_core.model.snapshot import Snapshot
 from makemore_core.training.trainer import Evaluation, TrainingRun, TrialResult, train
-from search.algorithms import samplers
+from search.algorithms import forecast, samplers
 from search.algorithms.pruners import Pruner, resource_at
 from search.algorithms.samplers import sampler_for
 from search.environment import run_environment
@@ -39,6 +37,7 @@ from search.trials import attempts, claims, leases, retention
 from search.trials.claims import Claim
 from search.trials.leases import NoClaim
 from search.trials.reported_losses import ReportedLosses
+from search.worker.memory_limit import is_out_of_memory, resident_bytes
 from search.worker.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
@@ -83,6 +82,7 @@ class RunningAttempt:
 
     context: WorkerContext
     claim: Claim
+    searched: Mapping[str, Any]
     config: TrialConfig
     trial: TrialKey
     snapshots: Snapshots
@@ -105,7 +105,9 @@ class RunningAttempt:
         pruner = Pruner(spec.pruner, spec.budget)
         self.report_if_due(at_once=pruner.is_rung(self.claim.ordinal, planned))
         losses = [each.dev_loss for each in self.curve]
-        if pruner.should_prune(self.claim.ordinal, planned, losses, self._competing_losses):
+        if pruner.should_prune(
+            self.claim.ordinal, planned, losses, self._competing_losses, self._chance_of_lowest
+        ):
             if not self._is_drawn_for_audit():
                 raise TrialPruned("pruner")
             self.record_audit()
@@ -147,12 +149,24 @@ class RunningAttempt:
         limits = self.context.study.spec.limits
         if limits.seconds is not None and now - self.started > limits.seconds:
             raise TrialPruned("over its time limit")
-        if limits.memory is not None and _resident_bytes() > limits.memory:
+        if limits.memory is not None and resident_bytes() > limits.memory:
             raise TrialPruned("over its memory limit")
 
     def _competing_losses(self, resource: int) -> list[float]:
         return self.context.reported_losses.losses_at(
             self.context.study, resource, self.trial.trial_id
+        )
+
+    def _chance_of_lowest(self) -> float | None:
+        """The probability that it ends with the study's lowest dev loss, if that can be told."""
+        study = self.context.study
+        trials = self.context.trials.get_all_trials(study.optuna_id, deepcopy=False)
+        return forecast.chance_of_lowest(
+            self.searched,
+            {_planned_evaluation(study.spec, self.config, e): e.dev_loss for e in self.curve},
+            [trial for trial in trials if trial.number != self.trial.number],
+            search_space.distributions(study.spec.space),
+            study.spec.budget,
         )
 
     def _is_drawn_for_audit(self) -> bool:
@@ -206,7 +220,9 @@ def _start_attempt(context: WorkerContext, claim: Claim) -> RunningAttempt:
     )
     step = resume.state["step"] if resume else 0
     log.info("trial %d (from step %d): %s", trial.number, step, config)
-    attempt = RunningAttempt(context, claim, config, trial, snapshots, resume, curve=curve)
+    attempt = RunningAttempt(
+        context, claim, searched, config, trial, snapshots, resume, curve=curve
+    )
     if claim.lost_attempt is not None and claim.lost_attempt.audited:
         attempt.record_audit()
     return attempt
@@ -286,7 +302,7 @@ def _train(attempt: RunningAttempt) -> dict[str, Any]:
     except SearchError:
         raise
     except Exception as error:  # one trial's error must not end the study
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             return _measured(attempt) | {"outcome": "pruned", "reason": "out of memory"}
         log.exception("trial %d: lost by an error", attempt.trial.number)
         return _measured(attempt) | {"outcome": "failed", "reason": attempts.ERROR}
@@ -368,23 +384,6 @@ def _record_outcome(
         retention.delete_unneeded(context.storage, context.study, context.files)
         retention.delete_stale_temporaries(context.data_dir.checkpoints(context.study.uid))
     return outcome if reason != attempts.ERROR else attempts.ERROR
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    )
-
-
-def _resident_bytes() -> int:
-    """The resident memory of this process, in bytes."""
-    try:
-        with open("/proc/self/statm") as file:  # noqa: PTH123  read many times a second
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def claim_slot(context: WorkerContext) -> Claim | NoClaim:

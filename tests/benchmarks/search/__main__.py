@@ -14,11 +14,15 @@ stands in `contenders.py` and under the table. Needs the extra `bench` (Ray Tune
 `word-lists` makes the lists of words that other packages hold. `record` trains random
 configurations of the default space on them to their end and keeps the learning curves, one table a
 list under `tables/`; a curve is decided by its index alone, and the same command goes on where it
-stopped. `replay` has tables searched again on virtual time, in seconds:
+stopped. `replay` has tables searched again on virtual time by samplers and pruners, two workers and
+forty seeds, and gives the verdict that `replay.py` fixes beforehand; raw results are kept, and
+again the same command goes on. Algorithms are designed on three tables and judged on the others:
 
     word-lists -o build/words
     record --curves 200 --workers 2
-    replay --workers 1,8,64 --pruners asha,hyperband,median,none --reduction-factors 2,3,4
+    replay
+    replay tpe/none gp/none random/asha --seeds 12 --corpora towns-cs
+    replay --held-back
 """
 
 import argparse

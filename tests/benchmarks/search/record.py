@@ -64,6 +64,7 @@ def facts_of(words: Path) -> Facts:
     return Facts(
         corpus=words.stem,
         words=len(corpus.words),
+        symbols=len(corpus.vocabulary),
         sha256=hashlib.sha256(words.read_bytes()).hexdigest(),
         train_examples=train_examples,
         examples=tables.examples_of_a_trial(train_examples),

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from optuna.distributions import (
 )
 
 from makemore_core.config import TrialConfig
+from search.algorithms.costs import relative_cost
 from search.algorithms.samplers import _value_at as value_at
 from search.spec.search_space import Value
 
@@ -55,6 +57,8 @@ class Facts:
 
     corpus: str
     words: int
+    symbols: int
+    """Characters of the alphabet, the end of a word included."""
     sha256: str
     """Of the file of words."""
     train_examples: int
@@ -97,6 +101,26 @@ class Table:
     def best(self) -> float:
         """The lowest dev loss of all."""
         return min(loss for curve in self.curves for loss in curve.losses)
+
+    @cached_property
+    def seconds(self) -> tuple[float, ...]:
+        """The virtual seconds of each configuration's full trial.
+
+        They are the analytic cost times one factor a table, the median of recorded seconds over
+        costs: a recording on a busy machine is noisy, and what a trial would have taken that
+        diverged is not recorded.
+        """
+        costs = [
+            relative_cost(asdict(config_of(self.facts, curve.searched)), self.facts.symbols)
+            for curve in self.curves
+        ]
+        complete = (len(curve.losses) == self.facts.evaluations for curve in self.curves)
+        ratios = [
+            curve.seconds / cost
+            for curve, cost, is_complete in zip(self.curves, costs, complete, strict=True)
+            if is_complete
+        ]
+        return tuple(statistics.median(ratios) * cost for cost in costs)
 
     def with_curves(self, curves: Iterable[Curve]) -> "Table":
         """Returns the table with more curves, in the order of their indices."""

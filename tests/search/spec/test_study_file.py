@@ -101,7 +101,9 @@ def test_left_out_values_have_the_documented_defaults(tmp_path: Path) -> None:
     minimal = from_document({"study": {"name": "quick"}}, "minimal").as_document()
     assert read(path).as_document()["search"] == minimal["search"]
     assert {"kind": "tpe"} == minimal["sampler"]
-    assert {"kind": "asha", "reduction_factor": 3, "audit": 0.0} == minimal["pruner"]
+    assert {"kind": "asha", "reduction_factor": 3, "probability": 0.05, "audit": 0.0} == minimal[
+        "pruner"
+    ]
     assert {"patience": None} == minimal["early_stopping"]
     assert {"seconds": None, "memory": None} == minimal["limits"]
     assert {"ensemble": 0} == minimal["confirm"]

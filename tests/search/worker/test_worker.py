@@ -33,7 +33,7 @@ def test_a_study_ends_with_exactly_its_budget(bed: Workspace) -> None:
         ("tpe", "asha"),
         ("qmc", "hyperband"),
         ("gp", "median"),
-        ("random", "none"),
+        ("random", "predictive"),
     ],
 )
 def test_an_interrupted_study_is_bit_for_bit_the_same(
