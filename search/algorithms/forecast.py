@@ -14,7 +14,7 @@ import heapq
 import importlib.resources
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,16 +204,22 @@ def chance_of_lowest(
         losses: its dev losses so far, by the number of the evaluation.
         others: the study's other trials; lost attempts do not count.
     """
-    others = [trial for trial in others if trial.state in COUNTED]
-    lowest = min((low for low in map(_lowest_of, others) if low is not None), default=math.inf)
+    lowest = lowest_loss(others)
     own = [loss for loss in losses.values() if math.isfinite(loss)]
-    if own and min(own) <= lowest:
-        return 1.0
+    if lowest is None or (own and min(own) <= lowest):
+        return 1.0 if own else None
     forecaster = _forecaster(others, distributions, length)
     if forecaster is None or not losses:
         return None
     curve = Curve(values, curve_features.filled(losses, length.evaluations)[: max(losses)])
     return forecaster.end(curve).probability_below(lowest)
+
+
+def lowest_loss(trials: Iterable[FrozenTrial]) -> float | None:
+    """Returns the lowest dev loss that any of some trials has reported; lost attempts do not
+    count."""
+    counted = (_lowest_of(trial) for trial in trials if trial.state in COUNTED)
+    return min((lowest for lowest in counted if lowest is not None), default=None)
 
 
 COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)

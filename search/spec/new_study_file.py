@@ -126,7 +126,7 @@ smoothing = { low = 0.0, high = 0.4 }                   # weight of n-gram expec
 #: kind = "tpe"          # or "random", "qmc", "gp"
 
 #: [pruner]
-#: kind = "asha"         # or "hyperband", "median", "none"
+#: kind = "asha"         # or "hyperband", "median", "predictive", "none"
 
 #: [limits]              # of each trial
 #: seconds = 120

@@ -91,17 +91,6 @@ def record_trial(
 
 
 @retry_storage
-def record_audit(storage: Storage, attempt_id: int) -> None:
-    """Records that the pruner would have stopped an attempt, which runs on as an audit."""
-    with storage.write() as connection:
-        connection.execute(
-            update(tables.attempts)
-            .where(tables.attempts.c.id == attempt_id, tables.attempts.c.outcome.is_(None))
-            .values(audited=True)
-        )
-
-
-@retry_storage
 def record_reports(
     storage: Storage, study: StoredStudy, trial_id: int, losses: Mapping[int, float]
 ) -> None:

@@ -33,7 +33,7 @@ from search.storage.optuna_reader import SamplingView
 from search.storage.optuna_writer import TrialKey
 from search.storage.study_files import StudyFiles
 from search.study.study import StoredStudy, files_of
-from search.trials import attempts, claims, leases, retention
+from search.trials import attempts, audits, claims, leases, retention
 from search.trials.claims import Claim
 from search.trials.leases import NoClaim
 from search.trials.reported_losses import ReportedLosses
@@ -93,6 +93,8 @@ class RunningAttempt:
     unreported: dict[int, float] = field(default_factory=dict)
     """Dev losses that are not in the database yet, by resource."""
     curve: list[Evaluation] = field(default_factory=list)
+    chance: float | None = None
+    """The probability that it ends with the study's lowest dev loss, as last predicted."""
     audited: bool = False
     """Whether the pruner would have stopped it."""
 
@@ -125,7 +127,9 @@ class RunningAttempt:
     def record_audit(self) -> None:
         """Records that the pruner would have stopped it; at once, since a retry has to know."""
         if not self.audited:
-            attempts.record_audit(self.context.storage, self.claim.attempt_id)
+            storage, attempt_id = self.context.storage, self.claim.attempt_id
+            lowest = forecast.lowest_loss(self._other_trials())
+            audits.record(storage, attempt_id, self.trial.trial_id, lowest, self.chance)
             self.audited = True
 
     def on_block(self, run: TrainingRun) -> None:
@@ -159,15 +163,15 @@ class RunningAttempt:
 
     def _chance_of_lowest(self) -> float | None:
         """The probability that it ends with the study's lowest dev loss, if that can be told."""
-        study = self.context.study
-        trials = self.context.trials.get_all_trials(study.optuna_id, deepcopy=False)
-        return forecast.chance_of_lowest(
-            self.searched,
-            {_planned_evaluation(study.spec, self.config, e): e.dev_loss for e in self.curve},
-            [trial for trial in trials if trial.number != self.trial.number],
-            search_space.distributions(study.spec.space),
-            study.spec.budget,
-        )
+        spec, others = self.context.study.spec, self._other_trials()
+        losses = {_planned_evaluation(spec, self.config, e): e.dev_loss for e in self.curve}
+        space = search_space.distributions(spec.space)
+        self.chance = forecast.chance_of_lowest(self.searched, losses, others, space, spec.budget)
+        return self.chance
+
+    def _other_trials(self) -> list[FrozenTrial]:
+        trials = self.context.trials.get_all_trials(self.context.study.optuna_id, deepcopy=False)
+        return [trial for trial in trials if trial.number != self.trial.number]
 
     def _is_drawn_for_audit(self) -> bool:
         """Whether it runs on although pruned, as a random fraction does to measure pruning."""
@@ -223,8 +227,10 @@ def _start_attempt(context: WorkerContext, claim: Claim) -> RunningAttempt:
     attempt = RunningAttempt(
         context, claim, searched, config, trial, snapshots, resume, curve=curve
     )
-    if claim.lost_attempt is not None and claim.lost_attempt.audited:
-        attempt.record_audit()
+    lost = claim.lost_attempt
+    if lost is not None and lost.audited:
+        audits.inherit(context.storage, context.study, claim.attempt_id, trial.trial_id, lost.trial)
+        attempt.audited = True
     return attempt
 
 
