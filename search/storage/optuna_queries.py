@@ -113,7 +113,7 @@ def attributes(connection: Connection, study_id: int, key: str) -> dict[int, Any
     return {number: json.loads(text) for number, text in connection.execute(query)}
 
 
-def is_of_study(study_uid: str) -> ColumnElement[bool]:
+def is_of_study(study_uid: str | ColumnElement[str]) -> ColumnElement[bool]:
     """Whether a trial is an attempt of a study of ours, by its number."""
     attempts = tables.attempts
     return (
