@@ -77,7 +77,7 @@ def run(
         processes = min(workers, len(jobs))
         ensure_corpus_fits(study.spec, corpus, processes)
         with TrainingPool(corpus, study.spec.study.split_seed, processes, threads) as pool:
-            ahead = _estimate_seconds(pool, jobs, data, intervals=2 * (top + bool(size)))
+            ahead = _estimate_seconds(pool, jobs, data, top, size)
             announced = time.monotonic() - started + ahead
             emit(
                 f"confirm {study.name}: {len(jobs)} trainings on {processes} processes, about "
@@ -103,16 +103,19 @@ def run(
 
 
 def _estimate_seconds(
-    pool: TrainingPool, jobs: Sequence[Retraining], data: Dataset, intervals: int
+    pool: TrainingPool, jobs: Sequence[Retraining], data: Dataset, top: int, size: int
 ) -> float:
     """The seconds to come: of the trainings, by what the searched ones took and the calibration;
-    and of the intervals, by the time of one."""
-    calibration = pool.calibrate(jobs[0])
-    trainings = candidates.makespan([calibration.seconds(job) for job in jobs], pool.processes)
+    of the losses of dev words, by the calibration; and of the intervals, by the time of one."""
+    calibrations = pool.calibrate(jobs)
+    seconds = [calibrations[job.trial].seconds(job) for job in jobs]
+    models = [calibrations[job.trial].evaluation for job in jobs]
+    evaluations = sum(models) * (2 if size else 1)  # an ensemble evaluates them again
     characters = np.array([len(word) + 1 for word in data.dev_words])
     started = time.monotonic()
     bootstrap(characters.astype(np.float64), characters)
-    return trainings + intervals * (time.monotonic() - started)
+    intervals = 2 * (top + bool(size)) * (time.monotonic() - started)
+    return candidates.makespan(seconds, pool.processes) + evaluations + intervals
 
 
 def _report_model(emit: Callable[[str], object], done: ConfirmedModel) -> None:

@@ -10,7 +10,7 @@ from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
-from search.trials import audits
+from search.trials import audits, remaining_time
 from search.trials.attempts import INTERRUPTED
 from search.trials.audits import AuditView
 from search.trials.budget import SlotCounts, budget_met, progress
@@ -47,13 +47,14 @@ class StatusView:
 def status(storage: Storage, study: StoredStudy) -> StatusView:
     """Counts, budget, best and time of a study."""
     with storage.read() as connection:
-        now = progress(storage, connection, study.uid)
+        now = progress(connection, study.uid)
         counts = _counts(connection, study)
         workers = _workers(storage, connection, study)
         served = is_served(storage, connection)
         interrupted = _interrupted(connection, study)
         crashed = not workers and _crashed(connection, study, now)
         begun = _begun(connection, study)
+        eta = _eta(connection, study, now, workers)
     ahead = 0 if study.closed else _queued(study, now)
     budget = study.spec.budget
     return StatusView(
@@ -63,7 +64,7 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
         budget={"trials": budget.trials, "finished": now.finished},
         best=best(storage, study),
         elapsed_seconds=now.elapsed_seconds,
-        eta_seconds=_eta(study, now, workers),
+        eta_seconds=eta,
         audit=audits.audit(storage, study) if study.spec.pruner.audit else None,
         timeout=budget.timeout,
         target=budget.target,
@@ -171,16 +172,17 @@ def _ended_by(study: StoredStudy, now: SlotCounts, left: bool, crashed: bool) ->
     return "crash" if crashed else "interrupted"
 
 
-def _eta(study: StoredStudy, now: SlotCounts, workers: int) -> float | None:
-    """Seconds to go at the rate so far; None where nobody works, or nothing tells the rate."""
+def _eta(connection: Connection, study: StoredStudy, now: SlotCounts, workers: int) -> float | None:
+    """Seconds to go; None where nobody works, or nothing tells how long a trial takes."""
     if budget_met(study, now) or study.closed:
         return 0.0
     if not workers or study.stopped:
         return None
     budget = study.spec.budget
     left = [] if budget.timeout is None else [budget.timeout - now.elapsed_seconds]
-    if now.finished:
-        left.append(now.elapsed_seconds / now.finished * (budget.trials - now.finished))
+    trials = remaining_time.of_study(connection, study, max(0, now.unclaimed(study)), workers)
+    if trials is not None:
+        left.append(trials)
     return min(left) if left else None
 
 
