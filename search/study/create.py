@@ -19,6 +19,7 @@ from search.spec.study_file import StudySpec
 from search.storage import optuna_studies, tables
 from search.storage.database import Storage
 from search.study import corpora as stored_corpora
+from search.study.opening import Predecessor, ensure_same_predecessor, with_opening
 from search.study.study import (
     StoredStudy,
     by_uid,
@@ -38,22 +39,27 @@ def create_or_resume(
     corpus: Corpus,
     data_dir: DataDir,
     artifacts: str | None = None,
+    predecessor: Predecessor | None = None,
 ) -> StoredStudy:
     """Returns the stored study of this name, creates it if there is none, and updates its budget.
 
     Args:
         artifacts: the shared place of its model files, as `artifact_stores.validate_location`
             returns it; a study without one gets it, and the local files are uploaded.
+        predecessor: what a new study begins from; of a study that exists only its name counts.
 
     Raises:
-        Drift: the stored study has another definition; the message names the fields.
+        Drift: the stored study has another definition; the message names the fields. Or it began
+            from another study.
         StudyClosed: its test split has been opened.
         BadInput: this host cannot reach its model files.
     """
-    spec = spec.resolved_for(corpus)
     study = find(storage, spec.study.name)
     if study is None:
-        study = _create(storage, auto_learning_rate.resolve_auto(spec, corpus), corpus, artifacts)
+        resolved = auto_learning_rate.resolve_auto(spec.resolved_for(corpus), corpus)
+        study = _create(storage, with_opening(resolved, predecessor), corpus, artifacts)
+    ensure_same_predecessor(study.spec, predecessor.study if predecessor else None)
+    spec = spec.with_defaults(study.spec.defaults).resolved_for(corpus)
     spec = auto_learning_rate.adopt_stored_range(spec, study.spec)
     ensure_same_definition(study, spec, corpus)
     ensure_not_moved(study)

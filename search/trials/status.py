@@ -41,6 +41,8 @@ class StatusView:
     served: bool  # whether somebody works on whatever open study there is
     pruned_for: Mapping[str, int]
     """How many trials were pruned for each reason."""
+    began_from: str | None = None
+    """The study whose best configurations it tried first."""
 
 
 @retry_storage
@@ -74,6 +76,7 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
         workers=workers,
         served=served,
         pruned_for=_pruned_for(storage, study),
+        began_from=study.spec.began_from,
     )
 
 
@@ -184,6 +187,13 @@ def _eta(connection: Connection, study: StoredStudy, now: SlotCounts, workers: i
     if trials is not None:
         left.append(trials)
     return min(left) if left else None
+
+
+def describe_beginning(view: StatusView) -> str | None:
+    """What a study began from, as text; None for nothing but its own file."""
+    if view.began_from is None:
+        return None
+    return f"it began with the best configurations of study {view.began_from}"
 
 
 def describe_audit(view: StatusView) -> str | None:

@@ -243,26 +243,40 @@ def _planned_evaluation(spec: StudySpec, config: TrialConfig, evaluation: Evalua
 def _configuration(context: WorkerContext, claim: Claim) -> tuple[dict[str, Any], TrialConfig]:
     """The searched values, and the complete configuration."""
     spec, lost = context.study.spec, claim.lost_attempt
-    names = search_space.distributions(spec.space)
     if lost is not None and lost.config is not None:
-        return {name: lost.config[name] for name in names}, TrialConfig(**lost.config)
-    known = dict(spec.enqueue[claim.ordinal]) if claim.ordinal < len(spec.enqueue) else {}
-    searched = {name: known.pop(name) for name in names if name in known}
-    if len(searched) < len(names):
-        fixed = search_space.fixed_values(spec.space) | {"examples": spec.budget.examples}
-        sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal, fixed=fixed)
-        name = optuna_studies.name(context.storage, context.study.optuna_id)
-        study = optuna.load_study(study_name=name, storage=context.trials, sampler=sampler)
-        searched = samplers.ask(sampler, study, _placeholder_trial(), names) | searched
+        return search_space.searched_values(spec.space, lost.config), TrialConfig(**lost.config)
+    searched, overrides = _known_values(spec, claim.ordinal)
     config = search_space.configuration(
         spec.space,
-        searched,
-        known,
+        {**_sampled_values(context, claim, {*searched, *overrides}), **searched},
+        overrides,
         examples=spec.budget.examples,
         evaluations=spec.budget.evaluations,
         patience=spec.early_stopping.patience,
     )
-    return {name: searched[name] for name in names}, config
+    return search_space.searched_values(spec.space, asdict(config)), config
+
+
+def _known_values(spec: StudySpec, ordinal: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What the study says of a slot's configuration: searched values of its opening, and values of
+    its file by their names there."""
+    if ordinal < len(spec.enqueue):
+        return {}, spec.enqueue[ordinal]
+    position = ordinal - len(spec.enqueue)
+    return (spec.opening[position] if position < len(spec.opening) else {}), {}
+
+
+def _sampled_values(context: WorkerContext, claim: Claim, known: set[str]) -> dict[str, Any]:
+    """A value for each searched parameter, by the sampler; none if all of them are known."""
+    spec = context.study.spec
+    names = search_space.distributions(spec.space)
+    if known.issuperset(names) or known.issuperset(search_space.searched_names(spec.space)):
+        return {}
+    fixed = search_space.fixed_values(spec.space) | {"examples": spec.budget.examples}
+    sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal, fixed=fixed)
+    name = optuna_studies.name(context.storage, context.study.optuna_id)
+    study = optuna.load_study(study_name=name, storage=context.trials, sampler=sampler)
+    return samplers.ask(sampler, study, _placeholder_trial(), names)
 
 
 def _placeholder_trial() -> FrozenTrial:

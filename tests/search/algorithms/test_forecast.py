@@ -23,7 +23,7 @@ from search.algorithms.pruners import resource_at
 from search.spec.sections import BudgetSection
 
 EVALUATIONS = 10
-LENGTH = BudgetSection(examples=10_000, evaluations=EVALUATIONS)
+LENGTH = BudgetSection(trials=1, examples=10_000, evaluations=EVALUATIONS)
 SPACE: dict[str, BaseDistribution] = {
     "hidden_width": IntDistribution(64, 2048, log=True),
     "schedule": CategoricalDistribution(("linear", "cosine")),
@@ -192,7 +192,7 @@ def test_an_end_is_at_most_the_lowest_loss() -> None:
 @pytest.mark.parametrize("evaluations", [1, 2, 7])
 def test_trials_with_equal_losses_or_few_evaluations(evaluations: int) -> None:
     """Where nothing differs, nothing fails: equal losses, one configuration, few evaluations."""
-    length = BudgetSection(examples=700, evaluations=evaluations)
+    length = BudgetSection(trials=1, examples=700, evaluations=evaluations)
     same = create_trial(
         value=2.0,
         params={"hidden_width": 64},
