@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms import candidates
 from search.algorithms.acquisition import MAX_LOSS, Acquisition, Observations, lowest_of
-from search.algorithms.trial_records import Records, SearchedSpace, lots_of, space_of
+from search.algorithms.trial_records import Records, SearchedSpace, space_of
 
 Floats = NDArray[np.float64]
 
@@ -34,28 +34,9 @@ COST_SCALE = 20.0
 MAX_PENDING = 64
 """Running trials that the model knows of."""
 
-Forecast = tuple[float, float]
-"""A loss, and the variance of its prediction."""
-Forecaster = Callable[[Sequence[FrozenTrial]], Sequence[Forecast | None]]
-"""Predicts the lowest loss at the end of each of some trials; complete ones are among them, to
-learn from. None: it cannot tell, or there is nothing to predict."""
-
-
-@dataclass(frozen=True)
-class FinishedTrial:
-    """A trial that has ended, for `choose`.
-
-    Attributes:
-        values: its configuration.
-        loss: its lowest, or a forecast of its end.
-        variance: of the forecast.
-        share: of a full trial that was trained.
-    """
-
-    values: Mapping[str, Any]
-    loss: float
-    variance: float = 0.0
-    share: float = 1.0
+Forecaster = Callable[[Sequence[FrozenTrial]], Mapping[int, tuple[float, float]]]
+"""Predicts from a study's trials, complete ones among them, the lowest losses at the ends of pruned
+and running ones: mean and standard deviation, by trial number, of those that it can tell."""
 
 
 @dataclass(frozen=True)
@@ -87,37 +68,6 @@ def scorer(space: SearchedSpace, history: History) -> candidates.Score | None:
         return None
     exponent = math.exp(-history.spent / COST_SCALE)
     return lambda points: acquisition(points) - exponent * np.log(space.costs(points))
-
-
-def choose(
-    distributions: Mapping[str, BaseDistribution],
-    ended: Sequence[FinishedTrial],
-    pending: Sequence[Mapping[str, Any]],
-    among: Sequence[Mapping[str, Any]],
-    seed: int,
-    *,
-    fixed: Mapping[str, Any] | None = None,
-) -> int:
-    """Returns the index of the configuration to try next, for a table of recorded ones."""
-    space = space_of(distributions, fixed or {})
-    points = space.coordinates.points(among)
-    at = space.coordinates.points([each.values for each in ended])
-    losses = np.array([each.loss for each in ended], dtype=np.float64)
-    kept = model_subset(losses, lots_of(at))
-    history = History(
-        Observations(
-            at[kept], losses[kept], np.array([ended[k].variance for k in kept], dtype=np.float64)
-        ),
-        lowest=lowest_of(losses),
-        pending=space.coordinates.points(pending),
-        spent=float(space.costs(at) @ np.array([each.share for each in ended], dtype=np.float64)),
-    )
-    score = scorer(space, history)
-    if score is not None:
-        return int(score(points).argmax())
-    rng = np.random.default_rng(seed)
-    drawn = rng.choice(len(points), min(N_RANDOM, len(points)), replace=False)
-    return int(drawn[space.costs(points[drawn]).argmin()])
 
 
 def model_subset(losses: Floats, lots: Floats) -> NDArray[np.intp]:
@@ -168,16 +118,37 @@ class BayesSampler(BaseSampler):
     ) -> dict[str, Any]:
         if not search_space:
             return {}
-        space = space_of(search_space, self._fixed, study.study_name)
-        ended, running = space.records_of(study.get_trials(deepcopy=False), trial.number)
-        history = self._history(space, ended, running)
+        space, history, tried = self._read(study, trial, search_space)
         score = scorer(space, history)
         if score is None:
             points = candidates.cheapest_first(space, N_RANDOM, self._rng)
         else:
             points = candidates.ranked(space, score, history.observed.points, self._rng)
-        tried = {*ended.keys, *running.keys}
         return candidates.first_untried(space, points, tried, self._rng)
+
+    def choose(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        search_space: Mapping[str, BaseDistribution],
+        among: Sequence[Mapping[str, Any]],
+    ) -> int:
+        """Returns the index of the recorded configuration to try next, by the same rule."""
+        space, history, _ = self._read(study, trial, search_space)
+        points = space.coordinates.points(among)
+        score = scorer(space, history)
+        if score is not None:
+            return int(score(points).argmax())
+        drawn = self._rng.choice(len(points), min(N_RANDOM, len(points)), replace=False)
+        return int(drawn[space.costs(points[drawn]).argmin()])
+
+    def _read(
+        self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> tuple[SearchedSpace, History, set[str]]:
+        """Returns the space, the history, and what was tried."""
+        space = space_of(search_space, self._fixed, study.study_name)
+        ended, running = space.records_of(study.get_trials(deepcopy=False), trial.number)
+        return space, self._history(space, ended, running), {*ended.keys, *running.keys}
 
     def _history(self, space: SearchedSpace, ended: Records, running: Records) -> History:
         losses = np.array(ended.losses, dtype=np.float64)
@@ -186,10 +157,12 @@ class BayesSampler(BaseSampler):
         trials = [*(ended.trials[k] for k in kept), *(running.trials[k] for k in known)]
         points = [*(ended.points[k] for k in kept), *(running.points[k] for k in known)]
         lowest = [*(ended.losses[k] for k in kept), *(None for _ in known)]
+        forecasts = self._forecaster(trials) if self._forecaster else {}
         observed, pending = [], []
-        for point, loss, forecast in zip(points, lowest, self._forecasts(trials), strict=True):
-            if forecast is not None:
-                observed.append((*forecast, point))
+        for trial, point, loss in zip(trials, points, lowest, strict=True):
+            if trial.number in forecasts and trial.state is not TrialState.COMPLETE:
+                mean, deviation = forecasts[trial.number]
+                observed.append((mean, deviation**2, point))
             elif loss is not None:
                 observed.append((loss, 0.0, point))
             else:
@@ -205,12 +178,6 @@ class BayesSampler(BaseSampler):
             pending=_stacked(space, pending),
             spent=ended.total_cost(),
         )
-
-    def _forecasts(self, trials: Sequence[FrozenTrial]) -> Sequence[Forecast | None]:
-        if self._forecaster is None:
-            return [None] * len(trials)
-        each = zip(trials, self._forecaster(trials), strict=True)
-        return [None if t.state is TrialState.COMPLETE else forecast for t, forecast in each]
 
     def sample_independent(
         self,

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import optuna
@@ -273,7 +274,10 @@ def _sampled_values(context: WorkerContext, claim: Claim, known: set[str]) -> di
     if known.issuperset(names) or known.issuperset(search_space.searched_names(spec.space)):
         return {}
     fixed = search_space.fixed_values(spec.space) | {"examples": spec.budget.examples}
-    sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal, fixed=fixed)
+    forecaster = partial(forecast.predicted_ends, distributions=names, length=spec.budget)
+    sampler = sampler_for(
+        spec.sampler.kind, spec.study.seed, claim.ordinal, fixed=fixed, forecaster=forecaster
+    )
     name = optuna_studies.name(context.storage, context.study.optuna_id)
     study = optuna.load_study(study_name=name, storage=context.trials, sampler=sampler)
     return samplers.ask(sampler, study, _placeholder_trial(), names)

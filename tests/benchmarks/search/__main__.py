@@ -23,16 +23,21 @@ again the same command goes on. Algorithms are designed on three tables and judg
     replay
     replay tpe/none gp/none random/asha --seeds 12 --corpora towns-cs
     replay --held-back
+
+`recorded-networks` has samplers search tables of networks that others trained, and ranks them:
+
+    recorded-networks --seeds 20
 """
 
 import argparse
 import signal
 
-from tests.benchmarks.search import record, replay, side_by_side, word_lists
+from tests.benchmarks.search import record, recorded_networks, replay, side_by_side, word_lists
 
 VERBS = {
     "word-lists": word_lists,
     "record": record,
+    "recorded-networks": recorded_networks,
     "replay": replay,
     "side-by-side": side_by_side,
 }

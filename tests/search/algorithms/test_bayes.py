@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,7 @@ from search.algorithms import bayes
 from search.algorithms.acquisition import Observations
 from search.algorithms.bayes import (
     BayesSampler,
-    FinishedTrial,
     History,
-    choose,
     model_subset,
     scorer,
 )
@@ -205,15 +204,19 @@ def test_the_first_trials_are_cheap() -> None:
 def test_a_table_is_searched_by_the_same_rule() -> None:
     """Among recorded configurations the one at the lowest predicted loss is chosen, and none that
     runs already."""
-    values = [{"x": k / 20} for k in range(21)]
     space: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
-    ended = [FinishedTrial(values[k], (k / 20 - 0.5) ** 2) for k in (0, 3, 7, 14, 17, 20)]
-    left = [each for k, each in enumerate(values) if k not in (0, 3, 7, 14, 17, 20)]
-    first = left[choose(space, ended, [], left, seed=1)]
+    left = [{"x": k / 20} for k in range(1, 20) if k not in (3, 7, 14, 17)]
+    trials = [
+        create_trial(value=(k / 20 - 0.5) ** 2, params={"x": k / 20}, distributions=space)
+        for k in (0, 3, 7, 14, 17, 20)
+    ]
+    first = left[BayesSampler(1).choose(study_of(trials), UNBORN, space, left)]
     assert 0.45 <= first["x"] <= 0.55
     left.remove(first)
-    assert 0.35 <= left[choose(space, ended, [first], left, seed=1)]["x"] <= 0.65
-    assert choose(space, [], [], left, seed=1) in range(len(left))
+    running = create_trial(state=TrialState.RUNNING, params=first, distributions=space)
+    chosen = BayesSampler(1).choose(study_of([*trials, running]), UNBORN, space, left)
+    assert 0.35 <= left[chosen]["x"] <= 0.65
+    assert BayesSampler(1).choose(study_of([]), UNBORN, space, left) in range(len(left))
 
 
 def test_a_forecast_of_a_pruned_trial_is_believed() -> None:
@@ -231,8 +234,8 @@ def test_a_forecast_of_a_pruned_trial_is_believed() -> None:
         for x in at
     ]
 
-    def forecaster(asked: Any) -> list[tuple[float, float] | None]:
-        return [(2.0, 1e-4) if trial.params["x"] == 0.8 else None for trial in asked]
+    def forecaster(asked: Sequence[FrozenTrial]) -> dict[int, tuple[float, float]]:
+        return {trial.number: (2.0, 0.01) for trial in asked if trial.params["x"] == 0.8}
 
     study = study_of(trials)
     believing = ask(BayesSampler(1, forecaster=forecaster), study, UNBORN, space)["x"]
