@@ -1,8 +1,10 @@
 """Experience: configurations that were good elsewhere, with which a search of a new study begins.
 
-`experience.json` holds those that did well on recorded corpora of different sizes and languages
-(chosen by tests/benchmarks/search), the one to try first at its beginning, in the coordinates of
-the default space. Another study's best configurations are mapped into a space in the same way.
+`experience.json` holds configurations in the coordinates of the default space, with their dev
+losses on recorded corpora of different sizes and languages (made by tests/benchmarks/search). A
+short list of them is chosen greedily for a corpus, after Wistuba et al. 2015 ("Sequential
+Model-Free Hyperparameter Tuning"), with more weight on corpora of its size. Another study's best
+configurations are mapped into a space in the same way.
 """
 
 import functools
@@ -10,31 +12,96 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+from scipy.stats import norm
 
+from search.algorithms.costs import relative_cost
 from search.learning_rates import RATE, RELATIVE, RELATIVE_TO, relative_rate, scale
 
 Values = Mapping[str, Any]
 Space = Mapping[str, BaseDistribution]
+Numbers = NDArray[np.float64]
+
+MAX_CONFIGURATIONS = 8
+"""Of a list; what follows is the sampler's."""
+SIZE_DISTANCE = 0.8
+"""The distance in the logarithm of their sizes at which a corpus counts 0.6 times as much."""
+COST_EXPONENT = 0.5
+"""A gain counts divided by this power of its cost: the first of a list is small and early."""
+MAX_REGRET = 6.0
+"""In units of the median configuration's regret; a worse one is as bad as none."""
+
+REGRET_DEVIATION = 0.3
+"""Standard deviation, in the same unit, between a regret on a recorded corpus and on a new one."""
+
+
+class Experience(NamedTuple):
+    """Configurations, and how they did on recorded corpora."""
+
+    values: tuple[dict[str, Any], ...]
+    train_characters: Numbers
+    """Of each corpus, ends of words included. (C,)"""
+    regrets: Numbers
+    """Above the best dev loss of the corpus, in units of the median regret there. (C, n)"""
+    costs: Numbers
+    """Of a full trial, relative to each other. (n,)"""
 
 
 @functools.cache
-def configurations() -> tuple[dict[str, Any], ...]:
-    """Returns the recorded experience, in the order in which it is to be tried."""
+def experience() -> Experience:
+    """Returns the recorded experience."""
     text = resources.files("search.algorithms").joinpath("experience.json").read_text("utf-8")
-    return tuple(json.loads(text)["configurations"])
+    document = json.loads(text)
+    known = document["configurations"]
+    losses = np.array([each["dev_losses"] for each in known]).T
+    above_best = losses - losses.min(axis=1, keepdims=True)
+    return Experience(
+        values=tuple(each["values"] for each in known),
+        train_characters=np.array([each["train_characters"] for each in document["corpora"]]),
+        regrets=np.minimum(above_best / np.median(above_best, axis=1, keepdims=True), MAX_REGRET),
+        costs=np.array([relative_cost(each["values"]) for each in known]),
+    )
 
 
-def opening(
-    distributions: Space, fixed: Values, known: Iterable[Values] | None = None
-) -> list[dict[str, Any]]:
+def configurations(train_characters: int) -> list[dict[str, Any]]:
+    """Returns configurations for a corpus of this size, the one to try first at the beginning."""
+    known = experience()
+    weights = _weights(known.train_characters, train_characters)
+    best = np.full(len(weights), MAX_REGRET)
+    chosen: list[int] = []
+    for _ in range(min(MAX_CONFIGURATIONS, len(known.values))):
+        gains = weights @ _expected_gains(best[:, None] - known.regrets)
+        gains /= known.costs**COST_EXPONENT
+        gains[chosen] = -np.inf
+        chosen.append(int(gains.argmax()))
+        best = np.minimum(best, known.regrets[:, chosen[-1]])
+    return [dict(known.values[index]) for index in chosen]
+
+
+def _expected_gains(differences: Numbers) -> Numbers:
+    """Returns the expected improvement where a regret is uncertain by REGRET_DEVIATION: what was
+    nearly the best on a recorded corpus may be the best on another one. (...)"""
+    scaled = differences / REGRET_DEVIATION
+    return np.asarray(REGRET_DEVIATION * (norm.pdf(scaled) + scaled * norm.cdf(scaled)))
+
+
+def _weights(recorded: Numbers, train_characters: int) -> Numbers:
+    """Returns the weight of each recorded corpus; beyond the largest, that one counts most. (C,)"""
+    distances = (np.log(recorded / train_characters) / SIZE_DISTANCE) ** 2 / 2
+    weights: Numbers = np.exp(distances.min() - distances)
+    return np.asarray(weights / weights.sum())
+
+
+def opening(distributions: Space, fixed: Values, known: Iterable[Values]) -> list[dict[str, Any]]:
     """Returns the searched values of the first configurations of a study, each once.
 
     A value outside of its range becomes the nearest one inside; what a configuration does not say
@@ -44,10 +111,10 @@ def opening(
         distributions: of the study's searched parameters.
         fixed: the values of the study's other hyperparameters.
         known: configurations in the order in which they are to be tried, whose learning rate may be
-            relative or not; None: the recorded experience.
+            relative or not.
     """
     found: list[dict[str, Any]] = []
-    for config in configurations() if known is None else known:
+    for config in known:
         values = fitted(config, distributions, fixed)
         if values and values not in found:
             found.append(values)

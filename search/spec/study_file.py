@@ -120,8 +120,7 @@ class StudySpec:
         is_resolved = self.budget.examples != UNRESOLVED
         if is_resolved and not any(map(_scales_with_corpus, self.space.values())):
             return self
-        train = split(corpus, self.study.split_seed).train
-        characters = sum(len(word) + 1 for word in train)
+        characters = self.train_characters(corpus)
         space = {
             name: kind.scaled_to(characters) if isinstance(kind, RangeDimension) else kind
             for name, kind in self.space.items()
@@ -132,6 +131,10 @@ class StudySpec:
         if self.budget.epochs is None:
             return resolved.with_examples(defaults.examples_for(characters))
         return resolved.with_examples(max(1, round(self.budget.epochs * characters)))
+
+    def train_characters(self, corpus: Corpus) -> int:
+        """Returns the characters of the train split, ends of words included: its examples."""
+        return sum(len(word) + 1 for word in split(corpus, self.study.split_seed).train)
 
     def with_examples(self, examples: int) -> "StudySpec":
         """Returns the study with `examples` training examples in a full trial, checked again."""

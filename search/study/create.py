@@ -57,7 +57,7 @@ def create_or_resume(
     study = find(storage, spec.study.name)
     if study is None:
         resolved = auto_learning_rate.resolve_auto(spec.resolved_for(corpus), corpus)
-        study = _create(storage, with_opening(resolved, predecessor), corpus, artifacts)
+        study = _create(storage, with_opening(resolved, corpus, predecessor), corpus, artifacts)
     ensure_same_predecessor(study.spec, predecessor.study if predecessor else None)
     spec = spec.with_defaults(study.spec.defaults).resolved_for(corpus)
     spec = auto_learning_rate.adopt_stored_range(spec, study.spec)

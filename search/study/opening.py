@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from makemore_core.data.corpus import Corpus
 from search.algorithms import experience
 from search.errors import Drift
 from search.spec.search_space import distributions, fixed_values
@@ -26,11 +27,11 @@ class Predecessor:
     """Its best ones, the best first, as its trials have them."""
 
 
-def with_opening(spec: StudySpec, predecessor: Predecessor | None) -> StudySpec:
+def with_opening(spec: StudySpec, corpus: Corpus, predecessor: Predecessor | None) -> StudySpec:
     """Returns a new study, which must be resolved for its corpus, with its first configurations."""
     known: list[Mapping[str, Any]] = list(predecessor.configurations) if predecessor else []
     if spec.sampler.kind in EXPERIENCED_SAMPLERS:
-        known += experience.configurations()
+        known += experience.configurations(spec.train_characters(corpus))
     opening = experience.opening(distributions(spec.space), fixed_values(spec.space), known)
     began_from = predecessor.study if predecessor else None
     return replace(spec, opening=tuple(opening), began_from=began_from)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.distributions import (
     BaseDistribution,
@@ -33,11 +34,11 @@ def test_the_recorded_experience_lies_in_the_default_space() -> None:
     """Nothing of it is clipped or left to the sampler there, and nothing is in it twice."""
     space = from_document({"study": {"name": "x"}}, "x", LATEST).space
     searched, fixed = distributions(space), fixed_values(space)
-    known = [{**each} for each in experience.configurations()]
+    known = list(experience.experience().values)
     assert known
     assert [
         {name: value for name, value in each.items() if name in searched} for each in known
-    ] == opening(searched, fixed)
+    ] == opening(searched, fixed, known)
     assert all(set(each) >= set(searched) for each in known)
 
 
@@ -80,6 +81,31 @@ def test_a_rate_as_trials_have_it_is_mapped_as_well() -> None:
     searched = {"learning_rate": RATES}
     fixed = {"batch_size": 256, "hidden_width": 1024, "optimizer": "adamw"}
     assert {"learning_rate": pytest.approx(0.005)} == fitted(config, searched, fixed)
+
+
+@pytest.mark.parametrize("characters", [1, 400, 4_446, 12_000, 38_335, 182_625, 10**7, 10**9])
+def test_a_list_is_short_and_begins_cheaply(characters: int) -> None:
+    """For a corpus of any size no configuration is in the list twice, the first costs less than
+    half of the dearest, and the best for the recorded corpus of the nearest size is in it."""
+    known, chosen = experience.experience(), experience.configurations(characters)
+    assert experience.MAX_CONFIGURATIONS == len(chosen)
+    places = [known.values.index(values) for values in chosen]
+    assert len(places) == len(set(places))
+    assert 2 * known.costs[places[0]] <= max(known.costs[places])
+    nearest = abs(np.log(known.train_characters / characters)).argmin()
+    assert known.regrets[nearest].argmin() in places
+
+
+def test_a_corpus_gets_what_was_good_on_corpora_of_its_size() -> None:
+    """The list for a corpus as small as the smallest recorded one holds something better there than
+    the list for a corpus beyond the largest, and the other way round."""
+    known = experience.experience()
+    small, large = (
+        known.regrets[:, [known.values.index(each) for each in experience.configurations(size)]]
+        for size in (3_000, 1_000_000)
+    )
+    assert small[0].min() < large[0].min()
+    assert large[-1].min() <= small[-1].min()
 
 
 def test_what_becomes_the_same_is_tried_once() -> None:
