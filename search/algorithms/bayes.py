@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 N_RANDOM = 4
 """Results that a model needs; before, a configuration is the cheapest of as many random ones."""
-MAX_POINTS = 160
+MAX_POINTS = 128
 """The model holds at most so many results: the best half, and some of the others."""
 COST_SCALE = 20.0
 """The cost's exponent falls by e whenever as much as so many typical full trials is spent."""
@@ -81,7 +81,9 @@ def model_subset(losses: Floats, lots: Floats) -> NDArray[np.intp]:
     half = MAX_POINTS // 2
     good = np.flatnonzero(losses <= np.partition(losses, half)[half])
     best = good[np.lexsort((lots[good], losses[good]))[:half]]
-    others = np.setdiff1d(np.arange(len(losses)), best, assume_unique=True)
+    is_other = np.ones(len(losses), dtype=bool)
+    is_other[best] = False
+    others = np.flatnonzero(is_other)
     drawn = others[np.argpartition(lots[others], half)[:half]]
     return np.concatenate([best, drawn[np.lexsort((lots[drawn], losses[drawn]))]])
 

@@ -16,7 +16,7 @@ from search.algorithms.trial_records import SearchedSpace
 Floats = NDArray[np.float64]
 Score = Callable[[Floats], Floats]
 
-N_ANYWHERE, N_NEAR, N_REFINED, N_ROUNDS = 320, 160, 60, 3
+N_ANYWHERE, N_NEAR, N_REFINED, N_ROUNDS = 256, 128, 48, 3
 """Points: anywhere, near the best results, and in each round near the best scores."""
 N_CENTERS = 4
 """The best results, or scores, that points are drawn near."""

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 JITTER = 1e-8
 """Added to the variances of the targets, relative to those of the process."""
-MAX_ITERATIONS = 30
+MAX_ITERATIONS = 20
 BOUND = 4.0
 """A parameter's logarithm stays within so many standard deviations of its prior."""
 

@@ -58,6 +58,8 @@ class Records:
     complete: list[bool] = field(default_factory=list)
 
     def __add__(self, other: "Records") -> "Records":
+        if not other.trials:
+            return self
         return Records(
             self.trials + other.trials,
             self.points + other.points,
