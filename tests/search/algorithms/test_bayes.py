@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.algorithms import bayes
+from search.algorithms import bayes, trial_records
 from search.algorithms.acquisition import Observations
 from search.algorithms.bayes import (
     BayesSampler,
@@ -76,8 +76,8 @@ def random_trials(
 
 
 def study_of(trials: list[FrozenTrial]) -> optuna.Study:
-    """A study in memory."""
-    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    """A study in memory, always of the same name."""
+    study = optuna.create_study(study_name="s", storage=optuna.storages.InMemoryStorage())
     study.add_trials(trials)
     return study
 
@@ -101,6 +101,26 @@ def test_an_answer_follows_from_seed_and_trials(
     assert values not in [trial.params for trial in trials]
     random.Random(seed).shuffle(trials)
     assert values == ask(BayesSampler(seed), study_of(trials), UNBORN, SPACE)
+
+
+def test_what_is_kept_of_ended_trials_changes_no_answer() -> None:
+    """A process that has followed a study answers as one that has just begun; another study of the
+    same name and space does not disturb it."""
+    trials = random_trials(SPACE, 1, "ccpcrccpcc", [2.0 + k / 10 for k in range(10)])
+    others = random_trials(SPACE, 2, "ccc", [1.0, 2.0, 3.0])
+
+    def answers(*, fresh: bool) -> list[dict[str, Any]]:
+        study, found = study_of([]), []
+        for seed, trial in enumerate(trials):
+            study.add_trial(trial)
+            if fresh:
+                trial_records._space_of.cache_clear()
+            elif seed % 3 == 2:
+                ask(BayesSampler(seed), study_of(others), UNBORN, SPACE)
+            found.append(ask(BayesSampler(seed), study, UNBORN, SPACE))
+        return found
+
+    assert answers(fresh=True) == answers(fresh=False)
 
 
 def test_seeds_differ() -> None:
@@ -131,20 +151,28 @@ def test_nothing_is_tried_twice_while_others_are_left() -> None:
         {"only": CategoricalDistribution(("one",))},
         {"only": FloatDistribution(1.0, 1.0)},
         {"x": FloatDistribution(0.0, 1.0)},
-        {f"c{k}": CategoricalDistribution(("a", "b", None)) for k in range(1000)},
         {"hidden_width": CategoricalDistribution(("narrow", "wide"))},
         {"step": FloatDistribution(0.0, 1.0, step=0.25), "flag": CategoricalDistribution((False,))},
     ],
-    ids=["one choice", "one number", "one dimension", "1,000 choices", "odd names", "steps"],
+    ids=["one choice", "one number", "one dimension", "odd names", "steps"],
 )
 @pytest.mark.parametrize("losses", [[], [2.0] * 6, [math.nan] * 6, [2.0, 3.0, 1.0, 2.5, math.inf]])
 def test_odd_spaces_and_losses_raise_nothing(
     space: dict[str, BaseDistribution], losses: list[float]
 ) -> None:
-    """A space of one configuration, of a thousand dimensions; no losses, equal ones, NaN."""
+    """A space of one configuration, of one dimension; no losses, equal ones, NaN, infinity."""
     study = study_of(random_trials(space, 1, "p" * len(losses), losses))
     values = ask(BayesSampler(1), study, UNBORN, space)
     assert list(space) == list(values)
+
+
+def test_a_thousand_dimensions_raise_nothing() -> None:
+    """A thousand choices of three, with six results."""
+    space: dict[str, BaseDistribution] = {
+        f"c{k}": CategoricalDistribution(("a", "b", None)) for k in range(1000)
+    }
+    study = study_of(random_trials(space, 1, "cccccp", [2.0, 3.0, 1.0, 2.5, 2.2, math.nan]))
+    assert list(space) == list(ask(BayesSampler(1), study, UNBORN, space))
 
 
 def test_trials_of_another_space_are_ignored() -> None:
