@@ -1,9 +1,10 @@
 """Estimates what a study costs before it is created, from steps measured on this machine."""
 
 import itertools
+import math
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -104,7 +105,7 @@ def expected_fraction(spec: StudySpec) -> float:
 
 def trial_costs(spec: StudySpec, symbols: int) -> list[float]:
     """The analytic costs of the trials of a study, so far as they are known beforehand: those that
-    open it, and for each other one the mean of random draws."""
+    open it, and for each other one the mean of random draws, by how the sampler weighs costs."""
     kind = spec.sampler.kind
     opening = samplers.N_STARTUP if kind in OPENED else 0
     study = _empty_study()
@@ -115,7 +116,24 @@ def trial_costs(spec: StudySpec, symbols: int) -> list[float]:
         configs.append(_configuration(spec, values | dict(enqueued)))
     costs = [relative_cost(asdict(config), symbols) for config in configs]
     drawn = [relative_cost(asdict(config), symbols) for config in _draws(spec, DRAWS)]
-    return [*costs, *[statistics.mean(drawn)] * (spec.budget.trials - len(costs))]
+    rest = spec.budget.trials - len(costs)
+    if kind == "bayes":
+        return [*costs, *_costs_preferred(drawn, rest, sum(costs))]
+    return [*costs, *[statistics.mean(drawn)] * rest]
+
+
+def _costs_preferred(drawn: Sequence[float], count: int, spent: float) -> list[float]:
+    """The expected costs of trials of the sampler "bayes", which divides its acquisition by a power
+    of the cost that falls with what is spent: of random draws, weighted likewise."""
+    from search.algorithms.bayes import COST_SCALE  # here, since it loads SciPy
+
+    typical, costs = statistics.mean(drawn), []
+    for _ in range(count):
+        exponent = math.exp(-spent / typical / COST_SCALE)
+        weights = [cost**-exponent for cost in drawn]
+        costs.append(statistics.fmean(drawn, weights))
+        spent += costs[-1]
+    return costs
 
 
 def _empty_study() -> optuna.Study:

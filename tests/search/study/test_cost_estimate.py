@@ -87,6 +87,17 @@ def test_known_configurations_cost_what_they_cost() -> None:
     assert costs[:3] == REAL_TRIAL_COSTS(from_document(document, "s.toml"), 27)
 
 
+def test_a_sampler_that_prefers_cheap_trials_is_cheap_at_first() -> None:
+    """The trials of "bayes" begin below the mean of random draws, and end near it."""
+    document = {"study": {"name": "s"}, "budget": {"trials": 300}, "pruner": {"kind": "none"}}
+    asked, drawn = (
+        REAL_TRIAL_COSTS(from_document(document | {"sampler": {"kind": kind}}, "s.toml"), 27)
+        for kind in ("bayes", "random")
+    )
+    assert asked[0] < 0.6 * drawn[0] and sorted(asked) == asked
+    assert 0.95 * drawn[0] < asked[-1] <= drawn[0]
+
+
 def test_the_command_says_it_too(bed: Workspace) -> None:
     """In words and as JSON."""
     file = bed.file(budget={"timeout": 0.001})
