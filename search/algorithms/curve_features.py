@@ -34,21 +34,25 @@ Ranges = Mapping[str, tuple[float, float, bool]]
 """(low, high, whether logarithmic) of each recorded number."""
 
 
-def filled(reports: Mapping[int, float], evaluations: int) -> Floats:
-    """Returns the losses (evaluations,) of a trial, by the number of the evaluation from 1.
+def filled(reports: Mapping[int, float], steps: Sequence[int]) -> Floats:
+    """Returns the losses (evaluations,) of a trial.
 
     An evaluation without a report, where steps are few, has the loss of the one before it; all
     after the last report have that of the last.
+
+    Args:
+        reports: losses by step.
+        steps: that of each evaluation.
     """
-    losses = np.full(evaluations, np.nan)
-    for evaluation, loss in reports.items():
-        if 1 <= evaluation <= evaluations:
-            losses[evaluation - 1] = min(loss, MAX_LOSS) if math.isfinite(loss) else MAX_LOSS
-    known = np.flatnonzero(~np.isnan(losses))
-    if not len(known):
-        return np.full(evaluations, MAX_LOSS)
-    before = np.searchsorted(known, np.arange(evaluations), side="right") - 1
-    return np.asarray(losses[known[np.maximum(before, 0)]])
+    losses = np.array([reports.get(step, math.nan) for step in steps], dtype=np.float64)
+    missing = np.isnan(losses)
+    if missing.any():
+        known = np.flatnonzero(~missing)
+        if not len(known):
+            return np.full(len(steps), MAX_LOSS)
+        before = np.searchsorted(known, np.arange(len(steps)), side="right") - 1
+        losses = losses[known[np.maximum(before, 0)]]
+    return np.minimum(losses, MAX_LOSS)
 
 
 def of_curves(curves: Floats) -> Floats:
@@ -85,15 +89,12 @@ class ConfigurationFeatures:
 
     def of(self, configurations: Sequence[Mapping[str, Any]]) -> Floats:
         """Returns the features (n, d) of configurations."""
-        rows = [
-            [
-                feature
-                for name in self._distributions
-                for feature in self._features_of(name, values[name])
-            ]
-            for values in configurations
+        columns = [
+            column
+            for name in self._distributions
+            for column in self._columns_of(name, [values[name] for values in configurations])
         ]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.names))
+        return np.array(columns, dtype=np.float64).reshape(len(columns), len(configurations)).T
 
     def _names_of(self, name: str, distribution: BaseDistribution) -> list[str]:
         if name in self._ranges or self._own[name].kinds[0] != "choice":
@@ -101,18 +102,20 @@ class ConfigurationFeatures:
         assert isinstance(distribution, CategoricalDistribution)
         return [f"{name}={choice}" for choice in distribution.choices]
 
-    def _features_of(self, name: str, value: Any) -> list[float]:
+    def _columns_of(self, name: str, values: Sequence[Any]) -> list[Floats]:
+        """The features, each (n,), of a hyperparameter's values."""
         if name not in self._ranges:
             own = self._own[name]
-            point = own.point({name: value}).tolist()
+            points = own.points([{name: value} for value in values])
             if own.kinds[0] == "choice":
-                return [each / CHOICE for each in point]
-            return _with_square(2.0 * point[0] - 1.0)
+                return list(points.T / CHOICE)
+            return _with_square(2.0 * points[:, 0] - 1.0)
         low, high, is_log = self._ranges[name]
-        at, low, high = (math.log(each) if is_log else each for each in (value, low, high))
-        return _with_square(
-            min(max(2.0 * (at - low) / (high - low) - 1.0, -MAX_COORDINATE), MAX_COORDINATE)
-        )
+        at = np.array(values, dtype=np.float64)
+        if is_log:
+            at, low, high = np.log(at), math.log(low), math.log(high)
+        at = 2.0 * (at - low) / (high - low) - 1.0
+        return _with_square(at.clip(-MAX_COORDINATE, MAX_COORDINATE))
 
 
 def squared(name: str) -> str:
@@ -120,7 +123,7 @@ def squared(name: str) -> str:
     return f"{name}^2"
 
 
-def _with_square(at: float) -> list[float]:
+def _with_square(at: Floats) -> list[Floats]:
     return [at, at * at - 1.0 / 3.0]  # of mean 0 where it is uniform
 
 

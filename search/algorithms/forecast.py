@@ -10,11 +10,11 @@ predictions.
 """
 
 import functools
-import heapq
 import importlib.resources
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from scipy.special import stdtr
 
 from search.algorithms import curve_features
 from search.algorithms.curve_features import CURVE, INTERCEPT, ConfigurationFeatures, Ranges
-from search.algorithms.pruners import TrialLength
+from search.algorithms.pruners import TrialLength, resource_at
 from search.algorithms.regression import Posterior, Prior
 
 Floats = NDArray[np.float64]
@@ -132,14 +132,16 @@ class Forecaster:
         self._ends = self._scaled(ends)
         self._fitted: dict[int, Posterior] = {}
 
-    def end(self, curve: Curve) -> "End":
-        """Returns the prediction for a trial under way, which has reported."""
-        evaluation = len(curve.losses)
-        _, features = self._joined(self._features.of([curve.values]), curve.losses[None, :])
-        posterior = self._posterior(evaluation)
-        location, scale = posterior.predict(features)
+    def ends(self, curves: Sequence[Curve]) -> list["End"]:
+        """Returns the predictions for trials under way, which have as many losses each."""
+        losses = np.array([curve.losses for curve in curves])
+        _, features = self._joined(self._features.of([curve.values for curve in curves]), losses)
+        posterior = self._posterior(losses.shape[1])
         degrees = min(posterior.degrees, MAX_DEGREES)
-        return End(self._lowest, float(location[0]), float(scale[0]), degrees)
+        return [
+            End(self._lowest, float(location), float(scale), degrees)
+            for location, scale in zip(*posterior.predict(features), strict=True)
+        ]
 
     def _posterior(self, evaluation: int) -> Posterior:
         """What was learned about trials at an evaluation."""
@@ -201,111 +203,116 @@ def chance_of_lowest(
 
     Args:
         values: its searched hyperparameters.
-        losses: its dev losses so far, by the number of the evaluation.
+        losses: its dev losses so far, by resource.
         others: the study's other trials; lost attempts do not count.
     """
-    lowest = lowest_loss(others)
+    lows = _lows(others)
+    lowest = float(lows.min(initial=math.inf))
     own = [loss for loss in losses.values() if math.isfinite(loss)]
-    if lowest is None or (own and min(own) <= lowest):
-        return 1.0 if own else None
-    forecaster = _forecaster(others, distributions, length)
-    if forecaster is None or not losses:
+    if own and min(own) <= lowest:
+        return 1.0
+    complete = _learned_from(others, lows)
+    if not own or len(complete) < MIN_COMPLETE:
         return None
-    curve = Curve(values, curve_features.filled(losses, length.evaluations)[: max(losses)])
-    return forecaster.end(curve).probability_below(lowest)
+    curve = Curve(values, _losses_so_far(losses, _steps(length)))
+    (end,) = _forecaster(complete, distributions, length).ends([curve])
+    return end.probability_below(lowest)
 
 
-def lowest_loss(trials: Iterable[FrozenTrial]) -> float | None:
+def lowest_loss(trials: Sequence[FrozenTrial]) -> float | None:
     """Returns the lowest dev loss that any of some trials has reported; lost attempts do not
     count."""
-    counted = (_lowest_of(trial) for trial in trials if trial.state in COUNTED)
-    return min((lowest for lowest in counted if lowest is not None), default=None)
+    lowest = float(_lows(trials).min(initial=math.inf))
+    return lowest if math.isfinite(lowest) else None
+
+
+def predicted_ends(
+    trials: Sequence[FrozenTrial],
+    distributions: Distributions,
+    length: TrialLength,
+    numbers: Container[int] | None = None,
+) -> dict[int, tuple[float, float]]:
+    """Returns (mean, standard deviation) of the ends of pruned and running trials, by number.
+
+    Trials without a report are left out; there are none while fewer than MIN_COMPLETE trials are
+    complete.
+
+    Args:
+        numbers: of the trials whose ends are wanted; None: of all.
+    """
+    complete = _learned_from(trials, _lows(trials))
+    if len(complete) < MIN_COMPLETE:
+        return {}
+    steps = _steps(length)
+    curves: dict[int, list[tuple[int, Curve]]] = defaultdict(list)
+    for trial in trials:
+        is_wanted = numbers is None or trial.number in numbers
+        if is_wanted and trial.state in (TrialState.RUNNING, TrialState.PRUNED):
+            losses = _losses_so_far(trial.intermediate_values, steps)
+            curves[len(losses)].append((trial.number, Curve(trial.params, losses)))
+    curves.pop(0, None)
+    forecaster = _forecaster(complete, distributions, length)
+    return {
+        number: (min(end.mean, float(curve.losses.min())), end.sd)
+        for those in curves.values()
+        for (number, curve), end in zip(
+            those, forecaster.ends([curve for _, curve in those]), strict=True
+        )
+    }
+
+
+def _forecaster(
+    complete: Sequence[FrozenTrial], distributions: Distributions, length: TrialLength
+) -> Forecaster:
+    steps = _steps(length)
+    curves = [
+        Curve(trial.params, curve_features.filled(trial.intermediate_values, steps))
+        for trial in complete
+    ]
+    return Forecaster(distributions, curves)
 
 
 COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 """The states of the trials that count; the retry of a lost attempt reports the same again."""
 
 
-def predicted_ends(
-    trials: Sequence[FrozenTrial], distributions: Distributions, length: TrialLength
-) -> dict[int, tuple[float, float]]:
-    """Returns (mean, standard deviation) of the ends of pruned and running trials, by number.
-
-    Trials without a report are left out; there are none while fewer than MIN_COMPLETE trials are
-    complete.
-    """
-    forecaster = _forecaster(trials, distributions, length)
-    if forecaster is None:
-        return {}
-    found = {}
-    for trial in trials:
-        if trial.state in (TrialState.RUNNING, TrialState.PRUNED):
-            curve = _curve_so_far(trial, length)
-            if curve is not None:
-                end = forecaster.end(curve)
-                found[trial.number] = (min(end.mean, float(curve.losses.min())), end.sd)
-    return found
+def _lows(trials: Sequence[FrozenTrial]) -> Floats:
+    """The lowest loss of each trial; infinite where it has none, or does not count."""
+    return np.array([_lowest_of(trial) for trial in trials], dtype=np.float64)
 
 
-def _forecaster(
-    trials: Sequence[FrozenTrial], distributions: Distributions, length: TrialLength
-) -> Forecaster | None:
-    """One that has learned from the complete ones of some trials, if they are enough."""
+def _lowest_of(trial: FrozenTrial) -> float:
+    state = trial.state
+    if state not in COUNTED:
+        return math.inf
+    if state is not TrialState.RUNNING and (values := trial.values):
+        return values[0] if math.isfinite(values[0]) else math.inf
+    return min(filter(math.isfinite, trial.intermediate_values.values()), default=math.inf)
+
+
+def _learned_from(trials: Sequence[FrozenTrial], lows: Floats) -> list[FrozenTrial]:
+    """The complete trials that a prediction learns from: the best and the most recent, the best
+    first; of equals, the earlier."""
     complete = [
         trial
-        for trial in trials
-        if trial.state is TrialState.COMPLETE
-        and trial.intermediate_values
-        and _lowest_of(trial) is not None
+        for low, trial in zip(lows.tolist(), trials, strict=True)
+        if low < math.inf and trial.state is TrialState.COMPLETE and trial.intermediate_values
     ]
-    if len(complete) < MIN_COMPLETE:
-        return None
-    curves = [
-        Curve(
-            trial.params, curve_features.filled(_by_evaluation(trial, length), length.evaluations)
-        )
-        for trial in _chosen(complete)
-    ]
-    return Forecaster(distributions, curves)
+    numbers = np.array([trial.number for trial in complete], dtype=np.int64)
+    ends = np.array([_lowest_of(trial) for trial in complete], dtype=np.float64)
+    ranked = np.lexsort((numbers, ends))
+    rest = ranked[MAX_BEST:]
+    recent = np.sort(numbers[rest])[-MAX_RECENT:]
+    learned = [*ranked[:MAX_BEST], *rest[np.isin(numbers[rest], recent)]]
+    return [complete[index] for index in learned]
 
 
-def _chosen(complete: list[FrozenTrial]) -> list[FrozenTrial]:
-    """The best and the most recent trials, the best first; of equals, the earlier."""
-
-    def rank(trial: FrozenTrial) -> tuple[float, int]:
-        lowest = _lowest_of(trial)
-        return math.inf if lowest is None else lowest, trial.number
-
-    best = heapq.nsmallest(MAX_BEST, complete, key=rank)
-    taken = {trial.number for trial in best}
-    others = [trial for trial in complete if trial.number not in taken]
-    recent = heapq.nlargest(MAX_RECENT, others, key=lambda trial: trial.number)
-    return sorted([*best, *recent], key=rank)
+def _steps(length: TrialLength) -> list[int]:
+    """The resource of each evaluation, under which its loss is reported."""
+    return [resource_at(length, k) for k in range(1, length.evaluations + 1)]
 
 
-def _lowest_of(trial: FrozenTrial) -> float | None:
-    """The lowest loss of a trial; None if it has none that is finite."""
-    values = trial.values if trial.state is not TrialState.RUNNING else None
-    losses = values or trial.intermediate_values.values()
-    return min((loss for loss in losses if math.isfinite(loss)), default=None)
-
-
-def _curve(trial: FrozenTrial, length: TrialLength) -> Curve:
-    """The curve of a complete trial; one that stopped early stays where it was."""
-    reports = _by_evaluation(trial, length)
-    return Curve(trial.params, curve_features.filled(reports, length.evaluations))
-
-
-def _by_evaluation(trial: FrozenTrial, length: TrialLength) -> dict[int, float]:
-    return {
-        round(resource * length.evaluations / length.examples): loss
-        for resource, loss in trial.intermediate_values.items()
-    }
-
-
-def _curve_so_far(trial: FrozenTrial, length: TrialLength) -> Curve | None:
-    reports = _by_evaluation(trial, length)
-    last = min(max(reports, default=0), length.evaluations)
-    if last < 1:
-        return None
-    return Curve(trial.params, curve_features.filled(reports, length.evaluations)[:last])
+def _losses_so_far(reports: Mapping[int, float], steps: Sequence[int]) -> Floats:
+    """The losses of a trial up to its last report; empty without any."""
+    last = max((k for k, step in enumerate(steps, 1) if step in reports), default=0)
+    return curve_features.filled(reports, steps)[:last]

@@ -10,7 +10,7 @@ from workspace import InterruptedAfter, Workspace, some_words
 from makemore_core.config import TrialConfig
 from makemore_core.data.splits import split
 from search.algorithms.forecast import chance_of_lowest
-from search.algorithms.pruners import Pruner
+from search.algorithms.pruners import Pruner, resource_at
 from search.errors import Interrupted
 from search.spec import search_space
 from search.study import study
@@ -337,15 +337,13 @@ def test_the_predictive_pruner_stops_what_it_predicts_to_lose(bed: Workspace) ->
     for trial in trials:
         if trial.number not in stopped and trial.state is not TrialState.COMPLETE:
             continue  # it diverged
-        losses = {
-            round(at * spec.budget.evaluations / spec.budget.examples): loss
-            for at, loss in trial.intermediate_values.items()
-        }
-        looks = [look for look in rule.rungs(0) if look in losses]
+        losses = trial.intermediate_values
+        steps = [resource_at(spec.budget, rung) for rung in rule.rungs(0)]
+        looks = [step for step in steps if step in losses]
         chances = [
             chance_of_lowest(
                 trial.params,
-                {k: loss for k, loss in losses.items() if k <= look},
+                {step: loss for step, loss in losses.items() if step <= look},
                 trials[: trial.number],
                 space,
                 spec.budget,
