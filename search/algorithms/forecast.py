@@ -203,7 +203,7 @@ def chance_of_lowest(
 
     Args:
         values: its searched hyperparameters.
-        losses: its dev losses so far, by resource.
+        losses: its dev losses so far, by the number of the evaluation from 1.
         others: the study's other trials; lost attempts do not count.
     """
     lows = _lows(others)
@@ -214,7 +214,7 @@ def chance_of_lowest(
     complete = _learned_from(others, lows)
     if not own or len(complete) < MIN_COMPLETE:
         return None
-    curve = Curve(values, _losses_so_far(losses, _steps(length)))
+    curve = Curve(values, _losses_so_far(losses, range(1, length.evaluations + 1)))
     (end,) = _forecaster(complete, distributions, length).ends([curve])
     return end.probability_below(lowest)
 

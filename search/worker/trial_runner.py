@@ -27,6 +27,7 @@ from search.paths import DataDir
 from search.retry import retry_files, retry_storage
 from search.seeds import derive_seed
 from search.spec import search_space
+from search.spec.study_file import StudySpec
 from search.storage import optuna_studies
 from search.storage.database import Storage
 from search.storage.optuna_reader import SamplingView
@@ -38,7 +39,6 @@ from search.trials.claims import Claim
 from search.trials.leases import NoClaim
 from search.trials.reported_losses import ReportedLosses
 from search.worker.memory_limit import is_out_of_memory, resident_bytes
-from search.worker.reports import planned_evaluation, reports_of
 from search.worker.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class RunningAttempt:
         """Reports the dev loss, at a rung at once; then asks the pruner."""
         self.curve.append(evaluation)
         spec = self.context.study.spec
-        planned = planned_evaluation(spec, self.config, evaluation)
+        planned = _planned_evaluation(spec, self.config, evaluation)
         self.unreported[resource_at(spec.budget, planned)] = evaluation.dev_loss
         pruner = Pruner(spec.pruner, spec.budget)
         self.report_if_due(at_once=pruner.is_rung(self.claim.ordinal, planned))
@@ -165,7 +165,7 @@ class RunningAttempt:
     def _chance_of_lowest(self) -> float | None:
         """The probability that it ends with the study's lowest dev loss, if that can be told."""
         spec, others = self.context.study.spec, self._other_trials()
-        losses = reports_of(spec, self.config, self.curve)
+        losses = {_planned_evaluation(spec, self.config, e): e.dev_loss for e in self.curve}
         space = search_space.distributions(spec.space)
         self.chance = forecast.chance_of_lowest(self.searched, losses, others, space, spec.budget)
         return self.chance
@@ -221,7 +221,7 @@ def _start_attempt(context: WorkerContext, claim: Claim) -> RunningAttempt:
         asdict(config),
         searched,
         search_space.distributions(spec.space),
-        reports_of(spec, config, curve),
+        {resource_at(spec.budget, _planned_evaluation(spec, config, e)): e.dev_loss for e in curve},
     )
     step = resume.state["step"] if resume else 0
     log.info("trial %d (from step %d): %s", trial.number, step, config)
@@ -233,6 +233,11 @@ def _start_attempt(context: WorkerContext, claim: Claim) -> RunningAttempt:
         audits.inherit(context.storage, context.study, claim.attempt_id, trial.trial_id, lost.trial)
         attempt.audited = True
     return attempt
+
+
+def _planned_evaluation(spec: StudySpec, config: TrialConfig, evaluation: Evaluation) -> int:
+    """The number of the planned evaluation; several coincide where steps are few."""
+    return max(1, round(evaluation.step * spec.budget.evaluations / config.steps))
 
 
 @retry_storage

@@ -73,15 +73,13 @@ def synthetic(number: int, generator: np.random.Generator, **changes: Any) -> Fr
 def chance(losses: Sequence[float], others: Sequence[FrozenTrial]) -> float | None:
     """Of a trial with these losses so far."""
     values = {"hidden_width": 500, "schedule": "cosine", "temper": 0.4}
-    reports = {
-        resource_at(LENGTH, k): loss for k, loss in enumerate(losses, 1) if math.isfinite(loss)
-    }
+    reports = {k: loss for k, loss in enumerate(losses, 1) if math.isfinite(loss)}
     return chance_of_lowest(values, reports, others, SPACE, LENGTH)
 
 
 def until(losses: Mapping[int, float], evaluation: int) -> dict[int, float]:
-    """The reports of a trial up to an evaluation."""
-    return dict(list(losses.items())[:evaluation])
+    """The reports of a trial up to an evaluation, by its number."""
+    return dict(enumerate(list(losses.values())[:evaluation], 1))
 
 
 def finite_curves(count: int) -> st.SearchStrategy[list[list[float]]]:
@@ -201,9 +199,7 @@ def test_trials_with_equal_losses_or_few_evaluations(evaluations: int) -> None:
         distributions={"hidden_width": CategoricalDistribution((64,))},
         intermediate_values={resource_at(length, k): 2.0 for k in range(1, evaluations + 1)},
     )
-    found = chance_of_lowest(
-        {"hidden_width": 64}, {resource_at(length, 1): 2.5}, [same] * 6, same.distributions, length
-    )
+    found = chance_of_lowest({"hidden_width": 64}, {1: 2.5}, [same] * 6, same.distributions, length)
     assert found is not None and 0.0 <= found < 1.0
 
 

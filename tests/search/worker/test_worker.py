@@ -337,13 +337,14 @@ def test_the_predictive_pruner_stops_what_it_predicts_to_lose(bed: Workspace) ->
     for trial in trials:
         if trial.number not in stopped and trial.state is not TrialState.COMPLETE:
             continue  # it diverged
-        losses = trial.intermediate_values
-        steps = [resource_at(spec.budget, rung) for rung in rule.rungs(0)]
-        looks = [step for step in steps if step in losses]
+        reports = trial.intermediate_values
+        steps = {k: resource_at(spec.budget, k) for k in range(1, spec.budget.evaluations + 1)}
+        losses = {k: reports[step] for k, step in steps.items() if step in reports}
+        looks = [rung for rung in rule.rungs(0) if rung in losses]
         chances = [
             chance_of_lowest(
                 trial.params,
-                {step: loss for step, loss in losses.items() if step <= look},
+                {k: loss for k, loss in losses.items() if k <= look},
                 trials[: trial.number],
                 space,
                 spec.budget,
