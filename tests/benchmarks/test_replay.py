@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from search.algorithms.pruners import Pruner
 from search.spec.sections import PrunerSection
-from tests.benchmarks.search import replay, verdict
+from tests.benchmarks.search import replay, tables, verdict
 from tests.benchmarks.search.choosing import SAMPLERS, chooser
 from tests.benchmarks.search.replay import Search
 from tests.benchmarks.search.simulation import Simulation
@@ -102,6 +102,33 @@ def test_a_trial_is_not_its_own_rival() -> None:
     median = simulation(table_of(*worse), "median", 1)
     median.run()
     assert [2, 2, 2, 2, 2, 1, 1] == [end.evaluations for end in median.ends]
+
+
+def test_the_predictive_pruner_predicts_in_a_replay() -> None:
+    """Where ends follow from the dropout, hopeless trials are stopped, and none that is best."""
+    losses = [
+        tuple(2.0 + float(drawn(k)["dropout"]) + 1 / evaluation for evaluation in range(1, 11))
+        for k in range(40)
+    ]
+    search = simulation(table_of(*losses), "predictive", 1)
+    search.run()
+    stopped = [end for end in search.ends if end.pruned]
+    assert len(stopped) > 10
+    assert all(losses[end.place][-1] > end.lowest for end in stopped)
+
+
+def test_a_constant_cut_has_trials_and_time_of_a_third(tmp_path: Path) -> None:
+    """`third` searches the table of short trials, in the full table's time and above its best."""
+    path = tmp_path / "toy.json"
+    full = table_of((2.5, 2.0), (2.5, 2.1))
+    full.save(path)
+    short = replace(full.facts, examples=3_000)
+    Table(short, tuple(Curve(k, drawn(k), 99.0, (2.6, 2.2 + k / 10)) for k in range(2))).save(
+        tables.third_of(path)
+    )
+    found = replay.searched(Search(path, "random/third", 1, 2, 2.0))
+    assert [2, 0] == [found.trials, found.pruned]
+    assert (0.2, True) == (found.regrets[-1][1], found.regrets[-1][0] < 0.7)
 
 
 def test_a_trial_that_diverged_ends_where_its_next_evaluation_was_due() -> None:

@@ -9,7 +9,8 @@ configurations that are still untried, by its own model.
 - `tpe-greedy`: the same, the best of all the untried.
 - `gp`: Optuna's GPSampler with its defaults, its acquisition evaluated on the untried; the batch
   size is a number to it, not a category.
-- `bayes`: our sampler.
+- `bayes`: our sampler; `bayes-plain`: the same without predictions of the ends of running and
+  pruned trials.
 
 TPESampler takes candidates by its `_parzen_estimator_cls`, GPSampler by `_optimize_acqf`: names
 that its authors leave to be overridden, but private, so this file goes with Optuna's version.
@@ -23,6 +24,7 @@ nearest untried ones stand for them, by distance in our coordinates:
 
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,11 +38,13 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import FrozenTrial
 
 from search.algorithms import samplers
+from search.algorithms.bayes import BayesSampler
 from search.algorithms.coordinates import Coordinates
+from search.algorithms.forecast import predicted_ends
 from search.algorithms.samplers import sampler_for
 from search.seeds import derive_seed
 from search.spec.search_space import Value
-from tests.benchmarks.search.tables import SPACE, Table
+from tests.benchmarks.search.tables import FIXED, SPACE, Table
 
 Configuration = Mapping[str, Value]
 Floats = NDArray[np.float64]
@@ -179,6 +183,31 @@ class Gp(_FromTable):
         return None if self._sampler.chosen is None else untried[self._sampler.chosen]
 
 
+class Bayes:
+    """Our sampler on the untried configurations, as a worker asks it.
+
+    Args:
+        forecasts: whether running and pruned trials count with their predicted ends.
+    """
+
+    def __init__(self, table: Table, seed: int, *, forecasts: bool = True) -> None:
+        self._configurations = [curve.searched for curve in table.curves]
+        self._seed = seed
+        self._fixed = {**FIXED, "examples": table.facts.examples}
+        predict = partial(predicted_ends, distributions=SPACE, length=table.facts)
+        self._forecaster = predict if forecasts else None
+
+    def choose(
+        self, ordinal: int, study: optuna.Study, trial: FrozenTrial, untried: list[int]
+    ) -> int:
+        sampler = sampler_for(
+            "bayes", self._seed, ordinal, fixed=self._fixed, forecaster=self._forecaster
+        )
+        assert isinstance(sampler, BayesSampler)
+        among = [self._configurations[place] for place in untried]
+        return untried[sampler.choose(study, trial, SPACE, among)]
+
+
 class Opening:
     """An opening before a sampler: the nearest untried configurations stand for it."""
 
@@ -219,6 +248,8 @@ SAMPLERS: Mapping[str, Callable[[Table, int], Chooser]] = {
     "tpe": Tpe,
     "tpe-greedy": lambda table, seed: Tpe(table, seed, greedy=True),
     "gp": Gp,
+    "bayes": Bayes,
+    "bayes-plain": lambda table, seed: Bayes(table, seed, forecasts=False),
 }
 OPENINGS = {"initial-design": initial_design}
 

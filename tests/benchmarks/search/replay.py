@@ -6,7 +6,8 @@ any of its trials has reported by then above the lowest of the whole table. Meth
 their mean regret at a quarter, half and all of the budget, over at least 40 seeds of each corpus
 (whose number weighs the same), and paired over corpora and seeds by Wilcoxon's signed-rank test,
 one-sided, at 5 %. A method reaches a reference in the first hundredth of the budget in which its
-mean regret is not above the reference's at the end of all of it.
+mean regret is not above the reference's at the end of all of it. A trial was stopped wrongly if it
+would have ended below the lowest loss of all trials at the time.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,7 @@ import torch
 from search import algorithms
 from search.algorithms.pruners import Pruner
 from search.environment import code_fingerprint
+from search.processes import thread_limits
 from search.spec.sections import PrunerSection
 from tests.benchmarks.search import choosing, simulation, tables, verdict
 from tests.benchmarks.search.choosing import chooser
@@ -40,11 +42,15 @@ BUDGET = 30
 """Mean full trials of the table, all workers together."""
 SEEDS = 40
 WORKERS = 2
+THIRD = "third"
+"""In place of a pruner: a constant cut, every trial a third as long, with its own schedule."""
 METHODS = (
-    "random/none", "tpe/none", "tpe-greedy/none", "gp/none", "tpe+initial-design/none",
-    "tpe+initial-design/asha", "tpe+initial-design/hyperband", "tpe+initial-design/median",
+    "random/none", "tpe/none", "tpe-greedy/none", "gp/none", "bayes/none",
+    "tpe+initial-design/none", "tpe+initial-design/asha", "tpe/asha", "tpe/third",
+    "bayes/asha", "bayes/hyperband", "bayes/median", "bayes/third", "bayes/predictive",
+    "bayes-plain/predictive",
 )  # fmt: skip
-BASELINES = frozenset({"random/none", "tpe/none", "tpe-greedy/none", "gp/none"})
+BASELINES = frozenset({"random/none", "tpe/none", "tpe-greedy/none", "gp/none", "tpe/third"})
 """Methods without a part of the product's own: what was found with them stays when that changes."""
 
 
@@ -54,7 +60,7 @@ class Search:
 
     table: Path
     method: str
-    """SAMPLER[+OPENING]/PRUNER"""
+    """SAMPLER[+OPENING]/PRUNER; PRUNER may be predictive:PROBABILITY."""
     seed: int
     workers: int
     budget: float
@@ -81,9 +87,11 @@ def main(given: argparse.Namespace) -> None:
     corpora = given.corpora or of_use("held back" if given.held_back else "design")
     methods = list(dict.fromkeys([given.against, *given.methods]))
     given.output.mkdir(parents=True, exist_ok=True)
+    os.environ |= thread_limits(1)  # before the others load it: BLAS threads would spin
     runs: dict[str, list[Run]] = {}
     for corpus in corpora:
         table = given.tables / f"{corpus}.json"
+        _ensure_recorded(table, methods)
         wanted = [
             Search(table, method, seed, given.workers, given.budget)
             for method in methods
@@ -92,6 +100,14 @@ def main(given: argparse.Namespace) -> None:
         runs[corpus] = list(found(wanted, given.output / f"{corpus}.jsonl", given.processes))
     print(heading(given, corpora))
     print(verdict.as_markdown(runs, methods, given.against))
+
+
+def _ensure_recorded(table: Path, methods: Iterable[str]) -> None:
+    cut = [tables.third_of(table)] if any(each.endswith(f"/{THIRD}") for each in methods) else []
+    for path in (table, *cut):
+        if not path.is_file():
+            option = " --third" if path in cut else ""
+            raise SystemExit(f"{path}: no such table; make it with `record {table.stem}{option}`")
 
 
 def heading(given: argparse.Namespace, corpora: Iterable[str]) -> str:
@@ -134,27 +150,41 @@ def _begin_worker() -> None:
 
 def searched(search: Search) -> Run:
     """One search on virtual time."""
-    table = _table(search.table)
+    full = _table(search.table)
     sampler, _, pruner = search.method.partition("/")
+    table = _short(search.table) if pruner == THIRD else full
     simulated = Simulation(
         table,
         chooser(sampler, table, search.seed),
-        Pruner(PrunerSection(kind=pruner), table.facts),
+        Pruner(pruning_rule(pruner), table.facts),
         search.workers,
     )
-    until = search.budget * sum(table.seconds) / len(table.curves) / search.workers
+    until = search.budget * sum(full.seconds) / len(full.curves) / search.workers
     improvements = simulated.run(until)
-    pruned = [table.curves[end.place] for end in simulated.ends if end.pruned]
-    final = improvements[-1][1]
+    pruned = [end for end in simulated.ends if end.pruned]
     return Run(
         key=key_of(search),
         method=search.method,
         seed=search.seed,
-        regrets=[(round(at / until, 4), round(loss - table.best, 4)) for at, loss in improvements],
+        regrets=[(round(at / until, 4), round(loss - full.best, 4)) for at, loss in improvements],
         trials=len(simulated.ends),
         pruned=len(pruned),
-        wrongly=sum(min(curve.losses) < final for curve in pruned),
+        wrongly=sum(min(table.curves[end.place].losses) < end.lowest for end in pruned),
     )
+
+
+def pruning_rule(name: str) -> PrunerSection:
+    """Returns the rule of a kind, or of `predictive:PROBABILITY`."""
+    kind, _, probability = name.partition(":")
+    document = {"kind": "none" if kind == THIRD else kind}
+    if probability:
+        document["probability"] = float(probability)
+    return PrunerSection.model_validate(document)
+
+
+def _short(path: Path) -> Table:
+    """The table of trials of a third, with the time of the full ones' table."""
+    return replace(_table(tables.third_of(path)), given_factor=_table(path).factor)
 
 
 @cache
@@ -166,6 +196,8 @@ def key_of(search: Search) -> str:
     """Names a search with a digest of what its result depends on: table, bench, algorithms."""
     parts = [_sha256(search.table), optuna.__version__, _sha256(Path(choosing.__file__))]
     parts += [_sha256(Path(simulation.__file__)), str(search.workers), str(search.budget)]
+    if search.method.endswith(f"/{THIRD}"):
+        parts.append(_sha256(tables.third_of(search.table)))
     if search.method not in BASELINES:
         parts.append(_algorithms())
     digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()

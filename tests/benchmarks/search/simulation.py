@@ -10,6 +10,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from search.algorithms.forecast import chance_of_lowest
 from search.algorithms.pruners import Pruner, resource_at
 from tests.benchmarks.search.choosing import Chooser
 from tests.benchmarks.search.events import Series
@@ -40,6 +41,8 @@ class Ended:
     evaluations: int
     pruned: bool
     """Whether the pruner ended it."""
+    lowest: float
+    """The lowest loss of all trials by then."""
 
 
 @dataclass
@@ -109,7 +112,11 @@ class Simulation:
             self._trial_ids[trial.ordinal], resource, losses[-1]
         )
         stops = self.pruner.should_prune(
-            trial.ordinal, trial.evaluations, losses, self._reported.__getitem__
+            trial.ordinal,
+            trial.evaluations,
+            losses,
+            self._reported.__getitem__,
+            lambda: self._chance_of_lowest(trial, losses),
         )
         self._reported[resource].append(min(losses))
         if stops or trial.evaluations == self.table.facts.evaluations:
@@ -118,6 +125,15 @@ class Simulation:
             trial.at = trial.began + (trial.evaluations + 1) * self._spacing(trial.place)
             heapq.heappush(self._queue, trial)
 
+    def _chance_of_lowest(self, trial: Trial, losses: tuple[float, ...]) -> float | None:
+        """What the predictive pruner asks for, as a worker computes it."""
+        own = self._trial_ids[trial.ordinal]
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        others = [each for each in trials if each._trial_id != own]
+        searched = self.table.curves[trial.place].searched
+        reports = dict(enumerate(losses, start=1))
+        return chance_of_lowest(searched, reports, others, SPACE, self.table.facts)
+
     def _end(self, trial: Trial, losses: tuple[float, ...], *, pruned: bool = False) -> None:
         complete = len(losses) == self.table.facts.evaluations
         self._storage.set_trial_state_values(
@@ -125,5 +141,8 @@ class Simulation:
             TrialState.COMPLETE if complete else TrialState.PRUNED,
             [min(losses, default=math.inf)],
         )
-        self.ends.append(Ended(trial.at, trial.ordinal, trial.place, trial.evaluations, pruned))
+        lowest = self.best[-1][1] if self.best else math.inf
+        self.ends.append(
+            Ended(trial.at, trial.ordinal, trial.place, trial.evaluations, pruned, lowest)
+        )
         self._begin(trial.at)

@@ -46,6 +46,8 @@ SPACE: Mapping[str, BaseDistribution] = {
     "smoothing": FloatDistribution(0.0, 1.0),
 }
 """The default space as a sampler sees it."""
+FIXED: Mapping[str, Value] = {"optimizer": "adamw", "step_factor": 0.02, "warmup": 0.02}
+"""The default space's other values."""
 EVALUATIONS = 20
 EXAMPLES_SCALE = 1250
 """A full trial's training examples per (characters of the train split, ends included)^(2/3)."""
@@ -96,6 +98,8 @@ class Table:
 
     facts: Facts
     curves: tuple[Curve, ...]
+    given_factor: float | None = None
+    """Of its virtual time, where it is another table's."""
 
     @cached_property
     def best(self) -> float:
@@ -104,23 +108,28 @@ class Table:
 
     @cached_property
     def seconds(self) -> tuple[float, ...]:
-        """The virtual seconds of each configuration's full trial.
+        """The virtual seconds of each configuration's full trial: the analytic cost times `factor`.
 
-        They are the analytic cost times one factor a table, the median of recorded seconds over
-        costs: a recording on a busy machine is noisy, and what a trial would have taken that
-        diverged is not recorded.
+        A recording on a busy machine is noisy, and what a trial would have taken that diverged is
+        not recorded.
         """
-        costs = [
+        return tuple(self.factor * cost for cost in self._costs)
+
+    @cached_property
+    def factor(self) -> float:
+        """The median of recorded seconds over costs, or the one that is given."""
+        return self.given_factor or statistics.median(
+            curve.seconds / cost
+            for curve, cost in zip(self.curves, self._costs, strict=True)
+            if len(curve.losses) == self.facts.evaluations
+        )
+
+    @cached_property
+    def _costs(self) -> tuple[float, ...]:
+        return tuple(
             relative_cost(asdict(config_of(self.facts, curve.searched)), self.facts.symbols)
             for curve in self.curves
-        ]
-        complete = (len(curve.losses) == self.facts.evaluations for curve in self.curves)
-        ratios = [
-            curve.seconds / cost
-            for curve, cost, is_complete in zip(self.curves, costs, complete, strict=True)
-            if is_complete
-        ]
-        return tuple(statistics.median(ratios) * cost for cost in costs)
+        )
 
     def with_curves(self, curves: Iterable[Curve]) -> "Table":
         """Returns the table with more curves, in the order of their indices."""
@@ -140,6 +149,11 @@ class Table:
 
 def _as_row(curve: Curve) -> list[Any]:
     return [curve.index, list(curve.searched.values()), curve.seconds, list(curve.losses)]
+
+
+def third_of(path: Path) -> Path:
+    """Returns where the table of the same configurations lies in trials a third as long."""
+    return path.with_name(f"{path.stem}-third.json")
 
 
 def load(path: Path) -> Table:
@@ -173,6 +187,6 @@ def config_of(facts: Facts, searched: Mapping[str, Value]) -> TrialConfig:
     values: dict[str, Any] = dict(searched)
     rate = values.pop(RATE) * math.sqrt(values["batch_size"] / values["hidden_width"])
     return TrialConfig(
-        **values, learning_rate=rate, optimizer="adamw", step_factor=0.02, warmup=0.02,
+        **values, learning_rate=rate, **FIXED,  # type: ignore[arg-type]
         examples=facts.examples, evaluations=facts.evaluations,
     )  # fmt: skip

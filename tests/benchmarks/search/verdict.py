@@ -9,10 +9,11 @@ from pathlib import Path
 from scipy.stats import wilcoxon
 
 from tests.benchmarks.search.events import Series, best_at
-from tests.benchmarks.search.summary import row
 
 FRACTIONS = (0.25, 0.5, 1.0)
 """Of the budget, at which the verdict is given."""
+HIGH = 1e6
+"""Above any loss."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Run:
     pruned: int
     """Of these, by the pruner."""
     wrongly: int
-    """Of the pruned, how many would have ended below the best that the search found."""
+    """Of the pruned, how many would have ended below the lowest loss of the time."""
 
 
 def read(path: Path) -> list[Run]:
@@ -41,6 +42,11 @@ def read(path: Path) -> list[Run]:
 
 Runs = Mapping[str, Sequence[Run]]
 """Of each corpus: the same methods and seeds, in the same order."""
+
+
+def row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def as_markdown(runs: Runs, methods: Sequence[str], against: str) -> str:
@@ -102,8 +108,9 @@ def regrets_at(runs: Runs, method: str, fraction: float) -> list[float]:
 
 def p_value(lower: Sequence[float], higher: Sequence[float]) -> float:
     """Of Wilcoxon's signed-rank test that the first of each pair is lower; pairs that are equal
-    count for neither (Pratt 1959)."""
-    differences = [a - b for a, b in zip(lower, higher, strict=True)]
+    count for neither (Pratt 1959). Infinity, nothing found, is as high as any."""
+    pairs = [(min(a, HIGH), min(b, HIGH)) for a, b in zip(lower, higher, strict=True)]
+    differences = [a - b for a, b in pairs]
     if not any(differences):
         return 1.0
     test = wilcoxon(differences, alternative="less", zero_method="pratt")
