@@ -17,7 +17,8 @@ from makemore_core.training.trainer import train
 from makemore_core.training.warm_up import warm_up
 from search.algorithms import samplers
 from search.algorithms.costs import relative_cost
-from search.algorithms.pruners import Pruner
+from search.algorithms.forecast import MIN_COMPLETE
+from search.algorithms.pruners import SHARE_TRAINED, Pruner
 from search.algorithms.samplers import sampler_for
 from search.spec import search_space
 from search.spec.study_file import StudySpec
@@ -87,8 +88,13 @@ def preview(
 def expected_fraction(spec: StudySpec) -> float:
     """Expected fraction of a full trial that the average trial runs.
 
-    Assumes that one trial in `reduction_factor` passes each rung.
+    Assumes that one trial in `reduction_factor` passes each rung; `predictive` stops none before it
+    has learned from some, then about as many as on recorded curves.
     """
+    if spec.pruner.kind == "predictive":
+        full = min(MIN_COMPLETE, spec.budget.trials) / spec.budget.trials
+        fraction = full + (1 - full) * SHARE_TRAINED
+        return fraction + spec.pruner.audit * (1 - fraction)
     if spec.pruner.kind not in ("asha", "hyperband"):
         return 1.0
     pruner = Pruner(spec.pruner, spec.budget)

@@ -38,6 +38,7 @@ import argparse
 import signal
 
 from tests.benchmarks.search import (
+    fit_forecast,
     record,
     recorded_networks,
     replay,
@@ -49,6 +50,7 @@ from tests.benchmarks.search import (
 VERBS = {
     "word-lists": word_lists,
     "record": record,
+    "fit-forecast": fit_forecast,
     "recorded-networks": recorded_networks,
     "replay": replay,
     "side-by-side": side_by_side,

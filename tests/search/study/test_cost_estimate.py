@@ -76,6 +76,18 @@ def test_audited_trials_cost_what_they_cost() -> None:
     assert expected_fraction(spec("asha")) < expected_fraction(spec("asha", audit=0.5)) < 1.0
 
 
+def test_the_predictive_pruner_first_learns_from_whole_trials() -> None:
+    """A study of as few trials as it needs trains them whole, a long one a third of each."""
+
+    def fraction(trials: int, audit: float = 0.0) -> float:
+        pruner = {"kind": "predictive", "audit": audit}
+        document = {"study": {"name": "s"}, "budget": {"trials": trials}, "pruner": pruner}
+        return expected_fraction(from_document(document, "s.toml"))
+
+    assert 1.0 == fraction(3) == fraction(1000, audit=1.0)
+    assert 0.25 < fraction(1000) < fraction(20) < fraction(20, audit=0.5) < 1.0
+
+
 def test_known_configurations_cost_what_they_cost() -> None:
     """Those that open the study count for themselves, the others as random draws do on average."""
     wide = {"hidden_width": 1024, "batch_size": 32, "embedding_size": 64, "block_size": 12}
