@@ -19,13 +19,14 @@ from typing import Any
 import typer
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, RANGES
 from search import api
 from search.cli import app
 from search.cli.options import COMMON
 from search.cli.program import GROUPS
-from search.spec.search_space import DEFAULTS
+from search.spec import defaults
 from search.spec.sections import FileSections
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +34,7 @@ DOCS = ROOT / "docs"
 BLOCK = re.compile(
     r"(?P<head><!-- generated: (?P<name>\w+) -->\n)(?P<text>.*?)(?P<tail><!-- end -->)", re.DOTALL
 )
+DEFAULTS = defaults.VERSIONS[defaults.LATEST]
 ARGUMENTS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
@@ -97,7 +99,7 @@ def study_file_sections() -> str:
         if not hasattr(model, "model_fields"):
             continue
         rows = [
-            (f"`{key}`", _default(info), _values(info), meanings[model.__name__][key])
+            (f"`{key}`", _default(section, key, info), _values(info), meanings[model.__name__][key])
             for key, info in model.model_fields.items()
         ]
         head = ("key", "default", "values", "meaning")
@@ -105,10 +107,14 @@ def study_file_sections() -> str:
     return "\n".join(parts)
 
 
-def _default(info: FieldInfo) -> str:
-    if info.is_required():
+def _default(section: str, key: str, info: FieldInfo) -> str:
+    """The default of new studies."""
+    if (section, key) == ("budget", "examples"):
+        return "by the corpus"
+    default = DEFAULTS.get(section, {}).get(key, info.default)
+    if default is PydanticUndefined:
         return "required"
-    return "" if info.default is None else f"`{toml(info.default)}`"
+    return "" if default is None else f"`{toml(default)}`"
 
 
 def _values(info: FieldInfo) -> str:
@@ -155,7 +161,12 @@ def search_space() -> str:
     """The hyperparameters: their defaults, the values they may take, and what they mean."""
     meanings = attribute_docstrings(ROOT / "makemore_core" / "config.py")["TrialConfig"]
     rows = [
-        (f"`{name}`", f"`{toml(DEFAULTS[name])}`", _hyperparameter_values(name), meanings[name])
+        (
+            f"`{name}`",
+            f"`{toml(DEFAULTS['search'][name])}`",
+            _hyperparameter_values(name),
+            meanings[name],
+        )
         for name in HYPERPARAMETERS
     ]
     return table(("key", "default", "values", "meaning"), rows)

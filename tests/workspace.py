@@ -41,7 +41,16 @@ TINY: dict[str, dict[str, Any]] = {
         "block_size": [2, 3],
         "batch_size": [32, 64],
         "learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
+        "schedule": ["constant", "step", "linear", "cosine", "inverse"],
+        "step_factor": 0.1,
+        "weight_decay": 0.0,
+        "decay_growth": 1.0,
+        "dropout": 0.0,
+        "smoothing": 0.0,
+        "optimizer": ["adamw", "sgd"],
     },
+    "sampler": {"kind": "tpe"},
+    "pruner": {"kind": "asha"},
 }
 """A study whose trials take a few hundredths of a second."""
 

@@ -1,8 +1,8 @@
 """Pruners as pure functions of the dev losses that the study's trials have reported.
 
 A trial's value is the lowest dev loss of its curve, so a rung compares a trial's lowest loss so far
-with that of each other trial up to the same resource. No rule stops the trial with the lowest loss
-of all.
+with that of each other trial up to the same resource; `predictive` looks at where the trial will
+end (`forecast.py`). No rule stops the trial with the lowest loss of all.
 
 They are not Optuna's, for three reasons. Optuna's successive halving compares with lost attempts
 too, so that an interrupted study prunes differently from an uninterrupted one; its Hyperband draws
@@ -11,6 +11,7 @@ trial at each report. Resources are examples seen, as integers: the same fractio
 batch size.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,16 @@ LossesAt = Callable[[int], Sequence[float]]
 without lost attempts."""
 
 
+Chance = Callable[[], float | None]
+"""Returns the probability that the trial ends with the study's lowest dev loss; None: unknown."""
+
+LOOKS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""The fractions of a trial after which `predictive` predicts its end."""
+SHARE_TRAINED = 0.3
+"""Of a full trial, of the average one that `predictive` looks at; measured on recorded curves, with
+the default probability."""
+
+
 class PruningRule(Protocol):
     """The rule that stops trials, as in the study file's `[pruner]`."""
 
@@ -28,6 +39,8 @@ class PruningRule(Protocol):
     def kind(self) -> str: ...
     @property
     def reduction_factor(self) -> int: ...
+    @property
+    def probability(self) -> float: ...
 
 
 class TrialLength(Protocol):
@@ -65,11 +78,23 @@ class Pruner:
     budget: TrialLength
 
     def should_prune(
-        self, ordinal: int, evaluation: int, losses: Sequence[float], at: LossesAt
+        self,
+        ordinal: int,
+        evaluation: int,
+        losses: Sequence[float],
+        at: LossesAt,
+        chance: Chance = lambda: None,
     ) -> bool:
-        """Whether the trial with `losses`, one for each evaluation so far, is to be stopped."""
+        """Whether the trial with `losses`, one for each evaluation so far, is to be stopped.
+
+        Args:
+            chance: asked by `predictive` alone.
+        """
         if not self.is_rung(ordinal, evaluation):
             return False
+        if self.section.kind == "predictive":
+            probability = chance()
+            return probability is not None and probability < self.section.probability
         own, others = min(losses), at(resource_at(self.budget, evaluation))
         if self.section.kind == "median":
             return _is_worse_than_median(own, others)
@@ -85,6 +110,9 @@ class Pruner:
     def rungs(self, ordinal: int) -> tuple[int, ...]:
         """Returns the evaluations at which a trial of this ordinal's bracket is compared."""
         factor, last = self.section.reduction_factor, self.budget.evaluations
+        if self.section.kind == "predictive":
+            looks = {math.ceil(round(fraction * last, 6)) for fraction in LOOKS}
+            return tuple(sorted(looks - {last}))
         rungs = []
         rung = last
         while rung // factor >= 1:

@@ -135,13 +135,14 @@ def print_status(
     from search.study import study
     from search.terminal.display import compare_best_with_counts, describe_barren, one_line
     from search.trials.ending import describe_end, describe_way_on
-    from search.trials.status import describe_audit, status
+    from search.trials.status import describe_audit, describe_beginning, status
 
     view = status(storage, study.by_uid(storage, stored.uid))
     others = stored_baselines(storage, stored)
     barren = describe_barren(view)  # more trials would not change this
     lines = [
         one_line(view),
+        describe_beginning(view),
         *compare_best_with_counts(view, others),
         describe_audit(view),
         describe_end(view),

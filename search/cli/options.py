@@ -64,6 +64,14 @@ Timeout = Annotated[
 CorpusName = Annotated[str | None, typer.Option("--corpus", help="Replaces the file's corpus.")]
 SplitSeed = Annotated[int, typer.Option(min=0, help="The seed of the train/dev/test split.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Replaces the file's seed.")]
+BeginFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="STUDY",
+        help="A study of the same storage; a new study tries its best configurations first.",
+    ),
+]
 Artifacts = Annotated[
     str | None,
     typer.Option(

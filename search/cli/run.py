@@ -20,6 +20,7 @@ from search.cli.options import (
     AS_FILE,
     AnyStudyName,
     Artifacts,
+    BeginFrom,
     CorpusName,
     Device,
     Seed,
@@ -44,6 +45,7 @@ def run(
     seed: Seed = None,
     layout: CorpusFormat = AS_FILE,
     artifacts: Artifacts = None,
+    begin_from: BeginFrom = None,
     device: Device = "cpu",
     ray: RayAddress = None,
     cpus_per_worker: CpusPerWorker = None,
@@ -69,7 +71,7 @@ def run(
             launcher = stack.enter_context(cluster)
         job = new_job(session, threads, device)
         workers_here = worker_count(workers, threads) if ray is None else None
-        outcome = run_study.run(session, spec, artifacts, launcher, job, workers_here)
+        outcome = run_study.run(session, spec, artifacts, begin_from, launcher, job, workers_here)
     options = {
         "--workers": workers,
         "--threads": None if threads == 1 else threads,
@@ -110,13 +112,15 @@ def submit(
     seed: Seed = None,
     layout: CorpusFormat = AS_FILE,
     artifacts: Artifacts = None,
+    begin_from: BeginFrom = None,
 ) -> None:
     """Create a study and return; the workers of `serve`, or `worker`, run its trials."""
     from search.cli import run_study
     from search.cli.common import print_status
 
     spec = run_study.read_with_overrides(file, trials, timeout, corpus, seed, layout)
-    print_status(session, *run_study.create_or_resume(session, spec, artifacts), str(file))
+    created = run_study.create_or_resume(session, spec, artifacts, begin_from)
+    print_status(session, *created, str(file))
 
 
 def worker(
@@ -167,6 +171,7 @@ def preview(
     from search.terminal import answers
 
     spec = run_study.read_with_overrides(file, trials, timeout, corpus, seed, layout)
+    spec = run_study.with_stored_defaults(session, spec)
     words = print_notes(study.load_corpus(spec, session.data_dir))
     count = worker_count(workers, threads)
     need = memory.ensure_corpus_fits(spec, words, count)

@@ -19,10 +19,11 @@ from search.spec.study_file import StudySpec
 from search.storage import artifact_stores
 from search.storage.database import Storage
 from search.study import create, memory, study
+from search.study.opening import Predecessor
 from search.study.study import StoredStudy
 from search.terminal.display import closing_summary, describe_barren, ended_without_result, one_line
 from search.terminal.live_view import LiveView
-from search.trials import status
+from search.trials import results, status
 from search.worker.job import Job
 
 
@@ -41,6 +42,7 @@ def run(
     session: Session,
     spec: StudySpec,
     artifacts: str | None,
+    begin_from: str | None,
     launcher: Launcher,
     job: Job,
     workers_here: int | None,
@@ -52,7 +54,7 @@ def run(
     """
     if workers_here is not None:
         file_errors.ensure_writable(session.data_dir.all_checkpoints)
-    storage, stored = create_or_resume(session, spec, artifacts, workers_here)
+    storage, stored = create_or_resume(session, spec, artifacts, begin_from, workers_here)
     if workers_here is not None:
         study.ensure_writable(stored, session.data_dir)
     view = live_view(session, storage, stored)
@@ -124,27 +126,66 @@ def with_layout(spec: StudySpec, layout: CorpusFormat) -> StudySpec:
 
 
 def create_or_resume(
-    session: Session, spec: StudySpec, artifacts: str | None, workers_here: int | None = None
+    session: Session,
+    spec: StudySpec,
+    artifacts: str | None,
+    begin_from: str | None = None,
+    workers_here: int | None = None,
 ) -> tuple[Storage, StoredStudy]:
     """The stored study of a file, created if there is none; refused if its corpus does not fit the
     memory of the workers on this machine."""
-    words = print_notes(_corpus(session, spec))
+    spec, words = _with_corpus(session, spec)
+    print_notes(words)
+    predecessor = None if begin_from is None else _predecessor(session, spec, begin_from)
     if workers_here is not None:
         memory.ensure_corpus_fits(spec, words, workers_here)
     location = None if artifacts is None else artifact_stores.validate_location(artifacts)
     storage = session.create()
-    return storage, create.create_or_resume(storage, spec, words, session.data_dir, location)
+    stored = create.create_or_resume(storage, spec, words, session.data_dir, location, predecessor)
+    return storage, stored
 
 
-def _corpus(session: Session, spec: StudySpec) -> Corpus:
-    """The corpus of a study file; of a study that exists, its stored words if the file is gone."""
+def _predecessor(session: Session, spec: StudySpec, begin_from: str) -> Predecessor:
+    """The study of `--from`; without its configurations if the study to begin exists already.
+
+    Raises:
+        NotFound: there is no such study, or no trial of it is complete.
+    """
+    storage = session.open()
+    existing = study.find(storage, spec.study.name)
+    if existing is not None and existing.spec.began_from == begin_from:
+        return Predecessor(begin_from, ())  # which may be gone by now
+    found = study.resolve(storage, begin_from)
+    if existing is not None:
+        return Predecessor(found.name, ())
+    best = results.best_configurations(storage, found, MAX_FROM_PREDECESSOR)
+    return Predecessor(found.name, best)
+
+
+MAX_FROM_PREDECESSOR = 5
+"""Configurations of another study that a new one begins with."""
+
+
+def _with_corpus(session: Session, spec: StudySpec) -> tuple[StudySpec, Corpus]:
+    """A study with its corpus; if it exists, with the defaults that it was created with, and with
+    its stored words if the file is gone."""
     # there is no storage yet; or creating it raises the same error again
     with contextlib.suppress(StorageUnavailable):
         storage = session.open()
         stored = study.find(storage, spec.study.name)
         if stored is not None:
-            return study.present_corpus(storage, stored, spec, session.data_dir)
-    return study.load_corpus(spec, session.data_dir)
+            words = study.present_corpus(storage, stored, spec, session.data_dir)
+            return spec.with_defaults(stored.spec.defaults), words
+    return spec, study.load_corpus(spec, session.data_dir)
+
+
+def with_stored_defaults(session: Session, spec: StudySpec) -> StudySpec:
+    """A study with the defaults that it was created with, if it exists."""
+    with contextlib.suppress(SearchError):  # a preview needs no storage
+        stored = study.find(session.open(), spec.study.name)
+        if stored is not None:
+            return spec.with_defaults(stored.spec.defaults)
+    return spec
 
 
 def _supervise(

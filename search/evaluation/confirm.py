@@ -1,5 +1,6 @@
 """The command `confirm`: its estimate, its trainings, its table, and the ensemble."""
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Dataset
+from makemore_core.model.network import initialize
+from makemore_core.randomness import generator
 from makemore_core.training.evaluate import word_losses
-from search.confidence_intervals import bootstrap
+from search.confidence_intervals import bootstrap, mean_over_seeds
 from search.errors import BadInput
 from search.evaluation import candidates, ensemble
 from search.evaluation.training_pool import Retraining, TrainingPool
@@ -77,7 +81,10 @@ def run(
         processes = min(workers, len(jobs))
         ensure_corpus_fits(study.spec, corpus, processes)
         with TrainingPool(corpus, study.spec.study.split_seed, processes, threads) as pool:
-            ahead = _estimate_seconds(pool, jobs, data, intervals=2 * (top + bool(size)))
+            _load_evaluation(data, jobs[0])
+            ahead = _estimate_seconds(
+                pool, jobs, data, top, size, len(confirmations.models(storage, study))
+            )
             announced = time.monotonic() - started + ahead
             emit(
                 f"confirm {study.name}: {len(jobs)} trainings on {processes} processes, about "
@@ -102,17 +109,33 @@ def run(
     )
 
 
+def _load_evaluation(data: Dataset, job: Retraining) -> None:
+    """Loads what this process needs after the trainings, while the others start: that takes
+    seconds, which no calibration would see."""
+    config = TrialConfig(**job.config)
+    model = initialize(config, data.vocabulary, generator(job.seed, "initialisation"))
+    word_losses(model, data.dev_words)
+    mean_over_seeds((1.0, 2.0))
+
+
 def _estimate_seconds(
-    pool: TrainingPool, jobs: Sequence[Retraining], data: Dataset, intervals: int
+    pool: TrainingPool, jobs: Sequence[Retraining], data: Dataset, top: int, size: int, known: int
 ) -> float:
     """The seconds to come: of the trainings, by what the searched ones took and the calibration;
-    and of the intervals, by the time of one."""
-    calibration = pool.calibrate(jobs[0])
-    trainings = candidates.makespan([calibration.seconds(job) for job in jobs], pool.processes)
+    of the losses of dev words, by the calibration; and of the intervals, by the time of one.
+
+    Args:
+        known: the models that were confirmed before, which are evaluated again.
+    """
+    calibrations = pool.calibrate(jobs)
+    seconds = [calibrations[job.trial].seconds(job) for job in jobs]
+    evaluation = statistics.mean(calibrations[job.trial].evaluation for job in jobs)
+    evaluations = evaluation * (known + len(jobs)) * (2 if size else 1)  # an ensemble again
     characters = np.array([len(word) + 1 for word in data.dev_words])
     started = time.monotonic()
     bootstrap(characters.astype(np.float64), characters)
-    return trainings + intervals * (time.monotonic() - started)
+    intervals = 2 * (top + bool(size)) * (time.monotonic() - started)
+    return candidates.makespan(seconds, pool.processes) + evaluations + intervals
 
 
 def _report_model(emit: Callable[[str], object], done: ConfirmedModel) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from search.errors import StopTraining
 from search.trials.confirmations import ConfirmedModel
 
 CALIBRATION_SECONDS = 1.0
+"""The least training of each configuration by which its time is estimated."""
 DIED = "a training process died; finished trainings are stored; run the same command again"
 
 
@@ -44,10 +45,11 @@ class Retraining:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How fast this machine trains now, compared with the searched trials."""
+    """How fast this machine trains a configuration now, compared with the searched trial."""
 
     factor: float  # seconds of a training, over those of the searched one
     overhead: float  # seconds of a training beside its loop: its start, the loss on train
+    evaluation: float  # seconds for the losses of all dev words
 
     def seconds(self, job: Retraining) -> float:
         """The seconds that a job is expected to take."""
@@ -69,28 +71,37 @@ class TrainingPool:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        _kind: type[BaseException] | None,
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
         for member in self._members:
-            member.close(kill=kind is not None)
+            member.close()
 
-    def calibrate(self, job: Retraining) -> Calibration:
-        """Trains the first CALIBRATION_SECONDS of a job in all processes at once, since one alone
-        would be faster.
+    def calibrate(self, jobs: Sequence[Retraining]) -> dict[int, Calibration]:
+        """Trains the beginning of each configuration, by trial, in all processes at once.
+
+        One alone would be faster, and so would two that are alike; each process begins with
+        another one. The words are prepared for every block size meanwhile.
 
         Raises:
             SearchError: a process died.
         """
         self._wait_until_prepared()
-        for member in self._members:
-            member.ask(_calibrate, job)
-        calibrations = [member.answer() for member in self._members]
-        return Calibration(
-            factor=statistics.mean(each.factor for each in calibrations),
-            overhead=statistics.mean(each.overhead for each in calibrations),
-        )
+        each_trial = list({job.trial: job for job in jobs}.values())
+        for number, member in enumerate(self._members):
+            first = number % len(each_trial)
+            member.ask(_calibrate, [*each_trial[first:], *each_trial[:first]])
+        answers = [member.answer() for member in self._members]
+        return {
+            job.trial: Calibration(
+                *(
+                    statistics.mean(values)
+                    for values in zip(*(astuple(each[job.trial]) for each in answers), strict=True)
+                )
+            )
+            for job in each_trial
+        }
 
     def train(
         self, jobs: Sequence[Retraining], path_of: Callable[[Retraining], Path]
@@ -153,9 +164,14 @@ def _prepare(corpus: Corpus, split_seed: int, threads: int, is_silent: bool) -> 
     _state = _ProcessState(Dataset.from_corpus(corpus, split_seed), threads, os.getppid())
 
 
-def _calibrate(job: Retraining) -> Calibration:
-    """Calibrates in a process of the pool."""
+def _calibrate(jobs: Sequence[Retraining]) -> dict[int, Calibration]:
+    """Calibrates in a process of the pool, by trial."""
+    return {job.trial: _calibration(job) for job in jobs}
+
+
+def _calibration(job: Retraining) -> Calibration:
     from makemore_core.config import TrialConfig
+    from makemore_core.training.evaluate import word_losses
     from makemore_core.training.trainer import Evaluation, train
 
     seen: list[Evaluation] = []
@@ -172,9 +188,12 @@ def _calibrate(job: Retraining) -> Calibration:
     one_step = replace(config, examples=config.batch_size, evaluations=1, schedule="constant")
     started = time.monotonic()
     shortest = train(one_step, data, job.seed, threads=threads)
+    trained = time.monotonic()
+    word_losses(shortest.model, data.dev_words)
     return Calibration(
         factor=seen[-1].seconds / job.searched_seconds[len(seen) - 1],
-        overhead=time.monotonic() - started - shortest.train_seconds,
+        overhead=trained - started - shortest.train_seconds,
+        evaluation=time.monotonic() - trained,
     )
 
 

@@ -80,6 +80,7 @@ def _dependencies(facts: ReportData) -> list[tuple[str, Any]]:
         ("study", study.name),
         ("corpus", study.corpus_name),
         ("corpus fingerprint (SHA-256)", study.fingerprint),
+        *([("began from study", began)] if (began := study.spec.began_from) else []),
         ("study seed, split seed", f"{study.spec.study.seed}, {study.spec.study.split_seed}"),
         *((f"version of {name}", versions) for name, versions in _versions(facts).items()),
     ]
@@ -110,8 +111,8 @@ def _commands(facts: ReportData) -> dict[str, str]:
 
 def definition(spec: StudySpec) -> str:
     """The study file with every default filled in."""
-    document = spec.as_document()
-    return toml_writer.document({name: values for name, values in document.items() if values})
+    sections = spec.as_file().items()
+    return toml_writer.document({name: values for name, values in sections if values})
 
 
 def _versions(facts: ReportData) -> dict[str, str]:

@@ -9,6 +9,7 @@ from search.formatting import format_duration, format_seed_interval
 from search.report.facts import ReportData
 from search.report.space_plots import MAX_LINES, searched
 from search.report.study_plots import MAX_CURVES
+from search.spec.search_space import searched_names
 from search.trials.ending import describe_end
 from search.trials.results import BestView
 from search.trials.status import StatusView, describe_audit, format_counts
@@ -23,7 +24,8 @@ def context(facts: ReportData) -> dict[str, Any]:
     best = facts.status.best
     complete = facts.status.trials["complete"]
     longest = max((facts.status.trials[state] for state in ("complete", "pruned")), default=0)
-    names = list(searched(facts.study.spec.space))
+    space = facts.study.spec.space
+    names = searched_names(space)
     return {
         "study": facts.study,
         "status": facts.status,
@@ -46,7 +48,7 @@ def context(facts: ReportData) -> dict[str, Any]:
         "lines_drawn": MAX_LINES if complete > MAX_LINES else 0,
         "slices": [
             (f"slice-{name}", f"Dev loss against {name}, with the best at each value")
-            for name in names
+            for name in searched(space)
         ],
         "parallel_width": f"{AXIS_REM * (len(names) + 1)}rem",
         "top_header": [

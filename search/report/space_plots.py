@@ -33,7 +33,16 @@ from search.report.plotly_parts import (
     loss_range,
     subsample,
 )
-from search.spec.search_space import Choices, Dimension, RangeDimension, distributions
+from search.spec.search_space import (
+    Choices,
+    Dimension,
+    RangeDimension,
+    distributions,
+    parameter,
+    parameter_value,
+    searched_names,
+    searched_values,
+)
 from search.trials.history import AttemptView
 
 MAX_FOR_IMPORTANCE = 3_000
@@ -44,8 +53,8 @@ MAX_TICKS = 8
 
 
 def searched(space: Mapping[str, Dimension]) -> dict[str, Dimension]:
-    """The hyperparameters of a space that are searched."""
-    return {name: kind for name, kind in space.items() if kind.distribution() is not None}
+    """The hyperparameters of a space that are searched, by the names of their parameters."""
+    return {parameter(name, space[name]): space[name] for name in searched_names(space)}
 
 
 def optuna_study(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]) -> optuna.Study:
@@ -56,7 +65,7 @@ def optuna_study(attempts: Sequence[AttemptView], space: Mapping[str, Dimension]
         [
             create_trial(
                 state=TrialState.COMPLETE,
-                params={name: attempt.config[name] for name in named},
+                params=searched_values(space, attempt.config),
                 distributions=named,
                 value=min(max(attempt.dev_loss or 0.0, -MAX_LOSS), MAX_LOSS),
             )
@@ -122,7 +131,7 @@ def parallel_coordinates(
     data = [_line(line, shown[k], ranks[k]) for k, line in sorted(lines, key=itemgetter(0))]
     optunas = drawn["layout"]
     names = ["dev loss", *sorted(searched(space))]
-    whole = [k for k, name in enumerate(names) if _is_integer(space.get(name))]
+    whole = [k for k, name in enumerate(names) if _is_integer(searched(space).get(name))]
     for name in dict.fromkeys(trace["name"] for trace in data):
         next(trace for trace in data if trace["name"] == name)["showlegend"] = True
     layout = {
@@ -301,7 +310,7 @@ def envelope(
     """The best loss for each value, or for each of BINS parts of a range: (value, loss)."""
     best: dict[Any, tuple[Any, float]] = {}
     for attempt in attempts:
-        value, loss = attempt.config[name], attempt.dev_loss
+        value, loss = parameter_value(name, kind, attempt.config), attempt.dev_loss
         if loss is None:
             continue
         key = _bin(kind, value) if isinstance(kind, RangeDimension) else value

@@ -76,7 +76,7 @@ class Helper:
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.close(kill=True)
+            process.close()
 
 
 def _busy(detail: str) -> Problem:

@@ -108,7 +108,12 @@ def submit(
         else:
             limits.check_budget(connection, caller, known.uid, spec)
     stored = create.create_or_resume(
-        storage, spec, submission.words, context.data_dir, context.artifacts, on_created
+        storage,
+        spec,
+        submission.words,
+        context.data_dir,
+        context.artifacts,
+        on_created=on_created,
     )
     is_new = stored.uid in created
     if not is_new:

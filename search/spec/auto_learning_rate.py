@@ -8,7 +8,6 @@ widens it. It is stored with the study like any other range, so that a resumed s
 """
 
 import math
-from dataclasses import replace
 from typing import Any
 
 from makemore_core.config import TrialConfig
@@ -80,7 +79,7 @@ def _middle(kind: Dimension) -> Value:
 
 
 def _with_range(spec: StudySpec, dimension: RangeDimension) -> StudySpec:
-    return replace(spec, space={**spec.space, KEY: dimension})
+    return spec.with_values("search", **{KEY: dimension.to_document()})
 
 
 def _rounded(rate: float) -> float:

@@ -103,30 +103,32 @@ corpus = $corpus
 #: dedupe = true         # drop repeated words before the split
 
 [budget]
-trials = 40              # finished trials, in all
-examples = 1_500_000     # training examples of one full trial
+#: trials = 100          # finished trials, in all
 #: timeout = "10m"       # working time, in all
 #: target = 2.1          # stop at this dev loss, in nats per character
+#: epochs = 22           # of one full trial; by default it follows from the size of the corpus
 #: evaluations = 20      # dev evaluations of a full trial; pruners compare at them
 
-# For each hyperparameter: a range, a list of choices, or one fixed value.
+# For each hyperparameter: a range, a list of choices, or one fixed value. These are the defaults,
+# which hold for any corpus; there are more.
 [search]
-embedding_size = { low = 4, high = 32, log = true }     # numbers for each character
-hidden_width = { low = 64, high = 256, log = true }     # hidden units
-block_size = { low = 2, high = 8 }                      # characters of context
-batch_size = [64, 128, 256]
-learning_rate = { low = 1e-3, high = 0.1, log = true }  # "auto": about what the range test suggests
-schedule = ["constant", "linear", "cosine"]             # also "step" and "inverse"
-optimizer = "adamw"                                     # or "sgd"
-smoothing = { low = 0.0, high = 0.4 }                   # weight of n-gram expectations in targets
-#: weight_decay = { low = 1e-3, high = 0.3, log = true }
-#: dropout = { low = 0.0, high = 0.3 }
+#: embedding_size = { low = 8, high = 128, log = true }    # numbers for each character
+#: hidden_width = { low = 64, high = 2048, log = true }    # hidden units
+#: block_size = { low = 2, high = 12 }                     # characters of context
+#: batch_size = [32, 64, 128, 256, 512, 1024]
+#: learning_rate = { low = 1e-3, high = 0.1, log = true, relative = true } # to sqrt(batch/width)
+#: schedule = ["step", "linear", "cosine"]                 # also "constant" and "inverse"
+#: weight_decay = { low = 0.01, high = 1.0, log = true }
+#: decay_growth = { low = 1.0, high = 2.5 }                # with each character further back
+#: dropout = { low = 0.0, high = 0.5 }
+#: smoothing = { low = 0.0, high = 1.0 }                   # weight of an n-gram in the targets
+#: optimizer = "adamw"                                     # or "sgd"
 
 #: [sampler]
-#: kind = "tpe"          # or "random", "qmc", "gp"
+#: kind = "bayes"        # or "tpe", "gp", "random", "qmc"
 
 #: [pruner]
-#: kind = "asha"         # or "hyperband", "median", "none"
+#: kind = "predictive"   # or "asha", "hyperband", "median", "none"
 
 #: [limits]              # of each trial
 #: seconds = 120
@@ -138,5 +140,5 @@ smoothing = { low = 0.0, high = 0.4 }                   # weight of n-gram expec
 #: hidden_width = 200
 #: block_size = 3
 #: batch_size = 64
-#: learning_rate = 0.1
+#: learning_rate = 0.01
 """

@@ -17,6 +17,7 @@ from optuna.distributions import (
 )
 
 from makemore_core.config import CHOICES, HYPERPARAMETERS, INTEGERS, TrialConfig, value_error
+from search import learning_rates
 
 Value = int | float | bool | str
 
@@ -65,6 +66,8 @@ class RangeDimension:
     """Whether the range test suggested it; see `auto_learning_rate.py`."""
     at_examples: int | None = None
     """Examples of the train split that the bounds are given for; None once `scaled_to` a corpus."""
+    relative: bool = False
+    """Whether the bounds are of a rate relative to batch and width; see `learning_rates.py`."""
 
     def contains(self, value: Value) -> bool:
         if self.at_examples is not None:
@@ -92,7 +95,12 @@ class RangeDimension:
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def to_document(self) -> Any:
-        optional = {"log": self.log, "auto": self.auto, "at_examples": self.at_examples}
+        optional = {
+            "log": self.log,
+            "auto": self.auto,
+            "at_examples": self.at_examples,
+            "relative": self.relative,
+        }
         given = {key: value for key, value in optional.items() if value}
         return {"low": self.low, "high": self.high} | given
 
@@ -114,27 +122,6 @@ class AutoRange:
 AUTO = "auto"
 Dimension = FixedValue | Choices | RangeDimension | AutoRange
 Space = Mapping[str, Dimension]
-
-DEFAULTS: dict[str, Any] = {
-    "embedding_size": {"low": 4, "high": 64, "log": True},
-    "hidden_width": {"low": 64, "high": 1024, "log": True},
-    "block_size": {"low": 2, "high": 12},
-    "batch_size": [32, 64, 128, 256, 512, 1024],
-    "learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
-    "schedule": ["constant", "step", "linear", "cosine", "inverse"],
-    "step_at": 0.5,
-    "step_factor": 0.1,
-    "warmup": 0.02,
-    "weight_decay": 0.0,
-    "decay_growth": 1.0,
-    "dropout": 0.0,
-    "smoothing": 0.0,
-    "optimizer": ["adamw", "sgd"],
-    "targets": "expected",
-    "initialisation": "scaled",
-    "direct": False,
-}
-"""The entries of `[search]` that a study file leaves out."""
 
 
 def read_dimension(name: str, raw: Any) -> tuple[Dimension | None, list[str]]:
@@ -170,10 +157,10 @@ def _read_range(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, list[
         for key in ("low", "high")
         if key in raw and (what := value_error(name, raw[key])) and not _is_log_zero(raw, key)
     ]
-    log, auto = raw.get("log", False), raw.get("auto", False)
+    log, auto, relative = flags = [raw.get(key, False) for key in _FLAGS]
     wrong += [
         f"{key}: {flag!r} is neither true nor false"
-        for key, flag in (("log", log), ("auto", auto))
+        for key, flag in zip(_FLAGS, flags, strict=True)
         if not isinstance(flag, bool)
     ]
     at_examples = raw.get("at_examples")
@@ -181,6 +168,8 @@ def _read_range(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, list[
         wrong.append(f"at_examples: only {SCALES_WITH_CORPUS} scales with the corpus")
     elif at_examples is not None and (what := value_error("examples", at_examples)):
         wrong.append(f"at_examples: {what}")
+    if relative and name != learning_rates.RATE:
+        wrong.append(f"relative: only {learning_rates.RATE} is relative to batch and width")
     if wrong:
         return None, wrong
     low, high = raw["low"], raw["high"]
@@ -188,12 +177,15 @@ def _read_range(name: str, raw: dict[str, Any]) -> tuple[Dimension | None, list[
         return None, [f"low {low} is above high {high}"]
     if log and low <= 0:
         return None, [f"a logarithmic range needs low above 0, not {low}"]
+    if low == high and relative:
+        return None, ["a relative range needs low below high; or give one learning rate"]
     if low == high and at_examples is None:
         return FixedValue(low), []
-    return RangeDimension(low, high, log, name in INTEGERS, auto, at_examples), []
+    return RangeDimension(low, high, log, name in INTEGERS, auto, at_examples, relative), []
 
 
-_KEYS = {"low", "high", "log", "auto", "at_examples"}
+_FLAGS = ("log", "auto", "relative")
+_KEYS = {"low", "high", "at_examples", *_FLAGS}
 SCALES_WITH_CORPUS = "weight_decay"
 
 
@@ -203,12 +195,24 @@ def _is_log_zero(raw: dict[str, Any], key: str) -> bool:
     return raw.get("log") is True and key == "low" and number and raw[key] <= 0
 
 
+def searched_names(space: Space) -> list[str]:
+    """Returns the names of the searched hyperparameters, as in a study file."""
+    return [name for name in HYPERPARAMETERS if space[name].distribution() is not None]
+
+
+def parameter(name: str, kind: Dimension) -> str:
+    """Returns the name under which a hyperparameter is searched, in Optuna's tables as well."""
+    is_relative = isinstance(kind, RangeDimension) and kind.relative
+    return learning_rates.RELATIVE if is_relative else name
+
+
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Returns Optuna's distribution of each searched hyperparameter, in a fixed order."""
+    """Returns Optuna's distribution of each searched parameter, in a fixed order."""
+    searched = {parameter(name, space[name]): space[name] for name in HYPERPARAMETERS}
     return {
         name: distribution
-        for name in HYPERPARAMETERS
-        if (distribution := space[name].distribution()) is not None
+        for name, kind in searched.items()
+        if (distribution := kind.distribution()) is not None
     }
 
 
@@ -220,6 +224,51 @@ def fixed_values(space: Space) -> dict[str, Value]:
 def configuration(
     space: Space, searched: Mapping[str, Value], overrides: Mapping[str, Value], **budget: Any
 ) -> TrialConfig:
-    """Combines fixed, searched and enqueued values; a later source overrides an earlier one."""
+    """Combines fixed, searched and enqueued values; a later source overrides an earlier one.
+
+    Args:
+        searched: by the names of `distributions`.
+        overrides: by the names of a study file.
+    """
     values: dict[str, Any] = {**fixed_values(space), **searched, **overrides, **budget}
-    return TrialConfig(**values)
+    return TrialConfig(**learning_rates.with_rate(values))
+
+
+def searched_values(space: Space, config: Mapping[str, Any]) -> dict[str, Value]:
+    """Returns the values of the searched parameters of a configuration: `configuration` reversed.
+
+    A relative learning rate comes back in `learning_rates.DIGITS` digits.
+    """
+    return {
+        parameter(name, space[name]): parameter_value(name, space[name], config)
+        for name in searched_names(space)
+    }
+
+
+def parameter_value(name: str, kind: Dimension, config: Mapping[str, Any]) -> Any:
+    """Returns the value of a configuration on the scale on which a hyperparameter is searched."""
+    if not isinstance(kind, RangeDimension) or not kind.relative:
+        return config[name]
+    return min(max(learning_rates.relative_rate(config), kind.low), kind.high)
+
+
+def enqueue_error(name: str, values: Mapping[str, Any], space: Space) -> str | None:
+    """Returns the mistake if an enqueued configuration's value of `name` is outside the space."""
+    value, kind = values[name], space[name]
+    if not isinstance(kind, RangeDimension) or not kind.relative:
+        return None if kind.contains(value) else f"{value!r} is outside {kind.to_document()}"
+    known = {**fixed_values(space), **values}
+    missing = [size for size in learning_rates.RELATIVE_TO if size not in known]
+    if missing:
+        return f"its range is relative to batch and width; give {' and '.join(missing)} as well"
+    if any(value_error(size, known[size]) for size in learning_rates.RELATIVE_TO):
+        return None  # which is reported already
+    relative = learning_rates.relative_rate(known)
+    if any(math.isclose(relative, bound) for bound in (kind.low, kind.high)):
+        return None  # but for rounding
+    return (
+        None
+        if kind.contains(relative)
+        else f"{value!r} is {relative:.3g} relative to batch and width, which is outside "
+        f"{kind.to_document()}"
+    )

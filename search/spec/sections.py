@@ -1,4 +1,7 @@
-"""The sections of a study file, each validated by itself."""
+"""The sections of a study file, each validated by itself.
+
+`trials` and the kinds of sampler and pruner have their defaults in `defaults.py`, by version.
+"""
 
 import re
 from typing import Annotated, Any, Literal
@@ -93,17 +96,22 @@ class StudySection(_Section):
         return CorpusFormat(self.column, self.separator, self.count, self.drop_unusable)
 
 
+UNRESOLVED = 0
+"""The examples of a full trial before the corpus is known that they follow from."""
+
+
 class BudgetSection(_Section):
     """How long the study and each of its trials are."""
 
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 40
+    trials: Annotated[int, Field(ge=1, le=1_000_000)]
     """Finished trials (complete or pruned): exactly this many."""
     timeout: Duration | None = None
     """Working time of the study over all resumes, such as "90s", "2m" or "1h30m"."""
     target: float | None = None
     """The study ends once a dev loss is at or below it."""
-    examples: Annotated[int, Field(ge=1, le=int(RANGES["examples"].high))] = 1_500_000
-    """Training examples that a full trial sees."""
+    examples: Annotated[int, Field(ge=1, le=int(RANGES["examples"].high))] = UNRESOLVED
+    """Training examples that a full trial sees; by default 1,250 N^(2/3) for a train split of N
+    characters, ends included."""
     epochs: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     """In place of `examples`: how often a full trial sees the train split."""
     evaluations: Annotated[int, Field(ge=1, le=int(RANGES["evaluations"].high))] = 20
@@ -113,17 +121,20 @@ class BudgetSection(_Section):
 class SamplerSection(_Section):
     """How configurations are chosen."""
 
-    kind: Literal["tpe", "random", "qmc", "gp"] = "tpe"
-    """Optuna's TPE, random search, a scrambled Sobol sequence, or Optuna's Gaussian process."""
+    kind: Literal["tpe", "bayes", "random", "qmc", "gp"]
+    """Optuna's TPE, our own Bayesian optimization, random search, a scrambled Sobol sequence, or
+    Optuna's Gaussian process."""
 
 
 class PrunerSection(_Section):
     """Which trials are stopped early."""
 
-    kind: Literal["asha", "hyperband", "median", "none"] = "asha"
-    """Successive halving, Hyperband, the median rule or none; the lowest loss so far counts."""
+    kind: Literal["asha", "hyperband", "median", "predictive", "none"]
+    """Successive halving, Hyperband, the median rule, a prediction of each trial's end, or none."""
     reduction_factor: Annotated[int, Field(ge=2, le=100)] = 3
     """`asha`, `hyperband`: one trial in this many passes each rung."""
+    probability: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """`predictive`: a trial is stopped once it is less probable than this to end as the best."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of the trials to be pruned that run to their end, to measure what pruning costs."""
 
@@ -155,9 +166,9 @@ class FileSections(_Section):
     """All sections of a study file; `search_space` checks `search` and `enqueue`."""
 
     study: StudySection
-    budget: BudgetSection = BudgetSection()
-    sampler: SamplerSection = SamplerSection()
-    pruner: PrunerSection = PrunerSection()
+    budget: BudgetSection
+    sampler: SamplerSection
+    pruner: PrunerSection
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     limits: LimitsSection = LimitsSection()
     confirm: ConfirmSection = ConfirmSection()

@@ -1,10 +1,11 @@
 """Reads study files: TOML to StudySpec, with all mistakes of a file at once, each with its key."""
 
+import copy
 import difflib
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,20 @@ from makemore_core.data.corpus import BUILT_IN, Corpus
 from makemore_core.data.splits import split
 from search import errors
 from search.errors import BadInput, StudyFileError
+from search.spec import defaults
 from search.spec.search_space import (
-    DEFAULTS,
     AutoRange,
     Choices,
     Dimension,
     FixedValue,
     RangeDimension,
     Value,
+    enqueue_error,
     read_dimension,
 )
 from search.spec.sections import (
     LAYOUT_FIELDS,
+    UNRESOLVED,
     BudgetSection,
     ConfirmSection,
     EarlyStoppingSection,
@@ -48,9 +51,12 @@ from search.spec.toml_lines import Lines
 Mistake = tuple[str, str]
 
 
+SECTIONS = tuple(name for name in FileSections.model_fields if name not in ("search", "enqueue"))
+
+
 @dataclass(frozen=True)
 class StudySpec:
-    """A study as its file defines it."""
+    """A study as its file defines it, with the defaults of one version for what that leaves out."""
 
     study: StudySection
     budget: BudgetSection
@@ -61,66 +67,112 @@ class StudySpec:
     confirm: ConfirmSection
     space: Mapping[str, Dimension]
     enqueue: tuple[Mapping[str, Value], ...]
+    defaults: int
+    """The version of the defaults."""
+    given: Mapping[str, Any] = field(compare=False, repr=False)
+    """The document without defaults, as the file or the storage has it."""
+    opening: tuple[Mapping[str, Value], ...] = ()
+    """Searched values of the first configurations after the enqueued ones, perhaps not all of them;
+    a study gets them when it is created."""
+    began_from: str | None = None
+    """The study whose best configurations come first in the opening."""
 
     def as_document(self) -> dict[str, Any]:
-        """Returns the file as a document with every default filled in; `from_document` reads it."""
-        document: dict[str, Any] = {
-            f.name: getattr(self, f.name).model_dump()
-            for f in fields(self)
-            if f.name not in ("space", "enqueue")
-        }
-        if self.budget.epochs is not None:
+        """Returns the study as a document with every default filled in, for the storage;
+        `from_document` reads it."""
+        document: dict[str, Any] = {name: getattr(self, name).model_dump() for name in SECTIONS}
+        if self.budget.examples == UNRESOLVED:
             del document["budget"]["examples"]
         document["search"] = {name: kind.to_document() for name, kind in self.space.items()}
         document["enqueue"] = [dict(values) for values in self.enqueue]
+        if self.defaults != defaults.FIRST:
+            document["defaults"] = self.defaults
+        if self.opening:
+            document["opening"] = [dict(values) for values in self.opening]
+        if self.began_from is not None:
+            document["from"] = self.began_from
         return document
+
+    def as_file(self) -> dict[str, Any]:
+        """Returns the study as a document with every default filled in, as a study file has it."""
+        document = self.as_document()
+        return {name: values for name, values in document.items() if name not in STORED_KEYS}
 
     def definition(self) -> dict[str, Any]:
         """Returns what must not change between runs of the study, as flat keys.
 
-        Left out are MUTABLE_FIELDS and the name and layout of the corpus, whose words the study
-        stores and compares by their fingerprint.
+        Left out are MUTABLE_FIELDS, the name and layout of the corpus, whose words the study stores
+        and compares by their fingerprint, and STORED_KEYS, which no file has.
         """
+        document = self.as_file()
+        enqueue = document.pop("enqueue")
         flat = {
             f"{section}.{key}": value
-            for section, values in self.as_document().items()
-            if section != "enqueue"
+            for section, values in document.items()
             for key, value in values.items()
         }
-        flat["enqueue"] = [dict(values) for values in self.enqueue]
+        flat["enqueue"] = enqueue
         for key in ("study.name", "study.corpus", *LAYOUT_FIELDS, *MUTABLE_FIELDS):
             del flat[key]
         return flat
 
     def resolved_for(self, corpus: Corpus) -> "StudySpec":
-        """Resolves what depends on the corpus: a budget in epochs becomes examples, and ranges that
-        scale with the train split get their bounds."""
-        if self.budget.epochs is None and not any(map(_scales_with_corpus, self.space.values())):
+        """Resolves what depends on the corpus: examples that are not given or given in epochs, and
+        the bounds of ranges that scale with the train split."""
+        is_resolved = self.budget.examples != UNRESOLVED
+        if is_resolved and not any(map(_scales_with_corpus, self.space.values())):
             return self
-        train = split(corpus, self.study.split_seed).train
-        examples = sum(len(word) + 1 for word in train)
+        characters = self.train_characters(corpus)
         space = {
-            name: kind.scaled_to(examples) if isinstance(kind, RangeDimension) else kind
+            name: kind.scaled_to(characters) if isinstance(kind, RangeDimension) else kind
             for name, kind in self.space.items()
         }
-        resolved = replace(self, space=space)
+        resolved = self._read_again(replace(self, space=space).as_document(), "search")
+        if is_resolved:
+            return resolved
         if self.budget.epochs is None:
-            return from_document(resolved.as_document(), "search")
-        return resolved.with_examples(max(1, round(self.budget.epochs * examples)))
+            return resolved.with_examples(defaults.examples_for(characters))
+        return resolved.with_examples(max(1, round(self.budget.epochs * characters)))
+
+    def train_characters(self, corpus: Corpus) -> int:
+        """Returns the characters of the train split, ends of words included: its examples."""
+        return sum(len(word) + 1 for word in split(corpus, self.study.split_seed).train)
 
     def with_examples(self, examples: int) -> "StudySpec":
         """Returns the study with `examples` training examples in a full trial, checked again."""
         document = self.as_document()
         document["budget"] |= {"epochs": None, "examples": examples}
-        return from_document(document, "budget")
+        return self._read_again(document, "budget")
 
     def with_values(self, section: str, **values: Any) -> "StudySpec":
-        """Returns the study with some values of a section replaced, checked again."""
-        document = self.as_document()
-        document[section] |= {key: value for key, value in values.items() if value is not None}
-        return from_document(document, "command line")
+        """Returns the study with some given values of a section replaced, checked again."""
+        document = copy.deepcopy(dict(self.given))
+        document[section] = {**document.get(section, {})} | {
+            key: value for key, value in values.items() if value is not None
+        }
+        return self._read_again(document, "command line")
+
+    def with_defaults(self, version: int) -> "StudySpec":
+        """Returns what is given of the study with the defaults of another version.
+
+        Raises:
+            StudyFileError: with them, a given value makes no sense.
+        """
+        where = f"study {self.study.name}, with the defaults that it was created with"
+        if version == self.defaults:
+            return self
+        return self._with_own_beginning(from_document(self.given, where, version))
+
+    def _read_again(self, document: Mapping[str, Any], where: str) -> "StudySpec":
+        given = {name: values for name, values in document.items() if name not in STORED_KEYS}
+        return self._with_own_beginning(from_document(given, where, self.defaults))
+
+    def _with_own_beginning(self, spec: "StudySpec") -> "StudySpec":
+        return replace(spec, opening=self.opening, began_from=self.began_from)
 
 
+STORED_KEYS = ("defaults", "opening", "from")
+"""The keys of a stored document that a study file does not have."""
 MUTABLE_FIELDS = ("budget.trials", "budget.timeout", "budget.target", "confirm.ensemble")
 """What may change between runs of a study until its test split is opened."""
 
@@ -137,7 +189,7 @@ def read(path: Path, corpus: str | None = None) -> StudySpec:
     """
     text, document = _toml(path)
     try:
-        spec = from_document(document, path)
+        spec = from_document(document, path, defaults.LATEST)
     except StudyFileError as error:
         key = "study.corpus" if corpus is None else "--corpus"
         missing = _missing_corpus(key, corpus or _value(document, "study", "corpus"), path)
@@ -178,7 +230,7 @@ def read_document(
     """As `read_text`, of a document that was TOML or JSON."""
     mistakes: list[errors.Mistake] = [errors.Mistake(*each) for each in check(document)]
     try:
-        spec = from_document(document, where)
+        spec = from_document(document, where, defaults.LATEST)
     except StudyFileError as error:
         raise StudyFileError(where, [*error.mistakes, *mistakes]) from None
     if mistakes:
@@ -186,22 +238,35 @@ def read_document(
     return spec
 
 
-def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:
+def from_document(
+    document: Mapping[str, Any], where: Path | str, version: int | None = None
+) -> StudySpec:
     """Checks a whole document and returns its study.
+
+    Args:
+        version: of the defaults for what the document leaves out; None: the document is a stored
+            one and says so itself.
 
     Raises:
         StudyFileError: with every mistake.
     """
+    stored: Mapping[str, Any] = {}
+    if version is None:
+        version, stored = document.get("defaults", defaults.FIRST), document
+        document = {name: value for name, value in document.items() if name not in STORED_KEYS}
+    if version not in defaults.VERSIONS:
+        newer = f"version {version!r} is unknown to this program; a newer one created the study"
+        raise StudyFileError(where, [("defaults", newer)])
+    full = defaults.filled(document, version)
     mistakes: list[Mistake] = []
     parsed: FileSections | None = None
     try:
-        parsed = FileSections.model_validate(document)
+        parsed = FileSections.model_validate(full)
     except ValidationError as error:
         mistakes += [_as_mistake(detail) for detail in error.errors()]
-    raw_search = document.get("search", {})
-    space, known, wrong = _read_search(raw_search if isinstance(raw_search, dict) else {})
+    space, known, wrong = _read_search(full["search"], version)
     mistakes += wrong
-    if _value(document, "budget", "epochs") and _value(document, "budget", "examples") is not None:
+    if _value(full, "budget", "epochs") and _value(full, "budget", "examples") is not None:
         mistakes.append(
             (
                 "budget.epochs",
@@ -212,10 +277,17 @@ def from_document(document: Mapping[str, Any], where: Path | str) -> StudySpec:
     mistakes += _check_enqueue(raw_enqueue if isinstance(raw_enqueue, list) else [], known)
     if mistakes or parsed is None:
         raise StudyFileError(where, mistakes)
-    sections = {
-        name: getattr(parsed, name) for name in FileSections.model_fields if name != "search"
-    }
-    return StudySpec(**{**sections, "space": space, "enqueue": tuple(parsed.enqueue)})
+    sections = {name: getattr(parsed, name) for name in SECTIONS}
+    enqueue = tuple(parsed.enqueue)
+    return StudySpec(
+        **sections,
+        space=space,
+        enqueue=enqueue,
+        defaults=version,
+        given=copy.deepcopy(document),
+        opening=tuple(stored.get("opening", ())),
+        began_from=stored.get("from"),
+    )
 
 
 def read_config(path: Path) -> tuple[StudySection, TrialConfig]:
@@ -319,14 +391,16 @@ def _unknown(section: str, table: Mapping[str, Any], known: set[str]) -> list[Mi
 
 
 def _read_search(
-    raw: Mapping[str, Any],
+    raw: Any, version: int
 ) -> tuple[dict[str, Dimension], dict[str, Dimension], list[Mistake]]:
     """Returns the space, the dimensions to check enqueued values against, and all mistakes."""
+    if not isinstance(raw, Mapping):  # which is a mistake, reported already
+        raw = defaults.VERSIONS[version]["search"]
     mistakes = _unknown("search", raw, set(HYPERPARAMETERS))
     space: dict[str, Dimension] = {}
     known: dict[str, Dimension] = {}
     for name in HYPERPARAMETERS:
-        entry = raw.get(name, DEFAULTS[name])
+        entry = raw[name]
         dimension, wrong = read_dimension(name, entry)
         mistakes += [(f"search.{name}", what) for what in wrong]
         if dimension:
@@ -376,12 +450,9 @@ def _check_enqueue(raw: list[Any], space: Mapping[str, Dimension]) -> list[Mista
         for name, value in values.items():
             if name not in space:
                 continue
-            if wrong := value_error(name, value):
+            wrong = value_error(name, value) or enqueue_error(name, values, space)
+            if wrong:
                 mistakes.append((f"{where}.{name}", wrong))
-            elif not space[name].contains(value):
-                mistakes.append(
-                    (f"{where}.{name}", f"{value!r} is outside {space[name].to_document()}")
-                )
         if not any(key.startswith(f"{where}.") for key, _ in mistakes):
             fixed = {
                 name: kind.value for name, kind in space.items() if isinstance(kind, FixedValue)

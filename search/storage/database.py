@@ -14,14 +14,10 @@ from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy import (
     Connection,
     Engine,
-    Float,
     NullPool,
     StaticPool,
-    cast,
     create_engine,
     event,
-    extract,
-    func,
     inspect,
     select,
     text,
@@ -35,7 +31,7 @@ from sqlalchemy.sql import ColumnElement
 from search.errors import StorageUnavailable
 from search.processes import LeaseObserver
 from search.retry import _open_files, error_summary, retry_storage
-from search.storage import migrations, sqlite_files, tables
+from search.storage import clock, migrations, sqlite_files, tables
 from search.storage.checks import (
     _check_foreign_tables,
     _check_integrity,
@@ -92,18 +88,12 @@ class Storage:
             connection.commit()
 
     def now(self) -> ColumnElement[float]:
-        """The database's clock, in seconds since 1970."""
-        if self.engine.dialect.name == "sqlite":
-            return (func.julianday("now", type_=Float) - 2440587.5) * 86400.0
-        return cast(extract("epoch", func.clock_timestamp()), Float)
+        """The database's clock, in seconds since 1970; see `clock.py`."""
+        return clock.now()
 
     def lately(self, seen_at: ColumnElement[float]) -> ColumnElement[bool]:
-        """Whether a process gave a sign of life within the time of a lease.
-
-        One from the future is none: the clock was set back since.
-        """
-        ago = self.now() - seen_at
-        return ago.between(-tables.LEASE_SECONDS, tables.LEASE_SECONDS)
+        """Whether a process gave a sign of life within the time of a lease."""
+        return clock.lately(seen_at)
 
     def set_read_only(self) -> None:
         """From now on the database itself refuses to be written over this storage's connections.

@@ -3,8 +3,9 @@
 `optuna_reader` reads whole trials, `optuna_writer` writes them.
 """
 
+import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optuna.trial import TrialState
 from sqlalchemy import Connection, and_, func, select
@@ -13,6 +14,7 @@ from sqlalchemy.sql import ColumnElement
 from search.storage import optuna_studies, tables
 from search.storage.optuna_tables import optuna_intermediate_values as reports
 from search.storage.optuna_tables import optuna_trials as trials
+from search.storage.optuna_tables import optuna_user_attributes as user_attributes
 
 
 class Report(NamedTuple):
@@ -111,7 +113,17 @@ def count_foreign_trials(connection: Connection, study_id: int, study_uid: str) 
     return connection.execute(query).scalar_one()
 
 
-def is_of_study(study_uid: str) -> ColumnElement[bool]:
+def attributes(connection: Connection, study_id: int, key: str) -> dict[int, Any]:
+    """A user attribute of a study's trials, by number, of those that have it."""
+    query = (
+        select(trials.c.number, user_attributes.c.value_json)
+        .join_from(user_attributes, trials, user_attributes.c.trial_id == trials.c.trial_id)
+        .where(trials.c.study_id == study_id, user_attributes.c.key == key)
+    )
+    return {number: json.loads(text) for number, text in connection.execute(query)}
+
+
+def is_of_study(study_uid: str | ColumnElement[str]) -> ColumnElement[bool]:
     """Whether a trial is an attempt of a study of ours, by its number."""
     attempts = tables.attempts
     return (

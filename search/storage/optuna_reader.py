@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, bindparam, select
 from sqlalchemy.sql import ColumnElement
 
 from search.retry import retry_storage
@@ -41,25 +41,17 @@ def read_trials(
     connection: Connection, study_id: int, first_id: int, *, only_ours: bool = False
 ) -> list[TrialWithId]:
     """A study's trials from an id on, by number, as Optuna's own storage gives them."""
-    wanted = (TRIALS.c.study_id == study_id) & (TRIALS.c.trial_id >= first_id)
+    wanted: _Wanted = {"study": study_id, "first": first_id}
     if only_ours:
-        uid = optuna_studies.uid_of(connection, study_id)
-        wanted &= optuna_queries.is_of_study(uid or "")
-    trials = connection.execute(select(TRIALS).where(wanted).order_by(TRIALS.c.number)).all()
-    values, reports = optuna_tables.optuna_values, optuna_tables.optuna_intermediate_values
-    attributes = optuna_tables.optuna_system_attributes
-    value_columns = values.c["objective", "value", "value_type"]
-    report_columns = reports.c["step", "intermediate_value", "intermediate_value_type"]
-    numbers = _numbers(connection, value_columns, wanted, optuna_tables.value_of)
-    curves = _numbers(connection, report_columns, wanted, optuna_tables.report_of)
-    columns = optuna_tables.optuna_params.c[
-        "param_name", "param_value", "distribution_json", "param_id"
-    ]
-    params = _rows(connection, columns, wanted)
-    user = _documents(
-        connection, optuna_tables.optuna_user_attributes.c["key", "value_json"], wanted
-    )
-    system = _documents(connection, attributes.c["key", "value_json"], wanted)
+        wanted["uid"] = optuna_studies.uid_of(connection, study_id) or ""
+    trials = connection.execute(_trials_query(only_ours), wanted).all()
+    if not trials:
+        return []
+    numbers = _numbers(connection, "values", wanted, optuna_tables.value_of)
+    curves = _numbers(connection, "reports", wanted, optuna_tables.report_of)
+    params = _rows(connection, "params", wanted)
+    user = _documents(connection, "user attributes", wanted)
+    system = _documents(connection, "system attributes", wanted)
     found = []
     for row in trials:
         own = sorted(params[row.trial_id], key=lambda each: each[3])
@@ -82,6 +74,44 @@ def read_trials(
     return found
 
 
+_Wanted = dict[str, int | str]
+"""Which trials are wanted: of a `study`, from the id `first` on; with `uid`, ours alone."""
+
+_COLUMNS: dict[str, Any] = {
+    "values": optuna_tables.optuna_values.c["objective", "value", "value_type"],
+    "reports": optuna_tables.optuna_intermediate_values.c[
+        "step", "intermediate_value", "intermediate_value_type"
+    ],
+    "params": optuna_tables.optuna_params.c[
+        "param_name", "param_value", "distribution_json", "param_id"
+    ],
+    "user attributes": optuna_tables.optuna_user_attributes.c["key", "value_json"],
+    "system attributes": optuna_tables.optuna_system_attributes.c["key", "value_json"],
+}
+"""What is read of each table of parts of trials."""
+
+
+def _is_wanted(only_ours: bool) -> ColumnElement[bool]:
+    wanted = (TRIALS.c.study_id == bindparam("study")) & (TRIALS.c.trial_id >= bindparam("first"))
+    return wanted & optuna_queries.is_of_study(bindparam("uid")) if only_ours else wanted
+
+
+@functools.cache
+def _trials_query(only_ours: bool) -> Select[Any]:
+    return select(TRIALS).where(_is_wanted(only_ours)).order_by(TRIALS.c.number)
+
+
+@functools.cache
+def _parts_query(part: str, only_ours: bool) -> Select[Any]:
+    """A part of each wanted trial, after the trial's id."""
+    source = next(iter(_COLUMNS[part])).table
+    return (
+        select(source.c.trial_id, *_COLUMNS[part])
+        .join_from(source, TRIALS, source.c.trial_id == TRIALS.c.trial_id)
+        .where(_is_wanted(only_ours))
+    )
+
+
 def _local_time(stored: datetime | None) -> datetime | None:
     """A stored time, which is UTC, as Optuna gives it: in this machine's zone, without a zone."""
     if stored is None:
@@ -89,43 +119,34 @@ def _local_time(stored: datetime | None) -> datetime | None:
     return stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
-def _rows(
-    connection: Connection, columns: Any, wanted: ColumnElement[bool]
-) -> dict[int, list[tuple[Any, ...]]]:
+def _rows(connection: Connection, part: str, wanted: _Wanted) -> dict[int, list[tuple[Any, ...]]]:
     """The rows of a table that belong to each wanted trial, by its id."""
-    source = next(iter(columns)).table
-    query = (
-        select(source.c.trial_id, *columns)
-        .join_from(source, TRIALS, source.c.trial_id == TRIALS.c.trial_id)
-        .where(wanted)
-    )
+    query = _parts_query(part, "uid" in wanted)
     found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-    for trial_id, *row in connection.execute(query).all():
+    for trial_id, *row in connection.execute(query, wanted).all():
         found[trial_id].append(tuple(row))
     return found
 
 
 def _numbers(
     connection: Connection,
-    columns: Any,
-    wanted: ColumnElement[bool],
+    part: str,
+    wanted: _Wanted,
     number_of: Callable[[float | None, Any], float],
 ) -> dict[int, dict[int, float]]:
     """(key, number, kind of number) rows as a dictionary for each trial."""
     found: dict[int, dict[int, float]] = defaultdict(dict)
-    for trial_id, rows in _rows(connection, columns, wanted).items():
+    for trial_id, rows in _rows(connection, part, wanted).items():
         found[trial_id] = {
             key: number_of(value, kind) if value is None else value for key, value, kind in rows
         }
     return found
 
 
-def _documents(
-    connection: Connection, columns: Any, wanted: ColumnElement[bool]
-) -> dict[int, dict[str, Any]]:
+def _documents(connection: Connection, part: str, wanted: _Wanted) -> dict[int, dict[str, Any]]:
     """(key, JSON) rows as a dictionary for each trial."""
     found: dict[int, dict[str, Any]] = defaultdict(dict)
-    for trial_id, rows in _rows(connection, columns, wanted).items():
+    for trial_id, rows in _rows(connection, part, wanted).items():
         found[trial_id] = {key: json.loads(value) for key, value in rows}
     return found
 
@@ -194,8 +215,11 @@ class BulkReadStorage(BaseStorage):
             before, fresh = self._read(study_id)
             ended = itertools.takewhile(lambda each: each[1].state.is_finished(), fresh)
             self._kept[study_id] = [*before, *ended]
-        trials = [trial for _, trial in (*before, *fresh)]
-        chosen = [trial for trial in trials if states is None or trial.state in states]
+        trials = (*before, *fresh)
+        if states is None:
+            chosen = [trial for _, trial in trials]
+        else:
+            chosen = [trial for _, trial in trials if trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
     @retry_storage
@@ -255,9 +279,13 @@ class SamplingView(BulkReadStorage):
 def _is_there(connection: Connection, study_id: int, last: TrialWithId) -> bool:
     """Whether a study still holds a trial as it was read."""
     trial_id, trial = last
-    query = select(TRIALS.c.datetime_start, TRIALS.c.datetime_complete).where(
-        TRIALS.c.study_id == study_id, TRIALS.c.trial_id == trial_id
-    )
-    times = connection.execute(query).first()
+    times = connection.execute(_times_of(), {"study": study_id, "trial": trial_id}).first()
     known = (trial.datetime_start, trial.datetime_complete)
     return times is not None and tuple(map(_local_time, times)) == known
+
+
+@functools.cache
+def _times_of() -> Select[Any]:
+    return select(TRIALS.c.datetime_start, TRIALS.c.datetime_complete).where(
+        TRIALS.c.study_id == bindparam("study"), TRIALS.c.trial_id == bindparam("trial")
+    )

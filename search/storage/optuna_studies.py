@@ -5,10 +5,23 @@ one to the next. So the uid stands in a user attribute of Optuna's study, which 
 dashboard renames it (it copies the study, and deletes the first).
 """
 
+import functools
 import json
 from typing import Any
 
-from sqlalchemy import Connection, String, case, cast, delete, func, insert, literal, select
+from sqlalchemy import (
+    Connection,
+    Select,
+    String,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+)
 from sqlalchemy.sql import ColumnElement
 
 from search.storage import optuna_tables, tables
@@ -37,8 +50,12 @@ def bound_id() -> ColumnElement[int]:
 
 def uid_of(connection: Connection, optuna_id: int) -> str | None:
     """The uid of the study of ours that one of Optuna's is; None if it is another program's."""
-    query = select(tables.studies.c.uid).where(bound_id() == optuna_id)
-    return connection.execute(query).scalar()
+    return connection.execute(_uid_of(), {"study": optuna_id}).scalar()
+
+
+@functools.cache
+def _uid_of() -> Select[Any]:
+    return select(tables.studies.c.uid).where(bound_id() == bindparam("study"))
 
 
 def mark(connection: Connection, optuna_id: int, uid: str) -> None:
@@ -51,10 +68,14 @@ def mark(connection: Connection, optuna_id: int, uid: str) -> None:
 
 def is_marked(connection: Connection, optuna_id: int, uid: str) -> bool:
     """Whether Optuna's study of this number still is the one of ours."""
-    value = connection.execute(
-        select(_marks.c.value_json).where(_marks.c.study_id == optuna_id, _marks.c.key == MARK)
-    ).scalar()
+    value = connection.execute(_mark_of(), {"study": optuna_id}).scalar()
     return bool(value == json.dumps(uid))
+
+
+@functools.cache
+def _mark_of() -> Select[Any]:
+    is_mark = (_marks.c.study_id == bindparam("study")) & (_marks.c.key == MARK)
+    return select(_marks.c.value_json).where(is_mark)
 
 
 def name(storage: Storage, optuna_id: int) -> str:

@@ -1,25 +1,34 @@
 """Estimates what a study costs before it is created, from steps measured on this machine."""
 
 import itertools
+import math
 import random
 import statistics
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
+from optuna.samplers import BaseSampler
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Dataset
 from makemore_core.training.trainer import train
 from makemore_core.training.warm_up import warm_up
 from search.algorithms import samplers
-from search.algorithms.pruners import Pruner
+from search.algorithms.costs import relative_cost
+from search.algorithms.forecast import MIN_COMPLETE
+from search.algorithms.pruners import SHARE_TRAINED, Pruner
 from search.algorithms.samplers import sampler_for
 from search.spec import search_space
 from search.spec.study_file import StudySpec
 from search.study.memory import MemoryNeed
 
 PROBES = 8
+DRAWS = 256
+"""Random draws whose mean cost stands for a trial's: costs differ a hundredfold."""
+OPENED = ("tpe", "gp")
+"""Samplers whose first configurations are a design of ours."""
 PROBE_STEPS = 20
 SAFE_LEARNING_RATE = 0.01
 """The learning rate of probes: a step takes as long at any rate, and a probe must not diverge."""
@@ -51,11 +60,11 @@ class Preview:
 def preview(
     spec: StudySpec, data: Dataset, workers: int, threads: int, memory: MemoryNeed | None = None
 ) -> Preview:
-    """Times a few steps of configurations drawn from the space, and extrapolates."""
+    """Times a few steps of configurations drawn from the space, which tells how fast this machine
+    is, and sums the analytic costs of the trials to come."""
     warm_up()
-    full = statistics.mean(
-        _seconds_of_full_trial(config, data, threads) for config in _probes(spec)
-    )
+    symbols = len(data.vocabulary)
+    full = _seconds_per_cost(spec, data, threads) * statistics.mean(trial_costs(spec, symbols))
     fraction = expected_fraction(spec)
     trials, timeout = spec.budget.trials, spec.budget.timeout
     all_trials = full * fraction * trials / min(workers, trials)
@@ -79,8 +88,13 @@ def preview(
 def expected_fraction(spec: StudySpec) -> float:
     """Expected fraction of a full trial that the average trial runs.
 
-    Assumes that one trial in `reduction_factor` passes each rung.
+    Assumes that one trial in `reduction_factor` passes each rung; `predictive` stops none before it
+    has learned from some, then about as many as on recorded curves.
     """
+    if spec.pruner.kind == "predictive":
+        full = min(MIN_COMPLETE, spec.budget.trials) / spec.budget.trials
+        fraction = full + (1 - full) * SHARE_TRAINED
+        return fraction + spec.pruner.audit * (1 - fraction)
     if spec.pruner.kind not in ("asha", "hyperband"):
         return 1.0
     pruner = Pruner(spec.pruner, spec.budget)
@@ -95,19 +109,69 @@ def expected_fraction(spec: StudySpec) -> float:
     return fraction + spec.pruner.audit * (1 - fraction)  # audited trials run to their end
 
 
-def _probes(spec: StudySpec) -> list[TrialConfig]:
-    """Draws configurations at random from the space."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+def trial_costs(spec: StudySpec, symbols: int) -> list[float]:
+    """The analytic costs of the trials of a study, so far as they are known beforehand: those that
+    open it, and for each other one the mean of random draws, by how the sampler weighs costs."""
+    kind = spec.sampler.kind
+    opening = samplers.N_STARTUP if kind in OPENED else 0
+    study = _empty_study()
     configs = []
-    for ordinal in range(PROBES):
-        sampler = sampler_for("random", random.Random(ordinal).randrange(2**31), ordinal)
-        template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-        values = samplers.ask(sampler, study, template, search_space.distributions(spec.space))
-        configs.append(
-            search_space.configuration(spec.space, values, {}, examples=spec.budget.examples)
-        )
-    return configs
+    for ordinal in range(min(max(opening, len(spec.enqueue)), spec.budget.trials)):
+        values = _ask(sampler_for(kind, spec.study.seed, ordinal), study, spec)
+        enqueued = spec.enqueue[ordinal] if ordinal < len(spec.enqueue) else {}
+        configs.append(_configuration(spec, values | dict(enqueued)))
+    costs = [relative_cost(asdict(config), symbols) for config in configs]
+    drawn = [relative_cost(asdict(config), symbols) for config in _draws(spec, DRAWS)]
+    rest = spec.budget.trials - len(costs)
+    if kind == "bayes":
+        return [*costs, *_costs_preferred(drawn, rest, sum(costs))]
+    return [*costs, *[statistics.mean(drawn)] * rest]
+
+
+def _costs_preferred(drawn: Sequence[float], count: int, spent: float) -> list[float]:
+    """The expected costs of trials of the sampler "bayes", which divides its acquisition by a power
+    of the cost that falls with what is spent: of random draws, weighted likewise."""
+    from search.algorithms.bayes import COST_SCALE  # here, since it loads SciPy
+
+    typical, costs = statistics.mean(drawn), []
+    for _ in range(count):
+        exponent = math.exp(-spent / typical / COST_SCALE)
+        weights = [cost**-exponent for cost in drawn]
+        costs.append(statistics.fmean(drawn, weights))
+        spent += costs[-1]
+    return costs
+
+
+def _empty_study() -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(storage=optuna.storages.InMemoryStorage())
+
+
+def _draws(spec: StudySpec, count: int) -> list[TrialConfig]:
+    """Draws configurations at random from the space."""
+    study = _empty_study()
+    seeds = [random.Random(ordinal).randrange(2**31) for ordinal in range(count)]
+    asked = (_ask(sampler_for("random", seed, 0), study, spec) for seed in seeds)
+    return [_configuration(spec, values) for values in asked]
+
+
+def _ask(sampler: BaseSampler, study: optuna.Study, spec: StudySpec) -> dict[str, Any]:
+    template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+    return samplers.ask(sampler, study, template, search_space.distributions(spec.space))
+
+
+def _configuration(spec: StudySpec, values: Mapping[str, Any]) -> TrialConfig:
+    budget = {"examples": spec.budget.examples, "evaluations": spec.budget.evaluations}
+    return search_space.configuration(spec.space, {}, values, **budget)
+
+
+def _seconds_per_cost(spec: StudySpec, data: Dataset, threads: int) -> float:
+    """The seconds that a unit of the analytic cost takes here: the median of probes."""
+    symbols = len(data.vocabulary)
+    return statistics.median(
+        _seconds_of_full_trial(config, data, threads) / relative_cost(asdict(config), symbols)
+        for config in _draws(spec, PROBES)
+    )
 
 
 def _seconds_of_full_trial(config: TrialConfig, data: Dataset, threads: int) -> float:
@@ -129,5 +193,5 @@ def _seconds_of_full_trial(config: TrialConfig, data: Dataset, threads: int) -> 
         ).train_seconds
         for steps in (PROBE_STEPS, 3 * PROBE_STEPS)
     )
-    per_step = max(longer - short, 1e-6) / (2 * PROBE_STEPS)
+    per_step = max(longer - short, longer / 3) / (2 * PROBE_STEPS)  # whatever held up the first
     return float(per_step * config.steps)

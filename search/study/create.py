@@ -20,6 +20,7 @@ from search.spec.study_file import StudySpec
 from search.storage import optuna_studies, tables
 from search.storage.database import Storage
 from search.study import corpora as stored_corpora
+from search.study.opening import Predecessor, ensure_same_predecessor, with_opening
 from search.study.study import (
     StoredStudy,
     by_uid,
@@ -42,25 +43,30 @@ def create_or_resume(
     corpus: Corpus,
     data_dir: DataDir,
     artifacts: str | None = None,
+    predecessor: Predecessor | None = None,
     on_created: OnCreated = lambda *_: None,
 ) -> StoredStudy:
     """Returns the stored study of this name, creates it if there is none, and updates its budget.
 
     Args:
-        on_created: called in the transaction that adds a new study; may raise to give up.
         artifacts: the shared place of its model files, as `artifact_stores.validate_location`
             returns it; a study without one gets it, and the local files are uploaded.
+        predecessor: what a new study begins from; of a study that exists only its name counts.
+        on_created: called in the transaction that adds a new study; may raise to give up.
 
     Raises:
-        Drift: the stored study has another definition; the message names the fields.
+        Drift: the stored study has another definition; the message names the fields. Or it began
+            from another study.
         StudyClosed: its test split has been opened.
         BadInput: this host cannot reach its model files.
     """
-    spec = spec.resolved_for(corpus)
     study = find(storage, spec.study.name)
     if study is None:
-        resolved = auto_learning_rate.resolve_auto(spec, corpus)
-        study = _create(storage, resolved, corpus, artifacts, on_created)
+        resolved = auto_learning_rate.resolve_auto(spec.resolved_for(corpus), corpus)
+        opened = with_opening(resolved, corpus, predecessor)
+        study = _create(storage, opened, corpus, artifacts, on_created)
+    ensure_same_predecessor(study.spec, predecessor.study if predecessor else None)
+    spec = spec.with_defaults(study.spec.defaults).resolved_for(corpus)
     spec = auto_learning_rate.adopt_stored_range(spec, study.spec)
     ensure_same_definition(study, spec, corpus)
     ensure_not_moved(study)

@@ -14,6 +14,7 @@ from search.evaluation.baselines import Baselines, compare_with_counts
 from search.evaluation.winner import describe_best, remarks_on
 from search.formatting import command, format_duration, format_rate
 from search.processes import HOST
+from search.spec.search_space import searched_names
 from search.study.study import StoredStudy, config_file
 from search.trials.ending import describe_end
 from search.trials.history import WorkerView
@@ -94,7 +95,7 @@ def _best(view: StatusView, study: StoredStudy) -> list[RenderableType]:
 
 def format_searched_values(study: StoredStudy, config: Mapping[str, Any]) -> str:
     """The values of a configuration that the study searches, under their names in its file."""
-    names = [name for name, kind in study.spec.space.items() if kind.distribution() is not None]
+    names = searched_names(study.spec.space)
     return " ".join(
         f"{name}={_format_value(config[name])}" for name in names if config.get(name) is not None
     )

@@ -9,17 +9,30 @@ process that finds the dead worker leaves it to the launcher for as long as that
 several workers share is a failure of no configuration.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
-from sqlalchemy import Connection, case, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Select,
+    Update,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from search.errors import TrialLost
 from search.retry import retry_storage
 from search.storage import optuna_queries, optuna_studies, optuna_writer, tables
+from search.storage.clock import now
 from search.storage.database import Storage
 from search.storage.optuna_writer import TrialKey
 from search.storage.rows import AttemptRow
@@ -75,30 +88,26 @@ def record_trial(
             return TrialKey(trial_id, attempt.trial)
         if not optuna_studies.is_marked(connection, study.optuna_id, study.uid):
             ensure_not_lost(replace(study, optuna_id=optuna_studies.MISSING))
-        free = connection.execute(
-            select(func.coalesce(func.max(tables.attempts.c.trial) + 1, 0)).where(
-                tables.attempts.c.study_uid == study.uid
-            )
-        ).scalar_one()
+        free = connection.execute(_free_number(), {"study": study.uid}).scalar_one()
         made = optuna_writer.insert_trial(connection, study.optuna_id, params, distributions, free)
         optuna_writer.upsert_reports(storage, connection, made.trial_id, losses)
-        connection.execute(
-            update(tables.attempts)
-            .where(tables.attempts.c.id == attempt_id)
-            .values(trial=made.number, config=dict(config), inherited=len(losses))
-        )
+        values = {"trial": made.number, "config": dict(config), "inherited": len(losses)}
+        connection.execute(_update_of(), {"attempt": attempt_id} | values)
     return made
 
 
-@retry_storage
-def record_audit(storage: Storage, attempt_id: int) -> None:
-    """Records that the pruner would have stopped an attempt, which runs on as an audit."""
-    with storage.write() as connection:
-        connection.execute(
-            update(tables.attempts)
-            .where(tables.attempts.c.id == attempt_id, tables.attempts.c.outcome.is_(None))
-            .values(audited=True)
-        )
+@functools.cache
+def _free_number() -> Select[Any]:
+    """The number after those of all trials of a study of ours."""
+    attempts = tables.attempts
+    number = func.coalesce(func.max(attempts.c.trial) + 1, 0)
+    return select(number).where(attempts.c.study_uid == bindparam("study"))
+
+
+@functools.cache
+def _update_of() -> Update:
+    """Sets the columns of an attempt that are given."""
+    return update(tables.attempts).where(tables.attempts.c.id == bindparam("attempt"))
 
 
 @retry_storage
@@ -185,15 +194,13 @@ def finish_attempt(
             state = OPTUNA_STATES[outcome]
             optuna_writer.finish_trial(storage, connection, trial_id, state, value, attributes)
         _release_slot(connection, attempt, outcome, reason, cause)
-        connection.execute(
-            update(tables.attempts)
-            .where(tables.attempts.c.id == attempt_id)
-            .values(
-                ended_at=storage.now(),
-                worked_seconds=working_time.elapsed_seconds(storage, connection, study.uid),
-                **values,
-            )
-        )
+        values["worked_seconds"] = working_time.elapsed_seconds(connection, study.uid)
+        connection.execute(_end_of(), {"attempt": attempt_id} | values)
+
+
+@functools.cache
+def _end_of() -> Update:
+    return _update_of().values(ended_at=now())
 
 
 USER_ATTRIBUTES = ("reason", "retry_of", "seconds", "examples", "parameters", "dev_loss_unseen")
@@ -207,18 +214,26 @@ def _attributes(attempt: AttemptRow, values: Mapping[str, Any]) -> dict[str, Any
 
 
 def _locked_attempt(connection: Connection, attempt_id: int) -> AttemptRow | None:
-    attempts = tables.attempts
-    row = connection.execute(
-        select(attempts).where(attempts.c.id == attempt_id).with_for_update()
-    ).first()
+    row = connection.execute(_locked(), {"attempt": attempt_id}).first()
     return None if row is None else AttemptRow.of(row)
+
+
+@functools.cache
+def _locked() -> Select[Any]:
+    attempts = tables.attempts
+    return select(attempts).where(attempts.c.id == bindparam("attempt")).with_for_update()
 
 
 def _is_closed(connection: Connection, study_uid: str) -> bool:
     """Whether the study's test split is open; it stays as it is during this transaction."""
+    return connection.execute(_closed_at(), {"study": study_uid}).scalar() is not None
+
+
+@functools.cache
+def _closed_at() -> Select[Any]:
     studies = tables.studies
-    closed = select(studies.c.closed_at).where(studies.c.uid == study_uid)
-    return connection.execute(closed.with_for_update(read=True)).scalar() is not None
+    closed_at = select(studies.c.closed_at).where(studies.c.uid == bindparam("study"))
+    return closed_at.with_for_update(read=True)
 
 
 def _end_cause(connection: Connection, attempt: AttemptRow) -> str | None:
@@ -253,18 +268,28 @@ def _release_slot(
     connection: Connection, attempt: AttemptRow, outcome: str, reason: str | None, cause: str | None
 ) -> None:
     """Sets a slot to finished; or, after a lost attempt, to waiting or abandoned."""
-    slots = tables.slots
     is_lost = outcome == "failed"
-    failures = slots.c.losses + int(is_lost and (reason == ERROR or cause == KILLED))
-    expirations = slots.c.expirations + int(is_lost and cause == EXPIRED)
+    key = {"study": attempt.study_uid, "slot": attempt.ordinal, "attempt": attempt.id}
+    more = {
+        "failure": int(is_lost and (reason == ERROR or cause == KILLED)),
+        "expiration": int(is_lost and cause == EXPIRED),
+    }
+    connection.execute(_release(is_lost), key | more)
+
+
+@functools.cache
+def _release(is_lost: bool) -> Update:
+    slots = tables.slots
+    failures = slots.c.losses + bindparam("failure", type_=Integer())
+    expirations = slots.c.expirations + bindparam("expiration", type_=Integer())
     is_last = or_(failures >= MAX_FAILURES, expirations >= MAX_EXPIRATIONS)
     lost = case((is_last, "abandoned"), else_="waiting")
-    connection.execute(
+    return (
         update(slots)
         .where(
-            slots.c.study_uid == attempt.study_uid,
-            slots.c.ordinal == attempt.ordinal,
-            slots.c.attempt_id == attempt.id,
+            slots.c.study_uid == bindparam("study"),
+            slots.c.ordinal == bindparam("slot"),
+            slots.c.attempt_id == bindparam("attempt"),
         )
         .values(
             worker_id=None,

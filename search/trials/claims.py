@@ -1,14 +1,16 @@
 """Claims of slots: one short transaction decides which worker starts which trial."""
 
+import functools
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy.sql.dml import ReturningInsert
 
 from search.retry import retry_storage
 from search.seeds import derive_seed
-from search.storage import tables
+from search.storage import clock, tables
 from search.storage.database import Storage
 from search.storage.rows import AttemptRow, SlotRow
 from search.study.study import StoredStudy, by_uid
@@ -58,10 +60,10 @@ def _claim_with_retry(
 ) -> Claim | NoClaim:
     """Claims a slot; a repeated call finds the slot that a call claimed whose answer was lost."""
     with storage.write() as connection:
-        flags = renew_lease(storage, connection, study.uid, worker_id)
+        flags = renew_lease(connection, study.uid, worker_id)
         if flags is not None:
             return flags
-        now = progress(storage, connection, study.uid)
+        now = progress(connection, study.uid)
         if storage.failures != failures_before:
             held = _slot_held_by(connection, study, worker_id)
             if held is not None:
@@ -70,7 +72,7 @@ def _claim_with_retry(
             return NoClaim.BUDGET_MET
         if now.unclaimed(study) <= 0:
             return NoClaim.WAIT
-        return _take_slot(storage, connection, study, worker_id, now, attempt)
+        return _take_slot(connection, study, worker_id, now, attempt)
 
 
 @retry_storage
@@ -97,7 +99,7 @@ def least_served_study(storage: Storage, left_out: Container[str] = ()) -> Store
                 studies.c.closed_at.is_(None), studies.c.stop_requested_at.is_(None)
             )
         ).all():
-            now = progress(storage, connection, row.uid)
+            now = progress(connection, row.uid)
             is_wanted = row.uid not in left_out
             if is_wanted and row.document["budget"]["trials"] > now.finished + now.claimed:
                 candidates.append((now.claimed, last_start.get(row.uid, 0.0), row.uid, now))
@@ -122,7 +124,6 @@ def _slot_held_by(connection: Connection, study: StoredStudy, worker_id: str) ->
 
 
 def _take_slot(
-    storage: Storage,
     connection: Connection,
     study: StoredStudy,
     worker_id: str,
@@ -130,35 +131,26 @@ def _take_slot(
     attempt: dict[str, Any],
 ) -> Claim:
     """Claims the first waiting slot, or inserts the next."""
-    slots, attempts = tables.slots, tables.attempts
-    waiting = _first_waiting(connection, study, now)
+    slots = tables.slots
+    waiting = _first_waiting(connection, study, now) if now.waiting else None
     ordinal = now.claimed_ever if waiting is None else waiting.ordinal
     lost = None if waiting is None else _attempt(connection, waiting.attempt_id)
     attempt_id = connection.execute(
-        attempts.insert()
-        .values(
-            study_uid=study.uid,
-            ordinal=ordinal,
-            worker_id=worker_id,
-            training_seed=_training_seed(study, ordinal),
-            started_at=storage.now(),
-            retry_of=_retried_trial(lost),
+        _insertion(),
+        {
+            "study_uid": study.uid,
+            "ordinal": ordinal,
+            "worker_id": worker_id,
+            "training_seed": _training_seed(study, ordinal),
+            "retry_of": _retried_trial(lost),
             **attempt,
-        )
-        .returning(attempts.c.id)
+        },
     ).scalar_one()
     claimed = {"state": "claimed", "worker_id": worker_id, "attempt_id": attempt_id}
     if waiting is None:
-        connection.execute(
-            slots.insert().values(
-                study_uid=study.uid,
-                ordinal=ordinal,
-                losses=0,
-                expirations=0,
-                snapshots=[],
-                **claimed,
-            )
-        )
+        unused = {"losses": 0, "expirations": 0, "snapshots": []}
+        key = {"study_uid": study.uid, "ordinal": ordinal}
+        connection.execute(slots.insert(), key | unused | claimed)
     else:
         connection.execute(
             update(slots)
@@ -167,6 +159,12 @@ def _take_slot(
         )
     snapshots = [] if waiting is None else list(waiting.snapshots)
     return _claim(study, now, attempt_id, ordinal, lost, snapshots)
+
+
+@functools.cache
+def _insertion() -> ReturningInsert[Any]:
+    attempts = tables.attempts
+    return attempts.insert().values(started_at=clock.now()).returning(attempts.c.id)
 
 
 def _first_waiting(connection: Connection, study: StoredStudy, now: SlotCounts) -> SlotRow | None:

@@ -1,13 +1,15 @@
 """The leases of workers: registered, renewed, ended, expired."""
 
 import contextlib
+import functools
 import os
 import secrets
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -15,6 +17,7 @@ from search.errors import TrialLost
 from search.processes import HOST, Launch
 from search.retry import retry_storage
 from search.storage import tables
+from search.storage.clock import now
 from search.storage.database import Storage
 from search.study.study import StoredStudy
 from search.trials import working_time
@@ -32,34 +35,37 @@ class NoClaim(Enum):
     DELETED = "the study has been deleted"
 
 
-def renew_lease(
-    storage: Storage, connection: Connection, study_uid: str, worker_id: str
-) -> NoClaim | None:
+def renew_lease(connection: Connection, study_uid: str, worker_id: str) -> NoClaim | None:
     """Locks the study's row and renews a worker's lease; returns why it must leave, or None.
 
     The time that the worker has worked is added to the study's.
     """
-    studies, workers = tables.studies, tables.workers
-    row = connection.execute(
-        select(studies.c.stop_requested_at, studies.c.closed_at)
-        .where(studies.c.uid == study_uid)
-        .with_for_update()
-    ).first()
+    row = connection.execute(_locked_study(), {"study": study_uid}).first()
     if row is None:
         return NoClaim.DELETED
     if row.closed_at is not None:
         return NoClaim.CLOSED
     if row.stop_requested_at is not None:
         return NoClaim.STOPPED
-    renewed = connection.execute(
-        update(workers)
-        .where(workers.c.id == worker_id, workers.c.ended_at.is_(None))
-        .values(seen_at=storage.now())
-    )
+    renewed = connection.execute(_renewal(), {"worker": worker_id})
     if not renewed.rowcount:
         return NoClaim.EVICTED
-    working_time.add(storage, connection, study_uid, worker_id)
+    working_time.add(connection, study_uid, worker_id)
     return None
+
+
+@functools.cache
+def _locked_study() -> Select[Any]:
+    studies = tables.studies
+    columns = studies.c.stop_requested_at, studies.c.closed_at
+    return select(*columns).where(studies.c.uid == bindparam("study")).with_for_update()
+
+
+@functools.cache
+def _renewal() -> Update:
+    workers = tables.workers
+    is_alive = (workers.c.id == bindparam("worker")) & workers.c.ended_at.is_(None)
+    return update(workers).where(is_alive).values(seen_at=now())
 
 
 def register_worker(
@@ -79,18 +85,17 @@ def register_worker(
 def _register(
     storage: Storage, study: StoredStudy, worker_id: str, launch: Launch | None, log: str | None
 ) -> None:
-    now = storage.now()
     # IntegrityError: inserted already, by a try whose answer was lost
     with contextlib.suppress(IntegrityError), storage.write() as connection:
-        working_time.begin(storage, connection, study.uid, worker_id)
+        working_time.begin(connection, study.uid, worker_id)
         connection.execute(
             tables.workers.insert().values(
                 id=worker_id,
                 study_uid=study.uid,
                 host=HOST,
                 pid=os.getpid(),
-                started_at=now,
-                seen_at=now,
+                started_at=now(),
+                seen_at=now(),
                 launch_id=launch.id if launch else None,
                 launcher_host=launch.host if launch else None,
                 launcher_pid=launch.pid if launch else None,
@@ -108,7 +113,7 @@ def heartbeat(storage: Storage, study: StoredStudy, worker_id: str) -> None:
             stopped, closed or deleted.
     """
     with storage.write() as connection:
-        refusal = renew_lease(storage, connection, study.uid, worker_id)
+        refusal = renew_lease(connection, study.uid, worker_id)
     working_time.committed(worker_id)
     if refusal is NoClaim.EVICTED:
         raise TrialLost(KILLED)
@@ -124,11 +129,11 @@ def end_worker(storage: Storage, worker_id: str, cause: str | None = None) -> No
     with storage.write() as connection:
         study_uid = connection.execute(select(workers.c.study_uid).where(is_at_work)).scalar()
         if study_uid is not None:
-            working_time.add(storage, connection, study_uid, worker_id)
+            working_time.add(connection, study_uid, worker_id)
         connection.execute(
             update(workers)
             .where(workers.c.id == worker_id, workers.c.end_cause.is_(None))
-            .values(ended_at=_ended_by_now(storage), end_cause=cause)
+            .values(ended_at=_ended_by_now(), end_cause=cause)
         )
     working_time.end(worker_id)
 
@@ -149,12 +154,12 @@ def end_launched(storage: Storage, launch_ids: Sequence[str], cause: str) -> Non
                 workers.c.end_cause.is_(None),
                 or_(workers.c.ended_at.is_(None), workers.c.id.in_(holders)),
             )
-            .values(ended_at=_ended_by_now(storage), end_cause=cause)
+            .values(ended_at=_ended_by_now(), end_cause=cause)
         )
 
 
-def _ended_by_now(storage: Storage) -> ColumnElement[float]:
-    return func.coalesce(tables.workers.c.ended_at, storage.now())
+def _ended_by_now() -> ColumnElement[float]:
+    return func.coalesce(tables.workers.c.ended_at, now())
 
 
 @retry_storage

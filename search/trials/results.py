@@ -256,6 +256,26 @@ def best_trials(storage: Storage, study: StoredStudy, count: int) -> list[Search
         return [_searched(row) for row in connection.execute(query)]
 
 
+def best_configurations(
+    storage: Storage, study: StoredStudy, count: int
+) -> tuple[Mapping[str, Any], ...]:
+    """The configurations of the winner and of the complete trials with the lowest dev losses, each
+    once.
+
+    Raises:
+        NotFound: no trial is complete yet.
+    """
+    found = [require_best(storage, study).config]
+    for each in best_trials(storage, study, DUPLICATES * count):
+        if each.config not in found:
+            found.append(each.config)
+    return tuple(found[:count])
+
+
+DUPLICATES = 10
+"""Trials that are looked at for each configuration, since several may have the same one."""
+
+
 def _searched(row: Any) -> SearchedView:
     return SearchedView(
         trial=row.trial,

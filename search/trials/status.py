@@ -3,35 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, select
+from sqlalchemy import Connection, func, select
 
-from search.confidence_intervals import proportion
 from search.processes import is_dead
 from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
+from search.trials import audits, remaining_time
 from search.trials.attempts import INTERRUPTED
+from search.trials.audits import AuditView
 from search.trials.budget import SlotCounts, budget_met, progress
 from search.trials.results import BestView, best
 from search.trials.services import is_served
-
-
-@dataclass(frozen=True)
-class AuditView:
-    """How often pruning was wrong, estimated from the audited trials; None where it is not known.
-
-    Which of the trials that the pruner would have stopped run on is drawn beforehand, so they are
-    a fair sample of them all. They are held against the best of the trials that the pruner let
-    through, which is what the study would have ended with: the audited ones must not raise the
-    bar for each other.
-    """
-
-    pruned: int  # stopped by the pruner
-    audited: int  # would have been stopped, but ran on
-    would_have_won: int  # of the audited: ended below the best that was let through
-    rate: float | None  # would_have_won / audited
-    ci95: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -57,19 +41,22 @@ class StatusView:
     served: bool  # whether somebody works on whatever open study there is
     pruned_for: Mapping[str, int]
     """How many trials were pruned for each reason."""
+    began_from: str | None
+    """The study whose best configurations it tried first."""
 
 
 @retry_storage
 def status(storage: Storage, study: StoredStudy) -> StatusView:
     """Counts, budget, best and time of a study."""
     with storage.read() as connection:
-        now = progress(storage, connection, study.uid)
+        now = progress(connection, study.uid)
         counts = _counts(connection, study)
         workers = _workers(storage, connection, study)
         served = is_served(storage, connection)
         interrupted = _interrupted(connection, study)
         crashed = not workers and _crashed(connection, study, now)
         begun = _begun(connection, study)
+        eta = _eta(connection, study, now, workers)
     ahead = 0 if study.closed else _queued(study, now)
     budget = study.spec.budget
     return StatusView(
@@ -79,8 +66,8 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
         budget={"trials": budget.trials, "finished": now.finished},
         best=best(storage, study),
         elapsed_seconds=now.elapsed_seconds,
-        eta_seconds=_eta(study, now, workers),
-        audit=_audit(storage, study) if study.spec.pruner.audit else None,
+        eta_seconds=eta,
+        audit=audits.audit(storage, study) if study.spec.pruner.audit else None,
         timeout=budget.timeout,
         target=budget.target,
         ended_by=_ended_by(study, now, begun and not workers, crashed),
@@ -89,6 +76,7 @@ def status(storage: Storage, study: StoredStudy) -> StatusView:
         workers=workers,
         served=served,
         pruned_for=_pruned_for(storage, study),
+        began_from=study.spec.began_from,
     )
 
 
@@ -123,29 +111,6 @@ def _pruned_for(storage: Storage, study: StoredStudy) -> dict[str, int]:
     with storage.read() as connection:
         counts: dict[str, int] = dict(connection.execute(query).all())
     return counts
-
-
-def _audit(storage: Storage, study: StoredStudy) -> AuditView:
-    """One pass over the attempts, in the database."""
-    a = tables.attempts
-    ended = and_(a.c.study_uid == study.uid, a.c.outcome != "failed", a.c.ended_at.is_not(None))
-    stopped = a.c.reason.is_not_distinct_from("pruner")
-    audited = and_(a.c.audited.is_(True), not_(stopped))
-    complete = a.c.outcome == "complete"
-    let_through = (
-        select(func.min(a.c.dev_loss)).where(ended, complete, a.c.audited.is_not(True))
-    ).scalar_subquery()
-    won = and_(audited, complete, a.c.dev_loss < let_through)
-
-    def count(which: ColumnElement[bool]) -> ColumnElement[int]:
-        return func.count(case((which, 1)))
-
-    query = select(count(stopped), count(audited), count(won), let_through).where(ended)
-    with storage.read() as connection:
-        pruned, ran_on, winners, bar = connection.execute(query).one()
-    if not ran_on or bar is None:
-        return AuditView(pruned, ran_on, winners, None, None)
-    return AuditView(pruned, ran_on, winners, winners / ran_on, proportion(winners, ran_on))
 
 
 def _workers(storage: Storage, connection: Connection, study: StoredStudy) -> int:
@@ -210,17 +175,25 @@ def _ended_by(study: StoredStudy, now: SlotCounts, left: bool, crashed: bool) ->
     return "crash" if crashed else "interrupted"
 
 
-def _eta(study: StoredStudy, now: SlotCounts, workers: int) -> float | None:
-    """Seconds to go at the rate so far; None where nobody works, or nothing tells the rate."""
+def _eta(connection: Connection, study: StoredStudy, now: SlotCounts, workers: int) -> float | None:
+    """Seconds to go; None where nobody works, or nothing tells how long a trial takes."""
     if budget_met(study, now) or study.closed:
         return 0.0
     if not workers or study.stopped:
         return None
     budget = study.spec.budget
     left = [] if budget.timeout is None else [budget.timeout - now.elapsed_seconds]
-    if now.finished:
-        left.append(now.elapsed_seconds / now.finished * (budget.trials - now.finished))
+    trials = remaining_time.of_study(connection, study, max(0, now.unclaimed(study)), workers)
+    if trials is not None:
+        left.append(trials)
     return min(left) if left else None
+
+
+def describe_beginning(view: StatusView) -> str | None:
+    """What a study began from, as text; None for nothing but its own file."""
+    if view.began_from is None:
+        return None
+    return f"it began with the best configurations of study {view.began_from}"
 
 
 def describe_audit(view: StatusView) -> str | None:
@@ -237,13 +210,9 @@ def describe_audit(view: StatusView) -> str | None:
         return f"{unknown}: no trial was audited, as the study file has no `audit` under [pruner]"
     if not audit.audited:
         return f"{unknown}: no trial was audited so far"
-    if audit.rate is None or audit.ci95 is None:
+    if audit.rate is None:
         return f"{unknown}: no trial that was let through is complete"
-    low, high = audit.ci95
-    return (
-        f"pruning: {audit.would_have_won} of {audit.audited} audited trials would have beaten the "
-        f"best that was let through: {audit.rate:.0%} (95% interval {low:.0%} to {high:.0%})"
-    )
+    return audits.describe(audit)
 
 
 def format_counts(view: StatusView) -> dict[str, int]:

@@ -6,14 +6,28 @@ that already; or a little more, where another one ran before it and has not adde
 study's row holds the sum, and the moment up to which it goes.
 """
 
+import functools
 import time
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Float,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql import ColumnElement
 
 from search.storage import tables
-from search.storage.database import Storage
+from search.storage.clock import lately, now
 
 clock = time.monotonic
 """The clock of this process: it is never set, and stops while the machine sleeps."""
@@ -40,14 +54,15 @@ _stopwatches: dict[str, Stopwatch] = {}
 """The stopwatches of this process, by worker id."""
 
 
-def begin(storage: Storage, connection: Connection, study_uid: str, worker_id: str) -> None:
+def begin(connection: Connection, study_uid: str, worker_id: str) -> None:
     """Starts a worker's stopwatch; if it is the study's only worker, a pause of the study ends."""
     studies = tables.studies
-    is_alone = not_(_has_other_workers(storage, study_uid, worker_id))
+    is_alone = not_(_has_other_workers())
     connection.execute(
         update(studies)
-        .where(studies.c.uid == study_uid, or_(studies.c.worked_until.is_(None), is_alone))
-        .values(worked_until=storage.now())
+        .where(studies.c.uid == bindparam("study"), or_(studies.c.worked_until.is_(None), is_alone))
+        .values(worked_until=now()),
+        {"study": study_uid, "worker": worker_id},
     )
     _stopwatches[worker_id] = Stopwatch()
 
@@ -57,7 +72,7 @@ def end(worker_id: str) -> None:
     _stopwatches.pop(worker_id, None)
 
 
-def add(storage: Storage, connection: Connection, study_uid: str, worker_id: str) -> None:
+def add(connection: Connection, study_uid: str, worker_id: str) -> None:
     """Adds the time that a worker of this process has run, and others have not added, to its study.
 
     A repeated call, after a transaction that was lost, adds the time again; after one whose answer
@@ -68,20 +83,29 @@ def add(storage: Storage, connection: Connection, study_uid: str, worker_id: str
     if stopwatch is None:  # another process: its time since its last heartbeat is not known
         return
     worked = stopwatch.seconds()
-    studies = tables.studies
-    since = storage.now() - studies.c.worked_until
-    others = _has_other_workers(storage, study_uid, worker_id, studies.c.worked_until)
-    longest = case((others, max(worked, tables.LEASE_SECONDS)), else_=worked)
+    longest = max(worked, tables.LEASE_SECONDS)
+    values = {"study": study_uid, "worker": worker_id, "worked": worked, "longest": longest}
+    connection.execute(_addition(), values)
+    stopwatch.added = worked
+
+
+@functools.cache
+def _addition() -> Update:
+    """Adds `worked` seconds to a study; built once, as every frequent statement is, since building
+    one takes longer than executing it."""
+    studies, worked = tables.studies, bindparam("worked", type_=Float())
+    since = now() - studies.c.worked_until
+    others = _has_other_workers(studies.c.worked_until)
+    longest = case((others, bindparam("longest", type_=Float())), else_=worked)
     is_covered = and_(since >= 0.0, since <= longest)
-    connection.execute(
+    return (
         update(studies)
-        .where(studies.c.uid == study_uid)
+        .where(studies.c.uid == bindparam("study"))
         .values(
             worked_seconds=studies.c.worked_seconds + case((is_covered, since), else_=worked),
-            worked_until=storage.now(),
+            worked_until=now(),
         )
     )
-    stopwatch.added = worked
 
 
 def committed(worker_id: str) -> None:
@@ -91,33 +115,42 @@ def committed(worker_id: str) -> None:
         stopwatch.restart()
 
 
-def _has_other_workers(
-    storage: Storage, study_uid: str, worker_id: str, since: ColumnElement[Any] | None = None
-) -> ColumnElement[bool]:
-    """Whether another worker of the study is alive, and had started by `since`."""
+def _has_other_workers(since: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
+    """Whether a worker other than `worker` of the `study` is alive, and had started by `since`."""
     workers = tables.workers
     others = select(workers.c.id).where(
-        workers.c.study_uid == study_uid,
-        workers.c.id != worker_id,
+        workers.c.study_uid == bindparam("study"),
+        workers.c.id != bindparam("worker"),
         workers.c.ended_at.is_(None),
-        storage.lately(workers.c.seen_at),
+        lately(workers.c.seen_at),
     )
     return (others if since is None else others.where(workers.c.started_at <= since)).exists()
 
 
-def elapsed_seconds(storage: Storage, connection: Connection, study_uid: str) -> float:
+def elapsed_seconds(connection: Connection, study_uid: str) -> float:
     """The working time of a study up to now, in seconds."""
+    row = connection.execute(_elapsed(), {"study": study_uid}).first()
+    return 0.0 if row is None else elapsed_of(row)  # None: deleted meanwhile
+
+
+def elapsed_columns() -> tuple[ColumnElement[Any], ...]:
+    """The columns of the study's row that `elapsed_of` reads."""
     studies = tables.studies
-    row = connection.execute(
-        select(
-            studies.c.worked_seconds,
-            (storage.now() - studies.c.worked_until).label("since"),
-            _since_first_start(storage, study_uid).label("at_work"),
-        ).where(studies.c.uid == study_uid)
-    ).first()
-    if row is None:  # deleted meanwhile
-        return 0.0
+    return (
+        studies.c.worked_seconds,
+        (now() - studies.c.worked_until).label("since"),
+        _since_first_start().label("at_work"),
+    )
+
+
+def elapsed_of(row: Any) -> float:
+    """The working time of a study up to now, in seconds, from `elapsed_columns`."""
     return float(row.worked_seconds) + _not_added(row)
+
+
+@functools.cache
+def _elapsed() -> Select[Any]:
+    return select(*elapsed_columns()).where(tables.studies.c.uid == bindparam("study"))
 
 
 def _not_added(row: Any) -> float:
@@ -129,15 +162,15 @@ def _not_added(row: Any) -> float:
     return least if 0.0 <= least <= tables.LEASE_SECONDS else 0.0
 
 
-def _since_first_start(storage: Storage, study_uid: str) -> ColumnElement[Any]:
+def _since_first_start() -> ColumnElement[Any]:
     """The time since the first live worker started, by the database's clock."""
     workers = tables.workers
     return (
-        select(storage.now() - func.min(workers.c.started_at))
+        select(now() - func.min(workers.c.started_at))
         .where(
-            workers.c.study_uid == study_uid,
+            workers.c.study_uid == tables.studies.c.uid,
             workers.c.ended_at.is_(None),
-            storage.lately(workers.c.seen_at),
+            lately(workers.c.seen_at),
         )
         .scalar_subquery()
     )

@@ -1,14 +1,13 @@
 """Runs one attempt at a claimed slot: configuration, training, reports, pruning, outcome."""
 
 import logging
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from makemore_core.config import TrialConfig
@@ -18,7 +17,7 @@ from makemore_core.model import checkpoint
 from makemore_core.model.network import parameters_of
 from makemore_core.model.snapshot import Snapshot
 from makemore_core.training.trainer import Evaluation, TrainingRun, TrialResult, train
-from search.algorithms import samplers
+from search.algorithms import forecast, samplers
 from search.algorithms.pruners import Pruner, resource_at
 from search.algorithms.samplers import sampler_for
 from search.environment import run_environment
@@ -35,10 +34,11 @@ from search.storage.optuna_reader import SamplingView
 from search.storage.optuna_writer import TrialKey
 from search.storage.study_files import StudyFiles
 from search.study.study import StoredStudy, files_of
-from search.trials import attempts, claims, leases, retention
+from search.trials import attempts, audits, claims, leases, retention
 from search.trials.claims import Claim
 from search.trials.leases import NoClaim
 from search.trials.reported_losses import ReportedLosses
+from search.worker.memory_limit import is_out_of_memory, resident_bytes
 from search.worker.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ class RunningAttempt:
 
     context: WorkerContext
     claim: Claim
+    searched: Mapping[str, Any]
     config: TrialConfig
     trial: TrialKey
     snapshots: Snapshots
@@ -93,6 +94,8 @@ class RunningAttempt:
     unreported: dict[int, float] = field(default_factory=dict)
     """Dev losses that are not in the database yet, by resource."""
     curve: list[Evaluation] = field(default_factory=list)
+    chance: float | None = None
+    """The probability that it ends with the study's lowest dev loss, as last predicted."""
     audited: bool = False
     """Whether the pruner would have stopped it."""
 
@@ -105,7 +108,9 @@ class RunningAttempt:
         pruner = Pruner(spec.pruner, spec.budget)
         self.report_if_due(at_once=pruner.is_rung(self.claim.ordinal, planned))
         losses = [each.dev_loss for each in self.curve]
-        if pruner.should_prune(self.claim.ordinal, planned, losses, self._competing_losses):
+        if pruner.should_prune(
+            self.claim.ordinal, planned, losses, self._competing_losses, self._chance_of_lowest
+        ):
             if not self._is_drawn_for_audit():
                 raise TrialPruned("pruner")
             self.record_audit()
@@ -123,7 +128,9 @@ class RunningAttempt:
     def record_audit(self) -> None:
         """Records that the pruner would have stopped it; at once, since a retry has to know."""
         if not self.audited:
-            attempts.record_audit(self.context.storage, self.claim.attempt_id)
+            storage, attempt_id = self.context.storage, self.claim.attempt_id
+            lowest = forecast.lowest_loss(self._other_trials())
+            audits.record(storage, attempt_id, self.trial.trial_id, lowest, self.chance)
             self.audited = True
 
     def on_block(self, run: TrainingRun) -> None:
@@ -147,13 +154,25 @@ class RunningAttempt:
         limits = self.context.study.spec.limits
         if limits.seconds is not None and now - self.started > limits.seconds:
             raise TrialPruned("over its time limit")
-        if limits.memory is not None and _resident_bytes() > limits.memory:
+        if limits.memory is not None and resident_bytes() > limits.memory:
             raise TrialPruned("over its memory limit")
 
     def _competing_losses(self, resource: int) -> list[float]:
         return self.context.reported_losses.losses_at(
             self.context.study, resource, self.trial.trial_id
         )
+
+    def _chance_of_lowest(self) -> float | None:
+        """The probability that it ends with the study's lowest dev loss, if that can be told."""
+        spec, others = self.context.study.spec, self._other_trials()
+        losses = {_planned_evaluation(spec, self.config, e): e.dev_loss for e in self.curve}
+        space = search_space.distributions(spec.space)
+        self.chance = forecast.chance_of_lowest(self.searched, losses, others, space, spec.budget)
+        return self.chance
+
+    def _other_trials(self) -> list[FrozenTrial]:
+        trials = self.context.trials.get_all_trials(self.context.study.optuna_id, deepcopy=False)
+        return [trial for trial in trials if trial.number != self.trial.number]
 
     def _is_drawn_for_audit(self) -> bool:
         """Whether it runs on although pruned, as a random fraction does to measure pruning."""
@@ -206,9 +225,13 @@ def _start_attempt(context: WorkerContext, claim: Claim) -> RunningAttempt:
     )
     step = resume.state["step"] if resume else 0
     log.info("trial %d (from step %d): %s", trial.number, step, config)
-    attempt = RunningAttempt(context, claim, config, trial, snapshots, resume, curve=curve)
-    if claim.lost_attempt is not None and claim.lost_attempt.audited:
-        attempt.record_audit()
+    attempt = RunningAttempt(
+        context, claim, searched, config, trial, snapshots, resume, curve=curve
+    )
+    lost = claim.lost_attempt
+    if lost is not None and lost.audited:
+        audits.inherit(context.storage, context.study, claim.attempt_id, trial.trial_id, lost.trial)
+        attempt.audited = True
     return attempt
 
 
@@ -221,25 +244,43 @@ def _planned_evaluation(spec: StudySpec, config: TrialConfig, evaluation: Evalua
 def _configuration(context: WorkerContext, claim: Claim) -> tuple[dict[str, Any], TrialConfig]:
     """The searched values, and the complete configuration."""
     spec, lost = context.study.spec, claim.lost_attempt
-    names = search_space.distributions(spec.space)
     if lost is not None and lost.config is not None:
-        return {name: lost.config[name] for name in names}, TrialConfig(**lost.config)
-    known = dict(spec.enqueue[claim.ordinal]) if claim.ordinal < len(spec.enqueue) else {}
-    searched = {name: known.pop(name) for name in names if name in known}
-    if len(searched) < len(names):
-        sampler = sampler_for(spec.sampler.kind, spec.study.seed, claim.ordinal)
-        name = optuna_studies.name(context.storage, context.study.optuna_id)
-        study = optuna.load_study(study_name=name, storage=context.trials, sampler=sampler)
-        searched = samplers.ask(sampler, study, _placeholder_trial(), names) | searched
+        return search_space.searched_values(spec.space, lost.config), TrialConfig(**lost.config)
+    searched, overrides = _known_values(spec, claim.ordinal)
     config = search_space.configuration(
         spec.space,
-        searched,
-        known,
+        {**_sampled_values(context, claim, {*searched, *overrides}), **searched},
+        overrides,
         examples=spec.budget.examples,
         evaluations=spec.budget.evaluations,
         patience=spec.early_stopping.patience,
     )
-    return {name: searched[name] for name in names}, config
+    return search_space.searched_values(spec.space, asdict(config)), config
+
+
+def _known_values(spec: StudySpec, ordinal: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What the study says of a slot's configuration: searched values of its opening, and values of
+    its file by their names there."""
+    if ordinal < len(spec.enqueue):
+        return {}, spec.enqueue[ordinal]
+    position = ordinal - len(spec.enqueue)
+    return (spec.opening[position] if position < len(spec.opening) else {}), {}
+
+
+def _sampled_values(context: WorkerContext, claim: Claim, known: set[str]) -> dict[str, Any]:
+    """A value for each searched parameter, by the sampler; none if all of them are known."""
+    spec = context.study.spec
+    names = search_space.distributions(spec.space)
+    if known.issuperset(names) or known.issuperset(search_space.searched_names(spec.space)):
+        return {}
+    fixed = search_space.fixed_values(spec.space) | {"examples": spec.budget.examples}
+    forecaster = partial(forecast.predicted_ends, distributions=names, length=spec.budget)
+    sampler = sampler_for(
+        spec.sampler.kind, spec.study.seed, claim.ordinal, fixed=fixed, forecaster=forecaster
+    )
+    name = optuna_studies.name(context.storage, context.study.optuna_id)
+    study = optuna.load_study(study_name=name, storage=context.trials, sampler=sampler)
+    return samplers.ask(sampler, study, _placeholder_trial(), names)
 
 
 def _placeholder_trial() -> FrozenTrial:
@@ -285,7 +326,7 @@ def _train(attempt: RunningAttempt) -> dict[str, Any]:
     except SearchError:
         raise
     except Exception as error:  # one trial's error must not end the study
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             return _measured(attempt) | {"outcome": "pruned", "reason": "out of memory"}
         log.exception("trial %d: lost by an error", attempt.trial.number)
         return _measured(attempt) | {"outcome": "failed", "reason": attempts.ERROR}
@@ -367,23 +408,6 @@ def _record_outcome(
         retention.delete_unneeded(context.storage, context.study, context.files)
         retention.delete_stale_temporaries(context.data_dir.checkpoints(context.study.uid))
     return outcome if reason != attempts.ERROR else attempts.ERROR
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    )
-
-
-def _resident_bytes() -> int:
-    """The resident memory of this process, in bytes."""
-    try:
-        with open("/proc/self/statm") as file:  # noqa: PTH123  read many times a second
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def claim_slot(context: WorkerContext) -> Claim | NoClaim:

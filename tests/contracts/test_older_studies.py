@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workspace import Workspace, some_words
+import tomli_w
+from workspace import TINY, Workspace, some_words
+
+from search.spec import study_file
+from search.spec.defaults import FIRST
+from search.study import create, study
 
 DATABASES = Path(__file__).parents[1] / "faults" / "data"
 """Each file says at its top which commit wrote it, and how."""
@@ -28,10 +33,15 @@ def old(tmp_path: Path) -> Iterator[Workspace]:
 def write_file(workspace: Workspace, trials: int) -> Path:
     """Writes the study's file as it was, and its words beside it; the budget is in trials."""
     workspace.corpus(some_words(60))
-    return workspace.file(
-        study={"name": "old", "corpus": "words.txt"},
-        budget={"trials": trials, "examples": 1_000, "evaluations": 3},
-    )
+    names = ("embedding_size", "hidden_width", "block_size", "batch_size", "learning_rate")
+    document = {
+        "study": {"name": "old", "corpus": "words.txt"},
+        "budget": {"trials": trials, "examples": 1_000, "evaluations": 3},
+        "search": {name: TINY["search"][name] for name in names},
+    }
+    path = workspace.root / "old.toml"
+    path.write_text(tomli_w.dumps(document), encoding="utf-8")
+    return path
 
 
 def configurations(workspace: Workspace) -> list[dict[str, Any]]:
@@ -42,14 +52,16 @@ def configurations(workspace: Workspace) -> list[dict[str, Any]]:
 
 @pytest.mark.sqlite_file
 def test_an_older_study_goes_on_as_a_new_one_would(old: Workspace, tmp_path: Path) -> None:
-    """With a larger budget it trains what is missing, with the configurations and the losses of a
-    study that this code runs from its beginning."""
+    """With a larger budget its unchanged file trains what is missing, with the configurations and
+    the losses of a study that this code runs from its beginning with the defaults of then."""
     recorded = {trial["number"]: trial for trial in old.json("trials", "old")}
     assert 4 == sum(old.json("status", "old")["trials"][state] for state in ("complete", "pruned"))
     old.work(old.create(write_file(old, 6)))
     new = Workspace(tmp_path / "new")
     new.root.mkdir()
-    new.work(new.create(write_file(new, 6)))
+    spec = study_file.read(write_file(new, 6)).with_defaults(FIRST)
+    words = study.load_corpus(spec, new.data_dir)
+    new.work(create.create_or_resume(new.storage, spec, words, new.data_dir))
     assert configurations(new) == configurations(old)
     for number, trial in enumerate(new.json("trials", "old")[:4]):
         # another processor may round otherwise

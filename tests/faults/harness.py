@@ -501,10 +501,10 @@ def _configuration(document: dict[str, Any], seed: int, ordinal: int) -> dict[st
     stands in place of its draw."""
     import optuna
 
-    from search.spec.search_space import DEFAULTS
+    from search.spec.defaults import LATEST, VERSIONS
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    entries = DEFAULTS | document.get("search", {})
+    entries = {**VERSIONS[LATEST]["search"], **document["search"]}
     enqueued = document.get("enqueue", [])
     values = {n: entry for n, entry in entries.items() if not isinstance(entry, (dict, list))}
     distributions = {

@@ -334,7 +334,7 @@ def test_the_working_time_of_older_databases_stays(in_new_york: str) -> None:
         connection.commit()
     storage = open_storage(in_new_york)
     with storage.read() as connection:
-        seconds = working_time.elapsed_seconds(storage, connection, uid)
+        seconds = working_time.elapsed_seconds(connection, uid)
     assert 150.0 + (end - start) == pytest.approx(seconds, abs=1e-4)
     ended = [each.worked_seconds for each in history.attempts(storage, by_uid(storage, uid))]
     assert sorted(ended) == ended and 150.0 < ended[0] <= ended[-1] <= seconds

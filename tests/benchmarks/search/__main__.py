@@ -1,30 +1,61 @@
 """A bench for searching: `python -m tests.benchmarks.search VERB ...`, from the repository root.
 
 `side-by-side` runs ways of searching in turn, each from a fresh start for the same wall time on
-the same cores, seed by seed, and writes CORPUS.json, CORPUS.md and CORPUS.svg:
+the same cores, seed by seed, keeps every run in CORPUS.json, and writes CORPUS.md and CORPUS.svg.
+The same command goes on where it stopped; `--runs 1` does the next missing run alone, and exits 3
+when none is missing. `summary` reads the files of several corpora and tests over all of them:
 
-    side-by-side --seconds 120 --seeds 1,2,3 -o DIRECTORY
-    side-by-side --seconds 120 --corpus first-names -o DIRECTORY
+    side-by-side --corpus names --seeds 1,2,3,4,5,6,7,8,9,10,11,12
+    side-by-side --corpus latvian-20000 --seeds 1,2,3,4,5,6 --runs 1
+    summary build/live/*.json
 
 Seconds count from the command, the start of processes included; kernels are compiled and an Optuna
 study is created before. Any dev evaluation of any trial counts as found when it ends; a second
 table counts trials that ran to their end only. What each contender is, and what tuning it got,
-stands in `contenders.py` and under the table. Needs the extra `bench` (Ray Tune, matplotlib).
+stands in `contenders.py` and under the table. Needs the extra `bench` (Ray Tune, matplotlib,
+pyspellchecker).
 
-`record` draws configurations at random from a study's space, trains each of them to its end and
-keeps the learning curves; `replay` has them searched again on virtual time, by any number of
-workers, with our samplers and pruners, in seconds:
+`word-lists` makes the lists of words that other packages hold. `record` trains random
+configurations of the default space on them to their end and keeps the learning curves, one table a
+list under `tables/`; a curve is decided by its index alone, and the same command goes on where it
+stopped. `replay` has tables searched again on virtual time by samplers and pruners, two workers and
+forty seeds, and gives the verdict that `replay.py` fixes beforehand; raw results are kept, and
+again the same command goes on. Algorithms are designed on three tables and judged on the others:
 
-    record --trials 300 --workers 2          about ten minutes; Ctrl-C keeps what there is
-    replay --workers 1,8,64 --pruners asha,hyperband,median,none --reduction-factors 2,3,4
+    word-lists -o build/words
+    record --curves 200 --workers 2
+    record --curves 200 --workers 2 --third     trials a third as long, for replay's `third`
+    replay
+    replay tpe/none gp/none random/asha --seeds 12 --corpora towns-cs
+    replay --held-back
+
+`recorded-networks` has samplers search tables of networks that others trained, and ranks them:
+
+    recorded-networks --seeds 20
 """
 
 import argparse
 import signal
 
-from tests.benchmarks.search import record, replay, side_by_side
+from tests.benchmarks.search import (
+    fit_forecast,
+    record,
+    recorded_networks,
+    replay,
+    side_by_side,
+    summary,
+    word_lists,
+)
 
-VERBS = {"side-by-side": side_by_side, "record": record, "replay": replay}
+VERBS = {
+    "word-lists": word_lists,
+    "record": record,
+    "fit-forecast": fit_forecast,
+    "recorded-networks": recorded_networks,
+    "replay": replay,
+    "side-by-side": side_by_side,
+    "summary": summary,
+}
 
 
 def main() -> None:

@@ -1,4 +1,9 @@
-"""Who searches side by side, with which commands, and what tuning each of them got."""
+"""Who searches side by side, with which commands, and what tuning each of them got.
+
+All but those by hand search the default space, trial for trial with the same trainer, length and
+evaluations. The opening that our program learned on other corpora is a part of it; no other
+contender gets it.
+"""
 
 import json
 import sys
@@ -17,6 +22,9 @@ from tests.benchmarks.search.workload import Race
 
 Command = list[str]
 
+MANY_TRIALS = 1_000_000
+"""So many that only time ends a search."""
+
 
 def nothing(place: Path) -> None:
     """No preparation."""
@@ -34,6 +42,8 @@ class Contender:
     """What it found, out of its directory, after its end."""
     prepare: Callable[[Path], None] = nothing
     """What is done in its directory before the clock starts."""
+    by_hand: bool = False
+    """Whether it searches the space drawn by hand, in place of the default one."""
 
 
 def peer_commands(kind: str, race: Race) -> list[Command]:
@@ -50,7 +60,10 @@ def ray_commands(race: Race) -> list[Command]:
 
 
 def our_commands(race: Race) -> list[Command]:
-    options = {"--workers": race.workers, "--seed": race.seed, "--data-dir": race.place}
+    options = {
+        "--workers": race.workers, "--seed": race.seed, "--data-dir": race.place,
+        "--trials": MANY_TRIALS,
+    }  # fmt: skip
     given = [str(part) for option in options.items() for part in option]
     return [[sys.executable, "-m", "search", "run", str(race.study), "--quiet", *given]]
 
@@ -84,30 +97,34 @@ CONTENDERS = {
         "and no storage to slow it down",
         lambda race: peer_commands("random", race),
     ),
-    "lecture": Contender(
-        "plain Optuna over the lecture's loop, as in Optuna's PyTorch example: TPESampler() and "
-        "MedianPruner(), a report at each evaluation, workers on one SQLite file made beforehand. "
-        "The study's embedding, hidden, block and batch sizes, examples and evaluations; learning "
-        "rate 0.01 to 1, log, as plain SGD needs it, a tenth of it from the middle on; scaled "
-        "initialisation; our evaluation. The loop knows no other schedule, AdamW, decay or dropout",
-        lambda race: peer_commands("lecture", race),
-        prepare=peers.create_study,
-    ),
     "optuna": Contender(
         "Optuna's defaults over our trainer: TPESampler() and MedianPruner(), a report at each "
-        "evaluation, workers on one SQLite file made beforehand; the study's whole space",
+        "evaluation, workers on one SQLite file made beforehand",
         lambda race: peer_commands("optuna", race),
         prepare=peers.create_study,
     ),
     "ray": Contender(
-        "Ray Tune's ASHA over our trainer: random search, the study's whole space; max_t, "
-        "grace_period and reduction_factor as our rungs have them; max_concurrent = workers, one "
-        "CPU each; reuse_actors, so that a trial need not import torch; no loggers, no dashboard",
+        "Ray Tune's ASHA over our trainer: random search; max_t, grace_period and reduction_factor "
+        "as our ASHA's rungs have them; max_concurrent = workers, one CPU each; reuse_actors, so "
+        "that a trial need not import torch; no loggers, no dashboard",
         ray_commands,
     ),
     "ours": Contender(
-        "`makemore-search run` with the study file as it is, its enqueued configurations left out",
+        "`makemore-search run` of a study file that names the corpus and nothing else",
         our_commands,
         our_events,
+    ),
+    "by-hand": Contender(
+        "the same program with the space and the budget that were drawn by hand for the lecture's "
+        "names, and with that file's sampler and pruner",
+        our_commands,
+        our_events,
+        by_hand=True,
+    ),
+    "by-hand-tpe": Contender(
+        "Optuna's defaults, as above, over the space drawn by hand",
+        lambda race: peer_commands("optuna", race),
+        prepare=peers.create_study,
+        by_hand=True,
     ),
 }

@@ -20,12 +20,12 @@ from optuna.distributions import (
 from makemore_core.errors import Diverged
 from search.algorithms.pruners import Pruner
 from search.seeds import derive_seed
-from search.spec import study_file
 from search.spec.search_space import distributions
+from search.spec.sections import PrunerSection
 from search.spec.study_file import StudySpec
 from tests.benchmarks.search.events import Recorder
-from tests.benchmarks.search.peers import train_ours
-from tests.benchmarks.search.workload import Race, config_of, data_of
+from tests.benchmarks.search.peers import train_reporting
+from tests.benchmarks.search.workload import Race, config_of, data_of, spec_of
 
 OBJECT_STORE_BYTES = 100_000_000
 """Reports are all that passes through it."""
@@ -49,7 +49,7 @@ def trial(searched: dict[str, Any], race: Race) -> None:
     """One trial, in a process that Ray keeps for the next."""
     from ray import tune
 
-    spec = study_file.read(race.study)
+    spec = spec_of(race.study)
     recorder = Recorder(race.place, spec.budget.evaluations)
     name = tune.get_context().get_trial_id()
 
@@ -59,8 +59,8 @@ def trial(searched: dict[str, Any], race: Race) -> None:
 
     torch.set_num_threads(1)
     try:
-        train_ours(
-            config_of(spec, spec.space, searched),
+        train_reporting(
+            config_of(spec, searched),
             data_of(spec),
             derive_seed(race.seed, 0, name),
             report,
@@ -75,10 +75,11 @@ def search(race: Race, spec: StudySpec) -> None:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
+    rule = PrunerSection(kind="asha")
     scheduler = ASHAScheduler(
         max_t=spec.budget.evaluations,
-        grace_period=Pruner(spec.pruner, spec.budget).rungs(0)[0],
-        reduction_factor=spec.pruner.reduction_factor,
+        grace_period=Pruner(rule, spec.budget).rungs(0)[0],
+        reduction_factor=rule.reduction_factor,
     )
     settings = tune.TuneConfig(
         metric="dev_loss",
@@ -115,7 +116,7 @@ def main() -> None:
         object_store_memory=OBJECT_STORE_BYTES,
     )
     try:
-        search(race, study_file.read(race.study))
+        search(race, spec_of(race.study))
     finally:
         ray.shutdown()
 

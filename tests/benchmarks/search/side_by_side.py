@@ -1,7 +1,13 @@
-"""Runs contenders in turn on the same machine and cores, each for the same wall time."""
+"""Runs contenders in turn on the same cores, each for the same wall time; goes on where it stopped.
+
+Every run is kept as soon as it has ended, in one file a corpus; the next command does what is
+missing. With `--runs 1` it does the next run alone and exits 0, or 3 if none is missing, so that
+each can be given a quiet moment of its machine.
+"""
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +15,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,29 +23,36 @@ from typing import Any
 import optuna
 import tomli_w
 
+from makemore_core.data.corpus import BUILT_IN
 from makemore_core.training.warm_up import warm_up
 from search.environment import run_environment
-from search.spec import study_file
-from tests.benchmarks.search import events, summary
+from tests.benchmarks.search import events, summary, word_lists
 from tests.benchmarks.search.contenders import CONTENDERS, Contender
-from tests.benchmarks.search.workload import Race, words_of
+from tests.benchmarks.search.word_lists import WORD_LISTS
+from tests.benchmarks.search.workload import Race
 from tests.benchmarks.trainer import commit
 
-SHOWN = ("budget", "search", "sampler", "pruner")
-"""What the result tells of the study file."""
+BY_HAND = Path(__file__).with_name("names_by_hand.toml")
+"""The space that was drawn by hand for the lecture's names."""
+LIVE = Path("build/live")
 
 SECONDS_TO_LEAVE = 30.0
 """How long a contender may take to end after Ctrl-C."""
+NOTHING_MISSING = 3
+"""The exit status of `--runs` when every run is there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--study", type=Path, default=Path("studies/names.toml"))
-    parser.add_argument("--corpus", help="default: the study's")
+    parser.add_argument(
+        "--corpus", default="names", help="built in, a file, or one of `word-lists`"
+    )
+    parser.add_argument("--by-hand", type=Path, default=BY_HAND, help="the hand-drawn study file")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
-    parser.add_argument("-o", "--output", type=Path, required=True, help="a directory")
+    parser.add_argument("--runs", type=int, help="do so many of the missing runs")
+    parser.add_argument("-o", "--output", type=Path, default=LIVE, help="a directory")
 
 
 def main(given: argparse.Namespace) -> None:
@@ -49,47 +63,65 @@ def main(given: argparse.Namespace) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.workers])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # contenders end either way
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warm_up()  # nobody is to wait for the first compilation on this machine
     given.output.mkdir(parents=True, exist_ok=True)
+    corpus = corpus_of(given.corpus)
+    path = given.output / f"{Path(corpus).stem}.json"
+    found = resumed(path, corpus, given.seconds, given.workers)
+    left = missing_runs(found, given.only, [int(seed) for seed in given.seeds.split(",")])
+    if not left and given.runs is not None:
+        raise SystemExit(NOTHING_MISSING)
+    warm_up()  # nobody is to wait for the first compilation on this machine
     with tempfile.TemporaryDirectory(prefix="bench-") as root:
-        study = fair_study(given.study, given.corpus, Path(root))
-        spec = study_file.read(study)
-        found = conditions() | {
-            "seconds": given.seconds,
-            "workers": given.workers,
-            "corpus": Path(spec.study.corpus).stem,
-            "study": {part: spec.as_document()[part] for part in SHOWN},
-            "contenders": {name: CONTENDERS[name].description for name in given.only},
-            "runs": [],
-        }
-        for seed in map(int, given.seeds.split(",")):
-            for name in given.only:
-                place = Path(root) / f"{name}-{seed}"
-                race = Race(study, place, seed, given.workers, given.seconds)
-                found["runs"].append({"contender": name, **compete(CONTENDERS[name], race)})
-                say(found["runs"][-1])
-                summary.write(found, given.output)
+        for name, seed in left[: given.runs]:
+            contender = CONTENDERS[name]
+            source = given.by_hand if contender.by_hand else None
+            study = fair_study(source, corpus, Path(root) / "study.toml")
+            place = Path(root) / f"{name}-{seed}"
+            race = Race(study, place, seed, given.workers, given.seconds)
+            run = {"contender": name, **conditions(), **compete(contender, race)}
+            found["runs"].append(run)
+            say(run)
+            summary.save(found, path)
+    summary.write(found, given.output)
 
 
-def fair_study(source: Path, corpus: str | None, into: Path) -> Path:
-    """Writes a study file with the same space, whose search has only its time as a limit.
+def corpus_of(name_or_path: str) -> str:
+    """Returns what a study file may name: a built-in corpus, or a file's absolute path."""
+    if name_or_path in WORD_LISTS:
+        name_or_path = str(word_lists.make(name_or_path, word_lists.DIRECTORY))
+    return name_or_path if name_or_path in BUILT_IN else str(Path(name_or_path).absolute())
 
-    Enqueued configurations are left out: a winner is to be found, not handed over. What the
-    file leaves to the corpus, such as examples for epochs, is settled.
+
+def resumed(path: Path, corpus: str, seconds: float, workers: int) -> dict[str, Any]:
+    """Returns what a file of earlier runs holds, or the beginning of one."""
+    given = {"corpus": Path(corpus).stem, "seconds": seconds, "workers": workers}
+    if not path.is_file():
+        return {**given, "runs": []}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if differing := [key for key, value in given.items() if found[key] != value]:
+        raise SystemExit(f"{path}: its runs have other {', '.join(differing)}; name another -o")
+    return found
+
+
+def missing_runs(
+    found: Mapping[str, Any], contenders: Sequence[str], seeds: Sequence[int]
+) -> list[tuple[str, int]]:
+    """Returns (contender, seed) of the runs that are not there, seed by seed."""
+    there = {(run["contender"], run["seed"]) for run in found["runs"]}
+    return [(name, seed) for seed in seeds for name in contenders if (name, seed) not in there]
+
+
+def fair_study(source: Path | None, corpus: str, path: Path) -> Path:
+    """Writes a study file that names its corpus alone, or is another one's with this corpus.
+
+    Of the other one enqueued configurations and limits are left out: a winner is to be found, not
+    handed over, and only time ends a search.
     """
-    document = tomllib.loads(source.read_text(encoding="utf-8"))
+    document = tomllib.loads(source.read_text(encoding="utf-8")) if source else {"study": {}}
+    document["study"] |= {"name": "bench", "corpus": corpus}
     document.pop("enqueue", None)
-    document["study"]["name"] = "bench"
-    spec = study_file.read(source).with_values("study", corpus=corpus)
-    document["study"]["corpus"] = spec.study.corpus
-    budget = document.setdefault("budget", {})
-    for limit in ("timeout", "target", "epochs"):
-        budget.pop(limit, None)
-    settled = spec.resolved_for(words_of(spec))
-    budget["examples"] = settled.budget.examples
-    document["search"] = settled.as_document()["search"]
-    budget["trials"] = 1_000_000
-    path = into / "bench.toml"
+    for limit in ("timeout", "target"):
+        document.get("budget", {}).pop(limit, None)
     path.write_text(tomli_w.dumps(document), encoding="utf-8")
     return path
 

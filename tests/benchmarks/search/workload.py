@@ -10,8 +10,8 @@ from makemore_core.config import TrialConfig
 from makemore_core.data import corpus as corpora
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.dataset import Dataset
-from search.spec import search_space
-from search.spec.search_space import Space, Value
+from search.spec import search_space, study_file
+from search.spec.search_space import Value
 from search.spec.study_file import StudySpec
 
 RUNS = Path("runs")
@@ -23,13 +23,19 @@ class Race:
     """What one contender is given for one run."""
 
     study: Path
-    """The study file that `fair_study` wrote."""
+    """A study file that `fair_study` wrote."""
     place: Path
     """An empty directory of its own."""
     seed: int
     workers: int
     seconds: float
     """Wall time, from the command on."""
+
+
+def spec_of(study: Path) -> StudySpec:
+    """Returns a study file's study, with what it leaves to its corpus settled."""
+    spec = study_file.read(study)
+    return spec.resolved_for(words_of(spec))
 
 
 def data_of(spec: StudySpec) -> Dataset:
@@ -48,11 +54,11 @@ def words_of(spec: StudySpec) -> Corpus:
     return corpora.load(spec.study.corpus, RUNS, dedupe=spec.study.dedupe)
 
 
-def config_of(spec: StudySpec, within: Space, searched: Mapping[str, Value]) -> TrialConfig:
-    """A configuration of a space, with the study's budget for each trial."""
+def config_of(spec: StudySpec, searched: Mapping[str, Value]) -> TrialConfig:
+    """A configuration of a study, with its budget for each trial."""
     budget: dict[str, Any] = {
         "examples": spec.budget.examples,
         "evaluations": spec.budget.evaluations,
         "patience": spec.early_stopping.patience,
     }
-    return search_space.configuration(within, searched, {}, **budget)
+    return search_space.configuration(spec.space, searched, {}, **budget)

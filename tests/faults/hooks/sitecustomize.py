@@ -364,20 +364,29 @@ def limit_pages(plan, connect):
     return sqlite3.dbapi2.connect
 
 
-def set_database_clock(plan, now):
+def set_database_clock(plan, initialize):
     """The database's clock is set together with those of the processes."""
     if not plan.sets_clocks:
-        return now
+        return initialize
 
-    @functools.wraps(now)
-    def ahead(storage):
-        return now(storage) + plan.seconds_ahead()
+    @functools.wraps(initialize)
+    def ahead(storage, *args):
+        from sqlalchemy import event
+
+        from search.storage import clock
+
+        def put(connection, _, sql, values, *__):
+            real = clock.SQL[connection.dialect.name]
+            return sql.replace(real, f"({real} + {plan.seconds_ahead()!r})"), values
+
+        initialize(storage, *args)
+        event.listen(storage.engine, "before_cursor_execute", put, retval=True)
 
     return ahead
 
 
 WATCHES = {
-    "search.storage.database:Storage.now": set_database_clock,
+    "search.storage.database:Storage.__init__": set_database_clock,
     "search.trials.attempts:record_reports": watch_report,
     "search.trials.attempts:finish_attempt": watch_finish,
     "search.trials.attempts:record_snapshots": watch_recorded_snapshots,

@@ -31,7 +31,7 @@ CURVES = st.lists(
 
 def pruner(kind: str, evaluations: int = 27, factor: int = 3) -> Pruner:
     section = PrunerSection(kind=kind, reduction_factor=factor)  # type: ignore[arg-type]
-    return Pruner(section, BudgetSection(examples=27_000, evaluations=evaluations))
+    return Pruner(section, BudgetSection(trials=1, examples=27_000, evaluations=evaluations))
 
 
 def should_prune(
@@ -213,7 +213,7 @@ def test_median_waits_for_five(others: list[float], loss: float) -> None:
 def test_resources_are_whole_rising_examples(examples: int, evaluations: int) -> None:
     """What a report is filed under does not depend on the batch size and ends at the budget."""
     assume(examples >= evaluations)
-    section = BudgetSection(examples=examples, evaluations=evaluations)
+    section = BudgetSection(trials=1, examples=examples, evaluations=evaluations)
     marks = [resource_at(section, k) for k in range(1, evaluations + 1)]
     assert examples == marks[-1]
     assert sorted(set(marks)) == marks

@@ -12,13 +12,13 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 from workspace import Workspace, tiny
 
-from search.algorithms.samplers import ask, relative_cost, sampler_for
+from search.algorithms.samplers import ask, design_cost, sampler_for
 from search.seeds import derive_seed
 from search.spec.search_space import distributions
 from search.spec.study_file import from_document
 from search.storage.optuna_reader import SamplingView
 
-KINDS = ("tpe", "random", "qmc", "gp")
+KINDS = ("tpe", "bayes", "random", "qmc", "gp")
 SPACE = from_document(tiny(), "x").space
 UNBORN = create_trial(state=TrialState.RUNNING)
 
@@ -95,7 +95,7 @@ def test_a_search_opens_in_the_middle_with_the_small_ones_first(seed: int) -> No
     assert {"cosine"} == {values["schedule"] for values in first[:6]}
     assert first[0]["dropout"] <= 0.25 and 0.35 <= first[3]["dropout"] <= 0.65
     assert all(10**-2.5 <= values["learning_rate"] <= 10**-1.5 for values in first[:6])
-    costs = [relative_cost(values) for values in first[6:]]
+    costs = [design_cost(values) for values in first[6:]]
     assert sorted(costs) == costs
 
 

@@ -3,7 +3,10 @@
 import errno
 import os
 import statistics
+from collections.abc import Sequence
 from multiprocessing import synchronize
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +14,8 @@ from hypothesis import strategies as st
 from workspace import Workspace
 
 from search.confidence_intervals import mean_over_seeds
-from search.evaluation import candidates, training_pool
+from search.evaluation import candidates, confirm, training_pool
+from search.evaluation.training_pool import Calibration, Retraining
 from search.study import study
 from search.trials import confirmations
 from search.trials.confirmations import ConfirmedModel
@@ -27,6 +31,27 @@ def test_the_announced_time_has_the_tail_in_it(seconds: list[float], processes: 
     mean = sum(seconds) / processes
     assert max(mean, max(seconds)) <= found * (1 + 1e-9)
     assert found <= (mean + max(seconds)) * (1 + 1e-9)
+
+
+class KnownPool:
+    """A pool whose speed is known."""
+
+    processes = 2
+
+    def calibrate(self, jobs: Sequence[Retraining]) -> dict[int, Calibration]:
+        found = {1: Calibration(2.0, 1.0, 0.25), 2: Calibration(1.0, 3.0, 0.5)}
+        return {job.trial: found[job.trial] for job in jobs}
+
+
+@pytest.mark.parametrize(("size", "expected"), [(0, 32.0 + 3.0), (5, 32.0 + 6.0)])
+def test_each_configuration_is_announced_at_its_own_speed(size: int, expected: float) -> None:
+    """One trains at half its speed of before and the other starts slowly; and the losses of dev
+    words are evaluated for each model, also the four of before, for an ensemble again."""
+    jobs = [Retraining(1, k, k, {}, [5.0, 10.0]) for k in range(2)]
+    jobs += [Retraining(2, k, k, {}, [4.0, 8.0]) for k in range(2)]
+    data: Any = SimpleNamespace(dev_words=("ab",))
+    announced = confirm._estimate_seconds(KnownPool(), jobs, data, 0, size, 4)  # type: ignore[arg-type]
+    assert expected == pytest.approx(announced, abs=0.2)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +140,9 @@ def test_a_training_process_that_dies_is_told(
     begin = training_pool.TrainingPool.calibrate
 
     def killed(
-        pool: training_pool.TrainingPool, job: training_pool.Retraining
-    ) -> training_pool.Calibration:
-        pace = begin(pool, job)
+        pool: training_pool.TrainingPool, jobs: Sequence[training_pool.Retraining]
+    ) -> dict[int, training_pool.Calibration]:
+        pace = begin(pool, jobs)
         pool._members[0]._process.kill()
         return pace
 

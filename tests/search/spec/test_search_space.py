@@ -1,5 +1,7 @@
 """The search space: what may be asked for, and what was."""
 
+from dataclasses import asdict
+
 import optuna
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from workspace import tiny
 
 from search.algorithms.samplers import ask, sampler_for
+from search.spec.defaults import LATEST
 from search.spec.search_space import (
     Choices,
     FixedValue,
@@ -14,6 +17,7 @@ from search.spec.search_space import (
     configuration,
     distributions,
     read_dimension,
+    searched_values,
 )
 from search.spec.study_file import from_document
 
@@ -99,3 +103,49 @@ def test_choices_keep_their_order_and_their_kinds() -> None:
     found, wrong = read_dimension("batch_size", [512, 32])
     assert (Choices((512, 32)), []) == (found, wrong)
     assert [512, 32] == found.to_document()
+
+
+PARAMETER = "relative_learning_rate"
+RELATIVE = {"learning_rate": {"low": 1e-3, "high": 0.1, "log": True, "relative": True}}
+SPACES = {
+    "plain": from_document(tiny(), "x").space,
+    "relative": from_document(tiny(search=RELATIVE), "x").space,
+    "default": from_document({"study": {"name": "x"}}, "x", LATEST).space,
+}
+
+
+@given(st.sampled_from(sorted(SPACES)), st.integers(0, 2**31))
+def test_searched_values_come_back_from_their_configuration(space: str, seed: int) -> None:
+    """Whatever is stored of a trial leads back to what was searched: at once to twelve digits, and
+    from then on to the same bits, within the space."""
+    searched = distributions(SPACES[space])
+    asked = ask(sampler_for("random", seed, 0), fresh_study(), UNBORN, searched)
+    stored = searched_values(SPACES[space], asdict(configuration(SPACES[space], asked, {})))
+    assert {n: v for n, v in asked.items() if n != PARAMETER} == {
+        n: v for n, v in stored.items() if n != PARAMETER
+    }
+    assert pytest.approx(asked.get(PARAMETER, 0.0), rel=1e-11) == stored.get(PARAMETER, 0.0)
+    again = configuration(SPACES[space], stored, {})
+    assert stored == searched_values(SPACES[space], asdict(again))
+    assert all(searched[name]._contains(searched[name].to_internal_repr(stored[name]))
+               for name in searched)  # fmt: skip
+
+
+@pytest.mark.parametrize("bound", [1e-3, 0.1])
+@pytest.mark.parametrize("batch", [32, 64, 1024])
+def test_the_ends_of_a_relative_range_come_back_as_they_are(bound: float, batch: int) -> None:
+    """No rounding puts a value outside of its range."""
+    space = SPACES["relative"]
+    config = configuration(space, {PARAMETER: bound, "batch_size": batch, "hidden_width": 7}, {})
+    assert bound == searched_values(space, asdict(config))[PARAMETER]
+
+
+def test_a_relative_rate_goes_with_the_square_root_of_batch_over_width() -> None:
+    """A quarter of the batch, or four times the width, gets half of the rate; an enqueued rate is
+    the rate itself."""
+    space = SPACES["relative"]
+    values = {PARAMETER: 0.04, "batch_size": 64, "hidden_width": 64}
+    assert 0.04 == configuration(space, values, {}).learning_rate
+    assert 0.02 == configuration(space, values, {"batch_size": 16}).learning_rate
+    assert 0.02 == configuration(space, values | {"hidden_width": 256}, {}).learning_rate
+    assert 0.03 == configuration(space, values, {"learning_rate": 0.03}).learning_rate

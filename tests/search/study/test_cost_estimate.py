@@ -1,5 +1,6 @@
 """What a study would cost, and which part of its budget is likely to end it."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,13 +12,17 @@ from search.study.cost_estimate import expected_fraction
 from search.terminal import answers
 
 SECONDS = 2.0
+WORDS: Any = SimpleNamespace(vocabulary=".abc")
+
+REAL_TRIAL_COSTS = cost_estimate.trial_costs
 
 
 @pytest.fixture(autouse=True)
 def full_trials_of_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here depends on how fast the machine is."""
     monkeypatch.setattr(cost_estimate, "warm_up", lambda: None)
-    monkeypatch.setattr(cost_estimate, "_seconds_of_full_trial", lambda *_: SECONDS)
+    monkeypatch.setattr(cost_estimate, "_seconds_per_cost", lambda *_: SECONDS)
+    monkeypatch.setattr(cost_estimate, "trial_costs", lambda *_: [0.5, 1.5])
 
 
 def spec(pruner: str = "none", audit: float = 0.0, **budget: Any) -> StudySpec:
@@ -30,7 +35,7 @@ def spec(pruner: str = "none", audit: float = 0.0, **budget: Any) -> StudySpec:
 
 
 def told(of: StudySpec, workers: int = 2) -> tuple[cost_estimate.Preview, str]:
-    view = cost_estimate.preview(of, None, workers, 1)  # type: ignore[arg-type]
+    view = cost_estimate.preview(of, WORDS, workers, 1)
     return view, answers.preview(view).splitlines()[1]
 
 
@@ -69,6 +74,40 @@ def test_audited_trials_cost_what_they_cost() -> None:
     """Where all that would be pruned are audited, every trial is a full one."""
     assert 1.0 == expected_fraction(spec("asha", audit=1.0))
     assert expected_fraction(spec("asha")) < expected_fraction(spec("asha", audit=0.5)) < 1.0
+
+
+def test_the_predictive_pruner_first_learns_from_whole_trials() -> None:
+    """A study of as few trials as it needs trains them whole, a long one a third of each."""
+
+    def fraction(trials: int, audit: float = 0.0) -> float:
+        pruner = {"kind": "predictive", "audit": audit}
+        document = {"study": {"name": "s"}, "budget": {"trials": trials}, "pruner": pruner}
+        return expected_fraction(from_document(document, "s.toml"))
+
+    assert 1.0 == fraction(3) == fraction(1000, audit=1.0)
+    assert 0.25 < fraction(1000) < fraction(20) < fraction(20, audit=0.5) < 1.0
+
+
+def test_known_configurations_cost_what_they_cost() -> None:
+    """Those that open the study count for themselves, the others as random draws do on average."""
+    wide = {"hidden_width": 1024, "batch_size": 32, "embedding_size": 64, "block_size": 12}
+    document = {"study": {"name": "s"}, "budget": {"trials": 12}, "enqueue": [wide]}
+    costs = REAL_TRIAL_COSTS(from_document(document, "s.toml"), 27)
+    assert 12 == len(costs) and 1 == len(set(costs[8:]))
+    assert costs[0] > 3 * costs[-1] and len(set(costs[:8])) == 8
+    document["budget"] = {"trials": 3}
+    assert costs[:3] == REAL_TRIAL_COSTS(from_document(document, "s.toml"), 27)
+
+
+def test_a_sampler_that_prefers_cheap_trials_is_cheap_at_first() -> None:
+    """The trials of "bayes" begin below the mean of random draws, and end near it."""
+    document = {"study": {"name": "s"}, "budget": {"trials": 300}, "pruner": {"kind": "none"}}
+    asked, drawn = (
+        REAL_TRIAL_COSTS(from_document(document | {"sampler": {"kind": kind}}, "s.toml"), 27)
+        for kind in ("bayes", "random")
+    )
+    assert asked[0] < 0.6 * drawn[0] and sorted(asked) == asked
+    assert 0.95 * drawn[0] < asked[-1] <= drawn[0]
 
 
 def test_the_command_says_it_too(bed: Workspace) -> None:

@@ -9,7 +9,7 @@ from workspace import InterruptedAfter, Workspace
 from search.confidence_intervals import proportion
 from search.errors import Interrupted
 from search.storage import tables
-from search.trials import status
+from search.trials import audits, status
 
 
 def attempts(bed: Workspace) -> list[Any]:
@@ -76,3 +76,59 @@ def test_an_audited_trial_stays_one_when_it_is_interrupted(bed: Workspace) -> No
 def test_the_interval_of_a_share_is_exact(count: int, of: int, low: float, high: float) -> None:
     """Clopper and Pearson's, as tables have it."""
     assert pytest.approx((low, high), abs=1e-4) == proportion(count, of)
+
+
+def test_the_predictive_pruner_is_held_to_its_promise(bed: Workspace) -> None:
+    """Of each audited trial the lowest loss of that moment is kept, and what was predicted: counted
+    here by hand, of one worker, whose other trials have all ended. `status` and the report say
+    it."""
+    stored = bed.create(
+        sampler={"kind": "random"},
+        pruner={"kind": "predictive", "probability": 0.3, "audit": 0.7},
+        budget={"trials": 20},
+    )
+    bed.work(stored)
+    rows = [row for row in attempts(bed) if row.outcome != "failed"]
+    ran_on = [row for row in rows if row.audited and row.outcome == "complete"]
+    below = [
+        min(before.dev_loss for before in rows if before.trial < row.trial) > row.dev_loss
+        for row in ran_on
+    ]
+    audit = status.status(bed.storage, stored).audit
+    assert audit is not None
+    assert ran_on and audit.pruned, "the study audits all or nothing, and tells nothing"
+    assert (len(ran_on), sum(below)) == (audit.judged, audit.ended_lowest)
+    assert sum(below) / len(ran_on) == audit.ended_lowest_rate
+    assert 0.3 == audit.promised
+    assert audit.predicted is not None and 0.0 < audit.predicted < 0.3
+    path = bed.root / "page.html"
+    bed.json("report", "tiny", "-o", path)
+    for text in (bed.cli("status", "tiny").out, path.read_text()):
+        assert "ended below the lowest loss of the moment" in text
+        assert "promised below 30%" in text
+    assert sum(below) == bed.json("status", "tiny")["audit"]["ended_lowest"]
+
+
+def test_the_retry_of_an_audited_trial_keeps_what_was_promised(bed: Workspace) -> None:
+    """The lowest loss of the moment, and the prediction, are those of the attempt before it."""
+    stored = bed.create(
+        sampler={"kind": "random"},
+        pruner={"kind": "predictive", "probability": 0.9, "audit": 1.0},
+        budget={"trials": 12},
+    )
+    for looks in range(23, 400, 9):
+        try:
+            bed.work(stored, InterruptedAfter(looks))
+            break
+        except Interrupted:
+            pass
+    with bed.optuna_storage() as optuna_storage:
+        trials = optuna_storage.get_all_trials(stored.optuna_id)
+    notes = {
+        trial.number: (trial.user_attrs.get(audits.LOWEST), trial.user_attrs.get(audits.CHANCE))
+        for trial in trials
+    }
+    retries = [row for row in attempts(bed) if row.retry_of is not None and row.audited]
+    inherited = [row for row in retries if notes[row.retry_of][0] is not None]
+    assert inherited, "no audited trial was interrupted"
+    assert all(notes[row.trial] == notes[row.retry_of] for row in inherited)

@@ -1,16 +1,16 @@
 """Working time: what workers worked, whatever the wall clock does meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import literal, select, update
+from sqlalchemy import Engine, event, select, update
 from workspace import Workspace
 
-from search.storage import tables
-from search.storage.database import Storage
+from search.storage import clock, tables
 from search.study import study
 from search.study.study import StoredStudy
 from search.trials import claims, history, leases, recovery, status, working_time
@@ -28,21 +28,36 @@ class Clocks:
         self.own = 1_000.0
         self.ahead = 1.8e9
 
-    def now(self, _storage: Storage) -> Any:
-        return literal(self.own + self.ahead)
+    def wall(self, _real: str) -> str:
+        return repr(self.own + self.ahead)
+
+
+@contextmanager
+def database_clock(sql_of: Callable[[str], str]) -> Iterator[None]:
+    """Has every statement read another clock: `sql_of` the SQL of the real one."""
+    real = clock.SQL["sqlite"]
+
+    def put(_: Any, __: Any, sql: str, values: Any, *___: Any) -> tuple[str, Any]:
+        return (sql.replace(real, sql_of(real)) if real in sql else sql), values
+
+    event.listen(Engine, "before_cursor_execute", put, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", put)
 
 
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocks]:
     made = Clocks()
-    monkeypatch.setattr(Storage, "now", lambda storage: made.now(storage))
     monkeypatch.setattr(working_time, "clock", lambda: made.own)
-    return made
+    with database_clock(made.wall):
+        yield made
 
 
 def elapsed(bed: Workspace, stored: StoredStudy) -> float:
     with bed.storage.read() as connection:
-        return working_time.elapsed_seconds(bed.storage, connection, stored.uid)
+        return working_time.elapsed_seconds(connection, stored.uid)
 
 
 @pytest.mark.parametrize("jump", [EIGHT_HOURS, -EIGHT_HOURS, 25.0, -25.0])
@@ -71,7 +86,7 @@ def test_a_transaction_that_is_lost_loses_no_time(bed: Workspace, clocks: Clocks
     clocks.own += 40.0
     clocks.ahead += EIGHT_HOURS
     with pytest.raises(LookupError), bed.storage.write() as connection:
-        leases.renew_lease(bed.storage, connection, stored.uid, worker)
+        leases.renew_lease(connection, stored.uid, worker)
         raise LookupError
     clocks.own += 2.0
     leases.heartbeat(bed.storage, stored, worker)
@@ -101,9 +116,8 @@ def test_time_during_which_several_work_counts_once(
     stored = study.resolve(finished.storage, "tiny")
     with finished.storage.write() as connection:
         connection.execute(update(tables.studies).values(worked_seconds=0.0, worked_until=None))
-    with pytest.MonkeyPatch.context() as patch:
-        clocks = Clocks()
-        patch.setattr(Storage, "now", lambda storage: clocks.now(storage))
+    clocks = Clocks()
+    with pytest.MonkeyPatch.context() as patch, database_clock(clocks.wall):
         patch.setattr(working_time, "clock", lambda: clocks.own)
         workers: dict[int, str] = {}
         for second in range(72):
@@ -122,17 +136,18 @@ def test_time_during_which_several_work_counts_once(
 
 
 @pytest.mark.parametrize("jump", [EIGHT_HOURS, -EIGHT_HOURS])
-def test_a_study_goes_on_over_a_jump(
-    bed: Workspace, monkeypatch: pytest.MonkeyPatch, jump: float
-) -> None:
+def test_a_study_goes_on_over_a_jump(bed: Workspace, jump: float) -> None:
     """Under `timeout = "5m"` every trial is made, and the answer says how long that really took."""
     stored = bed.create(budget={"trials": 6, "timeout": "5m"})
-    real, looks = Storage.now, iter(range(10**9))
-    monkeypatch.setattr(
-        Storage, "now", lambda self: real(self) + (jump if next(looks) > 120 else 0.0)
-    )
-    assert NoClaim.BUDGET_MET is bed.work(stored)
-    view = status.status(bed.storage, stored)
+    looks = iter(range(10**9))
+
+    def jumping(real: str) -> str:
+        return f"({real} + {jump})" if next(looks) > 20 else real
+
+    with database_clock(jumping):
+        assert NoClaim.BUDGET_MET is bed.work(stored)
+        assert next(looks) > 30
+        view = status.status(bed.storage, stored)
     assert (6, "done") == (view.budget["finished"], view.state)
     assert 0.0 < view.elapsed_seconds < 300.0
     told = [each.worked_seconds for each in history.incumbents(bed.storage, stored)]

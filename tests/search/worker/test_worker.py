@@ -4,11 +4,15 @@ import random
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 from workspace import InterruptedAfter, Workspace, some_words
 
 from makemore_core.config import TrialConfig
 from makemore_core.data.splits import split
+from search.algorithms.forecast import chance_of_lowest
+from search.algorithms.pruners import Pruner, resource_at
 from search.errors import Interrupted
+from search.spec import search_space
 from search.study import study
 from search.trials import results, status
 from search.trials.leases import NoClaim
@@ -33,7 +37,7 @@ def test_a_study_ends_with_exactly_its_budget(bed: Workspace) -> None:
         ("tpe", "asha"),
         ("qmc", "hyperband"),
         ("gp", "median"),
-        ("random", "none"),
+        ("random", "predictive"),
     ],
 )
 def test_an_interrupted_study_is_bit_for_bit_the_same(
@@ -313,3 +317,40 @@ def test_a_character_outside_train_has_a_finite_loss(bed: Workspace) -> None:
     stored = bed.create(study={"corpus": str(bed.corpus(words, "rare.txt"))}, budget={"trials": 3})
     bed.work(stored)
     assert 3 == len([t for t in bed.trials(stored) if t.dev_loss is not None and t.dev_loss < 50])
+
+
+def test_the_predictive_pruner_stops_what_it_predicts_to_lose(bed: Workspace) -> None:
+    """With one worker: computed again from what is stored, a trial is stopped at the first look at
+    which its chance to be the lowest is below the stated probability, and no other is stopped."""
+    stored = bed.create(
+        sampler={"kind": "random"},
+        pruner={"kind": "predictive", "probability": 0.2},
+        budget={"trials": 20},
+    )
+    bed.work(stored)
+    spec = stored.spec
+    space, rule = search_space.distributions(spec.space), Pruner(spec.pruner, spec.budget)
+    with bed.optuna_storage() as optuna_storage:
+        trials = optuna_storage.get_all_trials(stored.optuna_id)
+    stopped = {trial.number for trial in bed.trials(stored) if trial.reason == "pruner"}
+    assert 3 < len(stopped) < 17
+    for trial in trials:
+        if trial.number not in stopped and trial.state is not TrialState.COMPLETE:
+            continue  # it diverged
+        reports = trial.intermediate_values
+        steps = {k: resource_at(spec.budget, k) for k in range(1, spec.budget.evaluations + 1)}
+        losses = {k: reports[step] for k, step in steps.items() if step in reports}
+        looks = [rung for rung in rule.rungs(0) if rung in losses]
+        chances = [
+            chance_of_lowest(
+                trial.params,
+                {k: loss for k, loss in losses.items() if k <= look},
+                trials[: trial.number],
+                space,
+                spec.budget,
+            )
+            for look in looks
+        ]
+        below = [chance is not None and chance < 0.2 for chance in chances]
+        assert [False] * (len(looks) - 1) == below[:-1]
+        assert (trial.number in stopped) == below[-1]

@@ -1,0 +1,119 @@
+"""How long a study goes on: from what its latest trials cost, how far they came, and what runs.
+
+Costs of trials differ a hundredfold, a pruner stops many early, and a sampler may prefer the cheap
+or the dear; so a trial to come is taken for one of the latest, those under way included: at first
+the cheap ones have ended and the dear ones have not. How far a trial comes is estimated as survival
+times are (Kaplan and Meier 1958), where the trials under way are known to have come so far at
+least.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, select
+
+from search.algorithms.costs import relative_cost
+from search.storage import optuna_queries, tables
+from search.study.study import StoredStudy
+
+MAX_READ = 128
+"""The latest attempts that are looked at."""
+MIN_RECENT = 12
+"""Of the trials that ended, the latest half counts, and so many at least: samplers change."""
+MAX_OVERHEAD = 1.5
+"""An attempt takes at most this times its training, else its clock was set meanwhile."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a trial cost so far: the analytic cost of a full trial, and the fraction trained."""
+
+    cost: float
+    fraction: float
+    seconds: float = 0.0  # of an ended one, everything included
+
+
+class Survival:
+    """How far trials come, weighted by their cost: S(u), the part that is trained beyond u."""
+
+    def __init__(self, ended: Sequence[Effort], running: Sequence[Effort]) -> None:
+        known = [*ended, *running]
+        self._steps = [(0.0, 1.0)]  # (u, S right of u)
+        for at in sorted({each.fraction for each in ended if each.fraction < 1.0}):
+            exposed = sum(each.cost for each in known if each.fraction >= at)
+            stopped = sum(each.cost for each in ended if each.fraction == at)
+            self._steps.append((at, self._steps[-1][1] * (1.0 - stopped / exposed)))
+
+    def expected_rest(self, fraction: float) -> float:
+        """The expected further fraction of a trial that has come so far."""
+        ends = [at for at, _ in self._steps[1:]] + [1.0]
+        area, reached = 0.0, 0.0
+        for (start, alive), end in zip(self._steps, ends, strict=True):
+            if start <= fraction:
+                reached = alive
+            area += alive * max(0.0, min(end, 1.0) - max(start, fraction))
+        return area / reached if reached > 0.0 else max(0.0, 1.0 - fraction)
+
+
+def remaining_seconds(
+    ended: Sequence[Effort], running: Sequence[Effort], unclaimed: int, workers: int
+) -> float | None:
+    """The expected seconds until all trials have ended; None before any has.
+
+    Args:
+        ended: the oldest first.
+        unclaimed: trials that nobody has begun.
+        workers: at work, one at least.
+    """
+    recent = ended[-max(MIN_RECENT, len(ended) // 2) :]
+    trained = sum(each.cost * each.fraction for each in recent)
+    if trained <= 0.0:
+        return None
+    rate = sum(each.seconds for each in recent) / trained  # seconds per unit of cost
+    survival = Survival(recent, running)
+    under_way = [rate * each.cost * survival.expected_rest(each.fraction) for each in running]
+    costs = [each.cost for each in (*recent, *running)]
+    one = rate * sum(costs) / len(costs) * survival.expected_rest(0.0)
+    busy = max(1, min(workers, unclaimed + len(running)))
+    overhang = one / 2 * (1 - 1 / busy) if unclaimed else 0.0  # the last ones do not end together
+    together = (sum(under_way) + unclaimed * one) / busy + overhang
+    return max([together, *under_way])
+
+
+def of_study(
+    connection: Connection, study: StoredStudy, unclaimed: int, workers: int
+) -> float | None:
+    """`remaining_seconds` of a study as it is stored; the timeout is not considered."""
+    rows = connection.execute(_latest(), {"study": study.uid}).mappings().all()
+    reports = optuna_queries.last_reports_of_running(connection, study.optuna_id)
+    full = study.spec.budget.examples
+    ended = [_ended(dict(row), full) for row in reversed(rows) if row["outcome"] in COUNTED]
+    running = [
+        Effort(relative_cost(row["config"]), min(1.0, reports.get(row["trial"], (0, 0))[0] / full))
+        for row in rows
+        if row["outcome"] is None
+    ]
+    return remaining_seconds(ended, running, unclaimed, workers)
+
+
+COUNTED = ("complete", "pruned")
+
+
+@functools.cache
+def _latest() -> Select[Any]:
+    a = tables.attempts
+    names = "trial", "outcome", "seconds", "examples", "started_at", "ended_at", "config"
+    return (
+        select(*(a.c[name] for name in names))
+        .where(a.c.study_uid == bindparam("study"), a.c.config.is_not(None), a.c.trial.is_not(None))
+        .order_by(a.c.id.desc())
+        .limit(MAX_READ)
+    )
+
+
+def _ended(row: Mapping[str, Any], full: int) -> Effort:
+    trained = row["seconds"] or 0.0
+    lasted = max(trained, min(row["ended_at"] - row["started_at"], MAX_OVERHEAD * trained + 1.0))
+    return Effort(relative_cost(row["config"]), min(1.0, (row["examples"] or 0) / full), lasted)
