@@ -29,7 +29,7 @@ N_RANDOM = 4
 """Results that a model needs; before, a configuration is the cheapest of as many random ones."""
 MAX_POINTS = 128
 """The model holds at most so many results: the best half, and some of the others."""
-COST_SCALE = 20.0
+COST_SCALE = 40.0
 """The cost's exponent falls by e whenever as much as so many typical full trials is spent."""
 MAX_PENDING = 64
 """Running trials that the model knows of."""

@@ -204,14 +204,14 @@ def test_it_finds_in_30_trials_what_random_search_does_not_in_100() -> None:
 
 
 def test_the_cost_weighs_less_and_less() -> None:
-    """At first improvement is divided by cost; once a hundred full trials are spent it alone
-    counts."""
+    """At first improvement is divided by cost; once hundreds of full trials are spent it
+    alone counts."""
     space = space_of(SPACE, {})
     points = space.coordinates.sample(np.random.default_rng(1), 12)
     losses = np.random.default_rng(2).random(12)
     observed = Observations(points, losses, np.zeros(12))
     first = History(observed, float(losses.min()), points[:0], spent=0.0)
-    early, late = scorer(space, first), scorer(space, dataclasses.replace(first, spent=100.0))
+    early, late = scorer(space, first), scorer(space, dataclasses.replace(first, spent=400.0))
     assert early is not None and late is not None
     anywhere = space.coordinates.sample(np.random.default_rng(3), 20)
     costs = space.costs(anywhere)
