@@ -187,6 +187,7 @@ def test_the_timeout_that_is_told_is_larger(trials: int, finished: int, elapsed:
         workers=0,
         served=False,
         pruned_for={},
+        began_from=None,
     )
     assert elapsed < parse_duration(enough_time(view))
 
