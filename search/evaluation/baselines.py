@@ -58,7 +58,7 @@ class Baselines:
     @property
     def order_name(self) -> str:
         """The best count model's name."""
-        return {1: "unigram", 2: "bigram"}.get(self.ngram_order or 0, f"{self.ngram_order}-gram")
+        return order_name(self.ngram_order)
 
     @property
     def named(self) -> list[tuple[str, float]]:
@@ -67,6 +67,15 @@ class Baselines:
         if self.ngram_order != 2:
             known.append((self.order_name, self.ngram))
         return [(name, loss) for name, loss in known if loss is not None]
+
+
+def order_name(order: int | None) -> str:
+    """The name of a count model of an order.
+
+    >>> order_name(2), order_name(6)
+    ('bigram', '6-gram')
+    """
+    return {1: "unigram", 2: "bigram"}.get(order or 0, f"{order}-gram")
 
 
 def compare_with_counts(dev_loss: float, others: Baselines) -> str:

@@ -1,6 +1,6 @@
 """The application: its routes, its middleware, and what runs beside it.
 
-/                page      the page for people
+/                page      the page for people: all studies; study_page, action_pages, submit_page
 /sign-in         sessions  a token for a cookie
 /api/v1          studies, trials, results, corpora
 /healthz, ...    health    for those who run it
@@ -13,7 +13,8 @@ from http import HTTPStatus
 from importlib.metadata import version
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
@@ -21,14 +22,18 @@ from starlette.types import Receive, Scope, Send
 
 from search.dashboard.app import LOOPBACK, MAX_UPLOAD
 from search.service import (
+    action_pages,
     corpora,
     health,
     openapi,
     page,
+    pages,
     problems,
     results,
     sessions,
     studies,
+    study_page,
+    submit_page,
     trials,
 )
 from search.service.board import open_board
@@ -67,14 +72,21 @@ def create_app(context: ServiceContext) -> FastAPI:
     app.state.context = context
     for router in (studies.router, trials.router, results.router, corpora.router):
         app.include_router(router, prefix=API)
-    for router in (health.router, sessions.router, page.router):
+    for router in (health.router, sessions.router):
+        app.include_router(router)
+    for router in (page.router, study_page.router, action_pages.router, submit_page.router):
         app.include_router(router)
     app.mount("/assets", StaticFiles(directory=STATIC), name="assets")
     app.mount("/", _fallback, name="board")
     openapi.describe(app)
-    problems.handle_problems(app, context.redacted, sessions.sign_in_instead)
+    problems.handle_problems(app, context.redacted, _page_instead)
     _add_middleware(app, context)
     return app
+
+
+def _page_instead(request: Request, problem: Problem) -> Response | None:
+    """What a browser sees in place of a problem document."""
+    return sessions.sign_in_instead(request, problem) or pages.problem_page(request, problem)
 
 
 def _add_middleware(app: FastAPI, context: ServiceContext) -> None:

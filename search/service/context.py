@@ -13,6 +13,7 @@ from search.paths import DataDir
 from search.service.calls import StudyPlace
 from search.service.feed import Feed
 from search.service.helper import Helper
+from search.service.shared_answers import SharedAnswers
 from search.service.watch import Watch
 from search.storage.database import Storage
 from search.study.study import StoredStudy
@@ -49,6 +50,9 @@ class ServiceContext:
         self.slow_helper = Helper(self.threads, SLOW_SECONDS)
         self.job_requested = threading.Event()
         self.parsing = asyncio.Semaphore(MAX_PARSED)
+        self.shared_answers = SharedAnswers()
+        self.little_curves: dict[str, tuple[int, str]] = {}
+        """By a study's uid: its number of complete trials, and its picture in the list."""
 
     def place_of(self, study: StoredStudy) -> StudyPlace:
         """Where another process finds a study."""

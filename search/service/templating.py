@@ -2,12 +2,16 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.templating import Jinja2Templates
 
 from makemore_core.data.printable import printable
+from search.formatting import format_duration
+from search.study.memory import format_bytes
+from search.terminal.display import format_searched_values
 
 STATIC = Path(__file__).parent / "static"
 """Scripts, styles and pictures of the page, served under /assets."""
@@ -33,8 +37,25 @@ def _visible(value: Any) -> Any:
     return value
 
 
+def format_cell(value: Any) -> str:
+    """A number of a table: four decimals, or separated thousands; nothing as a dash."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def format_moment(iso: str) -> str:
+    """A time for people, in UTC as it is stored."""
+    return f"{iso[:10]} {iso[11:16]} UTC"
+
+
+def _lines(text: str) -> Markup:
+    """Text of several lines; what cannot be seen in each stands there with escapes."""
+    return Markup("\n").join(printable(line) for line in text.split("\n"))
+
+
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader("search.service"),
         autoescape=True,
         finalize=_visible,
@@ -42,6 +63,23 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    made.filters |= {
+        "bytes": format_bytes,
+        "cell": format_cell,
+        "duration": lambda seconds: "-" if seconds is None else format_duration(seconds),
+        "exactly": escape,
+        "lines": _lines,
+        "markup": Markup,  # of pictures that this program draws
+        "moment": format_moment,
+        "study_path": study_path,
+        "values_of": lambda config, study: format_searched_values(study, config),
+    }
+    return made
+
+
+def study_path(name: str) -> str:
+    """The path of a study's page."""
+    return f"/studies/{quote(name, safe='')}"
 
 
 TEMPLATES = Jinja2Templates(env=_environment())

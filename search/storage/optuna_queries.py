@@ -75,13 +75,22 @@ def reports_after(
 
 def last_reports_of_running(connection: Connection, study_id: int) -> dict[int, tuple[int, float]]:
     """The last report of each running trial of a study, by its number: (resource, loss)."""
+    reported = reports_of_running(connection, study_id)
+    return {number: curve[-1] for number, curve in reported.items()}
+
+
+def reports_of_running(connection: Connection, study_id: int) -> dict[int, list[tuple[int, float]]]:
+    """What each running trial of a study has reported, by its number: (resource, loss)."""
     query = (
         select(trials.c.number, reports.c.step, reports.c.intermediate_value)
         .join_from(trials, reports, reports.c.trial_id == trials.c.trial_id)
         .where(trials.c.study_id == study_id, trials.c.state == TrialState.RUNNING)
         .order_by(reports.c.step)
     )
-    return {number: (step, loss) for number, step, loss in connection.execute(query)}
+    found: dict[int, list[tuple[int, float]]] = {}
+    for number, step, loss in connection.execute(query):
+        found.setdefault(number, []).append((step, loss))
+    return found
 
 
 def count_reports(connection: Connection, study_uid: str, host: str | None) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from search.retry import retry_storage
 from search.storage import optuna_queries, tables
@@ -46,8 +46,8 @@ class AttemptView:
 
 
 @dataclass(frozen=True)
-class IncumbentView:
-    """A trial that was the best of its study when it ended."""
+class CompleteView:
+    """A complete trial: its dev loss, and when it ended."""
 
     trial: int
     dev_loss: float
@@ -92,10 +92,10 @@ def attempts(storage: Storage, study: StoredStudy) -> list[AttemptView]:
 
 
 @retry_storage
-def incumbents(
+def complete_trials(
     storage: Storage, study: StoredStudy, below: float = float("inf")
-) -> list[IncumbentView]:
-    """The trials that were the best when they ended, oldest first; only those `below` a loss."""
+) -> list[CompleteView]:
+    """The complete trials in the order in which they ended; only those `below` a loss."""
     a = tables.attempts
     query = (
         select(a.c.trial, a.c.dev_loss, a.c.worked_seconds)
@@ -109,11 +109,57 @@ def incumbents(
     )
     with storage.read() as connection:
         rows = connection.execute(query).all()
-    found: list[IncumbentView] = []
-    for row in rows:
-        if not found or row.dev_loss < found[-1].dev_loss:
-            found.append(IncumbentView(row.trial, row.dev_loss, row.worked_seconds or 0.0))
+    return [CompleteView(row.trial, row.dev_loss, row.worked_seconds or 0.0) for row in rows]
+
+
+def incumbents(
+    storage: Storage, study: StoredStudy, below: float = float("inf")
+) -> list[CompleteView]:
+    """The trials that were the best when they ended, oldest first; only those `below` a loss."""
+    return improvements(complete_trials(storage, study, below))
+
+
+def improvements(ended: Sequence[CompleteView]) -> list[CompleteView]:
+    """Of trials in the order in which they ended, those with a lower loss than all before them."""
+    found: list[CompleteView] = []
+    for each in ended:
+        if not found or each.dev_loss < found[-1].dev_loss:
+            found.append(each)
     return found
+
+
+@retry_storage
+def improvements_of(storage: Storage, study_uids: Sequence[str]) -> dict[str, list[CompleteView]]:
+    """As `incumbents`, of several studies by their uids: one query, which finds them itself."""
+    a = tables.attempts
+    order = (a.c.worked_seconds, a.c.ended_at, a.c.trial)
+    before: ColumnElement[Any] = func.min(a.c.dev_loss).over(
+        partition_by=a.c.study_uid, order_by=order, rows=(None, -1)
+    )
+    ended = (
+        select(a.c.study_uid, a.c.dev_loss, *order, before.label("before"))
+        .where(a.c.study_uid.in_(study_uids), a.c.outcome == "complete", a.c.ended_at.is_not(None))
+        .subquery()
+    )
+    e = ended.c
+    query = (
+        select(e.study_uid, e.trial, e.dev_loss, e.worked_seconds)
+        .where(or_(e.before.is_(None), e.dev_loss < e.before), e.dev_loss.is_not(None))
+        .order_by(e.study_uid, e.worked_seconds, e.ended_at, e.trial)
+    )
+    found: dict[str, list[CompleteView]] = {uid: [] for uid in study_uids}
+    with storage.read() as connection:
+        for row in connection.execute(query):
+            view = CompleteView(row.trial, row.dev_loss, row.worked_seconds or 0.0)
+            found[row.study_uid].append(view)
+    return found
+
+
+@retry_storage
+def running_curves(storage: Storage, study: StoredStudy) -> dict[int, list[tuple[int, float]]]:
+    """What each running trial has reported so far, by its number: (examples, dev loss)."""
+    with storage.read() as connection:
+        return optuna_queries.reports_of_running(connection, study.optuna_id)
 
 
 @retry_storage

@@ -1,5 +1,6 @@
 """One trial with all that is known of it: its curve, its worker, and what that logged meanwhile."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,9 @@ from search.trials.results import attempt_of_trial
 
 MAX_LINES = 30
 MAX_BYTES = 262_144
+MAX_LOGS = 4
+"""How many workers' logs are read for the latest lines of a study."""
+TIME_LENGTH = len("2026-01-01 00:00:00,000")
 SLACK_SECONDS = 2.0
 """A worker logs the end of a trial a moment after it has recorded it."""
 TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ")
@@ -108,6 +112,37 @@ def _log(worker: Mapping[str, Any] | None, row: TrialRow, data_dir: DataDir) -> 
     ended = float("inf") if row.ended_at is None else row.ended_at + SLACK_SECONDS
     during = _between(lines, row.started_at - SLACK_SECONDS, ended)
     return [printable(line) for line in during][-MAX_LINES:]
+
+
+@retry_storage
+def latest_log_lines(storage: Storage, study: StoredStudy, data_dir: DataDir) -> list[str]:
+    """The last lines that the latest workers of a study logged, by time; only those of this host,
+    since the others' logs are elsewhere."""
+    w = tables.workers
+    query = (
+        select(w.c.log, w.c.started_at, w.c.ended_at)
+        .where(w.c.study_uid == study.uid, w.c.log.is_not(None), w.c.host == HOST)
+        .order_by(w.c.seen_at.desc(), w.c.id)
+        .limit(MAX_LOGS)
+    )
+    with storage.read() as connection:
+        workers = connection.execute(query).all()
+    found: list[tuple[str, str]] = []
+    for worker in workers:
+        with contextlib.suppress(OSError):
+            lines = _last_lines(data_dir.logs / Path(worker.log).name)[-MAX_LINES:]
+            ended = float("inf") if worker.ended_at is None else worker.ended_at + SLACK_SECONDS
+            found += _with_times(_between(lines, worker.started_at - SLACK_SECONDS, ended))
+    return [printable(line) for _, line in sorted(found, key=lambda each: each[0])][-MAX_LINES:]
+
+
+def _with_times(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each line with the time that it was logged at; one without belongs to the one before it."""
+    time = ""
+    for line in lines:
+        if TIMESTAMP.match(line):
+            time = line[:TIME_LENGTH]
+        yield time, line
 
 
 def _last_lines(path: Path) -> list[str]:
