@@ -42,6 +42,11 @@ class DataDir:
     def snapshot(self, study_uid: str, ordinal: int, step: int) -> Path:
         return self.checkpoints(study_uid) / f"slot-{ordinal}-step-{step}.safetensors"
 
+    @property
+    def webhook_key(self) -> Path:
+        """Returns the file with the key that the service signs webhooks with."""
+        return self.root / "webhook.key"
+
     def artifacts(self) -> Path:
         """Returns the directory of the trials' pictures."""
         return self.root / "artifacts"

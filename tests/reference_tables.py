@@ -122,18 +122,28 @@ def _values(info: FieldInfo) -> str:
     choices = typing.get_args(info.annotation)
     if typing.get_origin(info.annotation) is typing.Literal:
         return ", ".join(f"`{toml(each)}`" for each in choices)
+    if typing.get_origin(info.annotation) is list:
+        return f"list of {_values(FieldInfo.from_annotation(choices[0]))}"
     kinds = [kind for kind in choices or (info.annotation,) if kind is not type(None)]
     metadata = info.metadata or [m for kind in kinds for m in getattr(kind, "__metadata__", ())]
     kind = getattr(kinds[0], "__origin__", kinds[0])
     reader = next((m.func.__name__ for m in metadata if hasattr(m, "func")), None)
     if reader is not None:
-        return {"parse_duration": "duration, seconds", "parse_memory": "size, bytes"}[reader]
+        return READERS[reader]
     if kind is bool:
         return "`true`, `false`"
     if kind is str:
         return "text"
     bounds = [part for part in _flat(metadata) if isinstance(part, (Ge, Gt, Le, Lt))]
     return " ".join(["whole number" if kind is int else "number", *map(_bound, bounds)])
+
+
+READERS = {
+    "parse_duration": "duration, seconds",
+    "parse_memory": "size, bytes",
+    "_check_webhook": "address",
+}
+"""What the functions accept that read a key's raw value."""
 
 
 def _flat(metadata: Iterable[Any]) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """Verbs that listen on a port: `serve` and `dashboard`."""
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search import json_logs
 from search.cli.common import check_device, new_job, worker_count
 from search.cli.options import Artifacts, Device, Threads
 from search.cli.session import Session
+from search.errors import BadInput
 
 if TYPE_CHECKING:
     from search.dashboard.app import Access
@@ -36,6 +39,23 @@ AllowHost = Annotated[
 ]
 
 
+NotifyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--notify",
+        metavar="FILE",
+        help="A TOML file whose table [notify] says whom to tell of studies without their own.",
+    ),
+]
+PrivateWebhooks = Annotated[
+    bool,
+    typer.Option("--private-webhooks", help="Let webhooks lead to addresses of private networks."),
+]
+LogFormat = Annotated[
+    str, typer.Option(help="text, or json: every message of the service as a line of JSON.")
+]
+
+
 def serve(
     session: Session,
     workers: ServiceWorkers = None,
@@ -47,20 +67,27 @@ def serve(
     token_file: TokenFile = None,
     allow_host: AllowHost = None,
     artifacts: Artifacts = None,
+    notify: NotifyFile = None,
+    private_webhooks: PrivateWebhooks = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Run the service: a page and an API over HTTP, and N workers for every open study."""
     from search import file_errors
     from search.launch import service
-    from search.service import tokens
+    from search.service import notifier, tokens
     from search.service.context import ServiceContext
     from search.service.server import serving_http
     from search.storage import artifact_stores
 
+    emit = _emitter(session, log_format)
     check_device(device)
     file_errors.ensure_writable(session.data_dir.all_checkpoints)
+    default = notifier.read_default(notify)
     options = (host, port, writable, token_file, allow_host)
     storage = session.create()
     access = _access(*options, has_tokens=tokens.exist(storage))
+    key = notifier.signing_key(session.data_dir)
+    notifications = notifier.Notifications(key, default, private_webhooks)
     count = worker_count(workers, threads) if workers != 0 else 0
     job = new_job(session, threads, device)
     location = None if artifacts is None else artifact_stores.validate_location(artifacts)
@@ -75,10 +102,21 @@ def serve(
             count,
             workers_alive,
             location,
+            notifications,
         )
         return serving_http(context)
 
-    service.serve(storage, session.data_dir, job, count, http_server, session.console.print)
+    service.serve(storage, session.data_dir, job, count, http_server, emit)
+
+
+def _emitter(session: Session, log_format: str) -> Callable[[str], object]:
+    """What the service's own messages go to, in the format that was asked for."""
+    if log_format == "text":
+        return session.console.print
+    if log_format != "json":
+        raise BadInput(f"--log-format {log_format}: give text or json")
+    json_logs.log_as_json()
+    return logging.getLogger("search.service").info
 
 
 def dashboard(

@@ -5,6 +5,7 @@ failure of its configuration. A cause that ends several workers at once counts a
 a failure of no configuration. Too many of either without progress end the run.
 """
 
+import contextlib
 import logging
 import os
 import secrets
@@ -15,13 +16,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from search.errors import FilesUnusable, Interrupted, Refused, StorageLost, WorkerCrashLoop
+from search.errors import (
+    FilesUnusable,
+    Interrupted,
+    Refused,
+    SearchError,
+    StorageLost,
+    WorkerCrashLoop,
+)
 from search.launch.workloads import Workload
 from search.processes import HOST, Launch
 from search.retry import RetryState
 from search.storage import tables
 from search.storage.database import Storage
-from search.trials import attempts, leases
+from search.trials import attempts, leases, outbox
 from search.worker.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
 
 log = logging.getLogger(__name__)
@@ -159,6 +167,7 @@ class Supervisor:
         self._job = replace(job, study_uid=work.study_uid, name=work.name, supervised=True)
         self._watch, self._on_stop = watch, on_stop
         self._workers: dict[WorkerHandle, str] = {}  # with the id of its launch
+        self._crashed: list[str] = []  # the launches whose workers did not end well
         self._max_crashes = 0
         self._crashes = 0
         self._finished_at_last_crash = -1
@@ -188,6 +197,9 @@ class Supervisor:
             for _ in range(wanted):
                 self._start()
             self._supervise()
+        except (WorkerCrashLoop, FilesUnusable) as error:
+            self._record_trouble(str(error))
+            raise
         finally:
             self._end_all()
             for number, handler in before.items():
@@ -228,6 +240,8 @@ class Supervisor:
         others = [each for each in self._workers if each is not worker]
         launch_id = self._workers.pop(worker)
         reason = worker.last_log_line().rpartition(GAVE_UP)[2] if status else ""
+        if status != 0:
+            self._crashed.append(launch_id)
         if status == FILES_UNUSABLE:  # every other worker would fail in the same way
             raise FilesUnusable(f"{self._work.name}: {reason}")
         if status == Refused.exit_status and self._work.study_uid is not None:
@@ -277,6 +291,14 @@ class Supervisor:
         if self._leases.all_ran_out(list(self._workers.values())):
             why = f"for {tables.LEASE_SECONDS:.0f} s"
             self._count_event(NO_LEASE_RENEWED, why, next(iter(self._workers)).log_location)
+
+    def _record_trouble(self, problem: str) -> None:
+        """Records that the studies of the workers that ended lately are given up."""
+        uid = self._work.study_uid
+        with contextlib.suppress(SearchError):  # the storage may be the trouble
+            uids = leases.studies_of(self._storage, self._crashed[-SPARE_CRASHES:])
+            for study_uid in uids if uid is None else [uid]:
+                outbox.record_trouble(self._storage, study_uid, problem)
 
     def _events_of(self, cause: str) -> "SharedEvents":
         return self._events.setdefault(cause, SharedEvents())

@@ -111,8 +111,9 @@ def _commands(facts: ReportData) -> dict[str, str]:
 
 def definition(spec: StudySpec) -> str:
     """The study file with every default filled in."""
-    sections = spec.as_file().items()
-    return toml_writer.document({name: values for name, values in sections if values})
+    sections = spec.as_file()
+    del sections["notify"]  # its address may hold a secret
+    return toml_writer.document({name: values for name, values in sections.items() if values})
 
 
 def _versions(facts: ReportData) -> dict[str, str]:

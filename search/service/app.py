@@ -46,6 +46,7 @@ from search.service.middleware import (
     SameOrigin,
     SecurityHeaders,
 )
+from search.service.notifier import delivering
 from search.service.problems import Problem
 from search.service.templating import STATIC
 
@@ -107,6 +108,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = THREADS
     with ExitStack() as stack:
         board = open_board(context, stack)
+        if context.notifications is not None:
+            stack.enter_context(delivering(context.storage, context.notifications))
         app.state.board = RequestBodyLimitMiddleware(board, max_body_size=MAX_UPLOAD)
         stack.callback(context.close)
         stack.enter_context(running_jobs(context))

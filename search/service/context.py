@@ -13,6 +13,7 @@ from search.paths import DataDir
 from search.service.calls import StudyPlace
 from search.service.feed import Feed
 from search.service.helper import Helper
+from search.service.notifier import Notifications
 from search.service.shared_answers import SharedAnswers
 from search.service.watch import Watch
 from search.storage.database import Storage
@@ -42,6 +43,8 @@ class ServiceContext:
     workers_alive: Callable[[], int] = field(default=lambda: 0)
     artifacts: str | None = None
     """The shared place of the model files of new studies; None: each host's data directory."""
+    notifications: Notifications | None = None
+    """How webhooks are delivered; None: not at all."""
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.storage)

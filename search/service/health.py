@@ -5,13 +5,14 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.retry import error_summary
 from search.service.authentication import Reader
 from search.service.context import Context, ServiceContext
+from search.service.metrics import prometheus_text
 from search.storage import tables
 
 router = APIRouter(tags=["operation"])
@@ -40,7 +41,7 @@ def readyz(context: Context) -> Response:
 @router.get("/metrics")
 def metrics(context: Context, caller: Reader) -> Response:
     """The metrics, in the text format of Prometheus."""
-    return Response(generate_latest(CollectorRegistry()), media_type=CONTENT_TYPE_LATEST)
+    return Response(prometheus_text(context), media_type=CONTENT_TYPE_LATEST)
 
 
 def _answer(state: dict[str, Any], healthy: bool) -> Response:

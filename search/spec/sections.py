@@ -5,6 +5,7 @@
 
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -89,6 +90,10 @@ class StudySection(_Section):
     """In a table: the column that says how often each word occurs."""
     drop_unusable: bool = False
     """Whether lines that cannot be words are left out and counted, instead of refused."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Workers that serve all studies take one of a higher priority first."""
+    max_workers: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """The most workers that train at the same time; left out: as many as there are."""
 
     @property
     def layout(self) -> CorpusFormat:
@@ -162,6 +167,38 @@ class ConfirmSection(_Section):
     """Above 0: an ensemble of up to this many models is the winner."""
 
 
+def _check_webhook(raw: Any) -> Any:
+    """Raises ValueError without the address, which may hold a secret."""
+    if raw is None:
+        return None
+    if not isinstance(raw, str):
+        raise ValueError("is not text")
+    try:
+        parts = urlsplit(raw)
+        port_is_valid = parts.port != 0
+    except ValueError:
+        port_is_valid = False
+    is_plain = raw.isascii() and raw.isprintable() and " " not in raw and len(raw) <= 2000
+    if not (port_is_valid and is_plain and parts.scheme in ("http", "https") and parts.hostname):
+        raise ValueError("is not an address such as https://HOST/PATH")
+    return raw
+
+
+Event = Literal["done", "improved", "trouble"]
+
+
+class NotifySection(_Section):
+    """Whom the service tells what became of the study, by an HTTP request."""
+
+    url: Annotated[str | None, BeforeValidator(_check_webhook), Field(repr=False)] = None
+    """The address of a webhook; whoever reads the file or the database knows it."""
+    on: Annotated[list[Event], Field(min_length=1)] = ["done", "improved", "trouble"]
+    """`done`: the budget is met; `improved`: a dev loss reached the target; `trouble`: its workers
+    gave up."""
+    target: float | None = None
+    """The dev loss of `improved`; by default the target under [budget]."""
+
+
 class FileSections(_Section):
     """All sections of a study file; `search_space` checks `search` and `enqueue`."""
 
@@ -172,5 +209,6 @@ class FileSections(_Section):
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     limits: LimitsSection = LimitsSection()
     confirm: ConfirmSection = ConfirmSection()
+    notify: NotifySection = NotifySection()
     search: dict[str, Any] = {}
     enqueue: list[dict[str, Any]] = []

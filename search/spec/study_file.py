@@ -42,6 +42,7 @@ from search.spec.sections import (
     EarlyStoppingSection,
     FileSections,
     LimitsSection,
+    NotifySection,
     PrunerSection,
     SamplerSection,
     StudySection,
@@ -65,6 +66,7 @@ class StudySpec:
     early_stopping: EarlyStoppingSection
     limits: LimitsSection
     confirm: ConfirmSection
+    notify: NotifySection
     space: Mapping[str, Dimension]
     enqueue: tuple[Mapping[str, Value], ...]
     defaults: int
@@ -173,7 +175,11 @@ class StudySpec:
 
 STORED_KEYS = ("defaults", "opening", "from")
 """The keys of a stored document that a study file does not have."""
-MUTABLE_FIELDS = ("budget.trials", "budget.timeout", "budget.target", "confirm.ensemble")
+MUTABLE_FIELDS = (
+    *("budget.trials", "budget.timeout", "budget.target", "confirm.ensemble"),
+    *("study.priority", "study.max_workers"),
+    *("notify.url", "notify.on", "notify.target"),
+)
 """What may change between runs of a study until its test split is opened."""
 
 

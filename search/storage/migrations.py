@@ -267,6 +267,24 @@ def _service(connection: Connection) -> None:
         connection.execute(text(f"CREATE {statement}"))
 
 
+def _outbox(connection: Connection) -> None:
+    """Version 12: what became of a study, for those who want to be told; trials counted quickly."""
+    connection.execute(
+        text(
+            "CREATE TABLE makemore_outbox ("
+            "id VARCHAR(32) NOT NULL PRIMARY KEY, study_uid VARCHAR(32) NOT NULL,"
+            " study_name TEXT NOT NULL, event VARCHAR(16) NOT NULL, data JSON NOT NULL,"
+            " url TEXT, created_at FLOAT NOT NULL, tries INTEGER NOT NULL, next_try_at FLOAT,"
+            " delivered_at FLOAT, problem TEXT)"
+        )
+    )
+    for index in (
+        "makemore_outbox_by_time ON makemore_outbox (next_try_at)",
+        "makemore_attempts_by_outcome ON makemore_attempts (outcome, reason, seconds, trial)",
+    ):
+        connection.execute(text(f"CREATE INDEX {index}"))
+
+
 MIGRATIONS: Sequence[Migration] = (
     _corpora_and_artifacts,
     _ensembles,
@@ -278,6 +296,7 @@ MIGRATIONS: Sequence[Migration] = (
     working_time,
     _marks,
     _service,
+    _outbox,
 )
 """The n-th leads from version n to n + 1; the last to `tables.SCHEMA_VERSION`."""
 

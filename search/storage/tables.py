@@ -15,6 +15,7 @@
     makemore_changes     what was changed over HTTP, and with whose token; these outlive their study
     makemore_uploads     the corpora that were uploaded; their words are in makemore_corpora
     makemore_jobs        long work that was asked for over HTTP, such as a confirmation
+    makemore_outbox      one row for each event that somebody may want to be told of
 
 A slot is the unit of the budget: it is created under a lock, tried until one attempt finishes, and
 counted once. `ordinal` counts configurations; an Optuna trial number counts attempts.
@@ -37,7 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import BigInteger
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 """Of what is described here; `migrations.py` brings older tables to it."""
 
 metadata = MetaData()
@@ -138,6 +139,7 @@ attempts = Table(
     Index("makemore_attempts_by_trial", "study_uid", "trial"),
     Index("makemore_attempts_by_slot", "study_uid", "ordinal"),
     Index("makemore_attempts_by_loss", "study_uid", "outcome", "dev_loss", "trial"),
+    Index("makemore_attempts_by_outcome", "outcome", "reason", "seconds", "trial"),  # for metrics
 )
 
 slots = Table(
@@ -266,4 +268,21 @@ jobs = Table(
     Column("error", Text),
     Column("result", JSON(none_as_null=True)),
     Index("makemore_jobs_by_study", "study_uid", "created_at"),
+)
+
+outbox = Table(
+    "makemore_outbox",
+    metadata,
+    Column("id", String(32), primary_key=True),  # follows from the event, so there is one of each
+    Column("study_uid", String(32), nullable=False),  # no foreign key: it outlives its study
+    Column("study_name", Text, nullable=False),
+    Column("event", String(16), nullable=False),  # done, improved, trouble
+    Column("data", JSON, nullable=False),  # what is told
+    Column("url", Text),  # of the study's own webhook; null: the service's, if it has one
+    Column("created_at", Float, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_try_at", Float),  # null: delivered, given up, or wanted by nobody
+    Column("delivered_at", Float),
+    Column("problem", Text),  # of the last try, without the address
+    Index("makemore_outbox_by_time", "next_try_at"),
 )

@@ -198,12 +198,14 @@ def _record_artifacts(storage: Storage, study: StoredStudy) -> None:
 def _update_budget(
     storage: Storage, study: StoredStudy, spec: StudySpec, corpus: Corpus | None = None
 ) -> StoredStudy:
-    """Stores what may change, the budget and the `[confirm]` section, and withdraws a `stop`.
+    """Stores what may change between runs, and withdraws a `stop`.
 
     Stores the words, if given, if the study was created by a version that did not store them.
     """
     document: dict[str, Any] = study.spec.as_document()
-    document |= {section: spec.as_document()[section] for section in ("budget", "confirm")}
+    given = spec.as_document()
+    document |= {section: given[section] for section in ("budget", "confirm", "notify")}
+    document["study"] |= {key: given["study"][key] for key in ("priority", "max_workers")}
     with storage.write() as connection:
         if corpus is not None:
             stored_corpora.insert_if_missing(connection, corpus)

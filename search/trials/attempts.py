@@ -37,7 +37,7 @@ from search.storage.database import Storage
 from search.storage.optuna_writer import TrialKey
 from search.storage.rows import AttemptRow
 from search.study.study import StoredStudy, ensure_not_lost
-from search.trials import working_time
+from search.trials import outbox, working_time
 
 MAX_FAILURES = 2
 """A configuration is set aside after this many failures; interruptions are none."""
@@ -196,6 +196,7 @@ def finish_attempt(
         _release_slot(connection, attempt, outcome, reason, cause)
         values["worked_seconds"] = working_time.elapsed_seconds(connection, study.uid)
         connection.execute(_end_of(), {"attempt": attempt_id} | values)
+        outbox.record_progress(connection, study.uid)
 
 
 @functools.cache
@@ -225,7 +226,10 @@ def _locked() -> Select[Any]:
 
 
 def _is_closed(connection: Connection, study_uid: str) -> bool:
-    """Whether the study's test split is open; it stays as it is during this transaction."""
+    """Whether the study's test split is open; it stays as it is during this transaction.
+
+    Of two trials that end at the same time one waits for the other, and sees the budget met.
+    """
     return connection.execute(_closed_at(), {"study": study_uid}).scalar() is not None
 
 
@@ -233,7 +237,7 @@ def _is_closed(connection: Connection, study_uid: str) -> bool:
 def _closed_at() -> Select[Any]:
     studies = tables.studies
     closed_at = select(studies.c.closed_at).where(studies.c.uid == bindparam("study"))
-    return closed_at.with_for_update(read=True)
+    return closed_at.with_for_update()
 
 
 def _end_cause(connection: Connection, attempt: AttemptRow) -> str | None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, bindparam, func, select
 from sqlalchemy.sql import ColumnElement
 
 from search.retry import retry_storage
+from search.spec.sections import BudgetSection
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
@@ -94,7 +95,11 @@ def progress_of(storage: Storage, study_uid: str) -> SlotCounts:
 
 def budget_met(study: StoredStudy, now: SlotCounts) -> str | None:
     """The part of the study's budget that is met: trials, target or timeout; None if none is."""
-    budget = study.spec.budget
+    return part_met(study.spec.budget, now)
+
+
+def part_met(budget: BudgetSection, now: SlotCounts) -> str | None:
+    """As `budget_met`, of a budget."""
     if now.finished >= budget.trials:
         return "trials"
     if budget.target is not None and now.best is not None and now.best <= budget.target:

@@ -1,8 +1,9 @@
 """Claims of slots: one short transaction decides which worker starts which trial."""
 
 import functools
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select, update
@@ -70,16 +71,18 @@ def _claim_with_retry(
                 return _claim_of_slot(connection, study, now, held)
         if is_budget_met(study, now):
             return NoClaim.BUDGET_MET
-        if now.unclaimed(study) <= 0:
+        if now.unclaimed(study) <= 0 or now.claimed >= (study.spec.study.max_workers or inf):
             return NoClaim.WAIT
         return _take_slot(connection, study, worker_id, now, attempt)
 
 
 @retry_storage
 def least_served_study(storage: Storage, left_out: Container[str] = ()) -> StoredStudy | None:
-    """The open study with something to claim that has the fewest workers.
+    """The open study with something to claim that has the highest priority.
 
-    Of equals it is the one whose last attempt began longest ago, so that each is served in turn.
+    Of equals it is the one with the fewest workers, and then the one whose last attempt began
+    longest ago, so that each is served in turn. One that has as many workers as its `max_workers`
+    is left out.
 
     Args:
         left_out: uids of studies that are not to be served.
@@ -100,14 +103,23 @@ def least_served_study(storage: Storage, left_out: Container[str] = ()) -> Store
             )
         ).all():
             now = progress(connection, row.uid)
-            is_wanted = row.uid not in left_out
-            if is_wanted and row.document["budget"]["trials"] > now.finished + now.claimed:
-                candidates.append((now.claimed, last_start.get(row.uid, 0.0), row.uid, now))
-    for *_, uid, now in sorted(candidates, key=lambda each: each[:3]):
+            if row.uid in left_out or not _has_room(row.document, now):
+                continue
+            priority = row.document["study"].get("priority", 0)
+            rank = (-priority, now.claimed, last_start.get(row.uid, 0.0), row.uid)
+            candidates.append((rank, row.uid, now))
+    for _, uid, now in sorted(candidates, key=lambda each: each[0]):
         study = by_uid(storage, uid)
         if not study.lost and not is_budget_met(study, now):
             return study
     return None
+
+
+def _has_room(document: Mapping[str, Any], now: SlotCounts) -> bool:
+    """Whether a study, as its document defines it now, has a slot for one more worker."""
+    most = document["study"].get("max_workers") or inf
+    left = document["budget"]["trials"] - now.finished - now.claimed
+    return left > 0 and now.claimed < most
 
 
 def _slot_held_by(connection: Connection, study: StoredStudy, worker_id: str) -> SlotRow | None:

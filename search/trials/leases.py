@@ -20,7 +20,7 @@ from search.storage import tables
 from search.storage.clock import now
 from search.storage.database import Storage
 from search.study.study import StoredStudy
-from search.trials import working_time
+from search.trials import outbox, working_time
 from search.trials.attempts import EXPIRED, INTERRUPTED, KILLED
 
 
@@ -135,6 +135,8 @@ def end_worker(storage: Storage, worker_id: str, cause: str | None = None) -> No
             .where(workers.c.id == worker_id, workers.c.end_cause.is_(None))
             .values(ended_at=_ended_by_now(), end_cause=cause)
         )
+        if study_uid is not None:
+            outbox.record_progress(connection, study_uid)  # its timeout may be over
     working_time.end(worker_id)
 
 
@@ -173,3 +175,14 @@ def expired_workers(storage: Storage, launch_ids: Sequence[str]) -> dict[str, st
             )
         )
         return {row.id: row.launch_id for row in rows}
+
+
+@retry_storage
+def studies_of(storage: Storage, launch_ids: Sequence[str]) -> list[str]:
+    """The uids of the studies that these launches' workers were at when they were ended."""
+    workers = tables.workers
+    query = select(workers.c.study_uid).where(
+        workers.c.launch_id.in_(launch_ids), workers.c.end_cause.is_not(None)
+    )
+    with storage.read() as connection:
+        return list(connection.execute(query.distinct()).scalars())

@@ -14,7 +14,7 @@ from search.storage.database import Storage
 from search.storage.optuna_reader import SamplingView
 from search.study import study
 from search.study.study import StoredStudy
-from search.trials import attempts, claims, leases, recovery
+from search.trials import attempts, claims, leases, outbox, recovery
 from search.trials.claims import Claim
 from search.trials.leases import NoClaim
 from search.trials.reported_losses import ReportedLosses
@@ -30,9 +30,9 @@ WAIT_SECONDS = 0.2
 IDLE_SECONDS = 1.0
 """Between two searches for an open study in a storage that has none."""
 RECOVERY_SECONDS = 5.0
+"""Between two recoveries of an idle worker."""
 LEFT_OUT = 60.0
 """Seconds before a study that a worker cannot work on is tried again by it."""
-"""Between two recoveries of an idle worker."""
 MAX_ERRORS_IN_A_ROW = 3
 
 
@@ -95,6 +95,7 @@ class Worker:
                 # of this study alone: the others must not suffer from it
                 log.warning("study %s: left out for %.0f s: %s", stored.name, LEFT_OUT, error)
                 self._left_out[stored.uid] = time.monotonic()
+                outbox.record_trouble(self._storage, stored.uid, str(error))
 
     def _work_while_least_served(self, stored: StoredStudy) -> None:
         """Makes attempts while the study, unchanged in definition and budget, is least served."""

@@ -70,8 +70,9 @@ def made_old(url: str) -> Iterator[Engine]:
     create_storage(url).close()
     engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
-        connection.execute(text("DROP INDEX makemore_attempts_by_loss"))
-        for table in ("services", "sessions", "tokens", "changes", "uploads", "jobs"):
+        for index in ("loss", "outcome"):
+            connection.execute(text(f"DROP INDEX makemore_attempts_by_{index}"))
+        for table in ("services", "sessions", "tokens", "changes", "uploads", "jobs", "outbox"):
             connection.execute(text(f"DROP TABLE makemore_{table}"))
         connection.execute(text("DROP TABLE makemore_ensembles"))
         connection.execute(text("DROP TABLE makemore_corpora"))

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from workspace import Workspace, ended, run_python
 
+from search.launch.workloads import StudyWorkload
 from search.storage import tables
 from search.study import study
 from search.study.study import StoredStudy
@@ -203,3 +204,38 @@ def test_run_starts_its_processes_before_it_loads_the_rest(bed: Workspace) -> No
         "print(json.dumps([name for name in ('optuna', 'sqlalchemy') if name in sys.modules]))"
     )
     assert [] == json.loads(ended(run_python(source)).out), sys.executable
+
+
+# Whose turn it is
+
+
+def test_a_higher_priority_is_served_first(bed: Workspace) -> None:
+    """Before the number of workers is looked at; where it has enough of them, the next one is."""
+    low = bed.create(study={"name": "low"})
+    high = bed.create(study={"name": "high", "priority": 1, "max_workers": 2})
+    for expected in (high, high, low, low):
+        served = claims.least_served_study(bed.storage)
+        assert expected == served
+        claim(bed, served, leases.register_worker(bed.storage, served))
+
+
+def test_no_more_workers_train_than_a_study_allows(bed: Workspace) -> None:
+    """The next one waits until another has ended; of a launcher's workers no more are started."""
+    stored = bed.create(study={"max_workers": 1})
+    first, second = (leases.register_worker(bed.storage, stored) for _ in range(2))
+    claimed = claim(bed, stored, first)
+    assert NoClaim.WAIT == claims.claim(bed.storage, stored, second, COLUMNS)
+    assert 1 == StudyWorkload(bed.storage, stored).desired_workers(4)
+    finish(bed, stored, claimed)
+    claim(bed, stored, second)
+
+
+def test_priority_and_limit_may_change(bed: Workspace) -> None:
+    """They are no part of what a study is."""
+    before = bed.create(study={"name": "tiny", "priority": 5})
+    after = bed.create(study={"name": "tiny", "max_workers": 3})
+    assert (before.uid, 0, 3) == (
+        after.uid,
+        after.spec.study.priority,
+        after.spec.study.max_workers,
+    )
