@@ -38,10 +38,10 @@ def test_cells_are_short_and_well_formed(source: str) -> None:
 
 
 def test_the_order_is_the_lectures() -> None:
-    """From the bigram to the one opening of the test split, and the winner's words."""
+    """From the bigram to the one opening of the test split, the winner's words, and the service."""
     steps = ["names", "bigram", "Contexts", "untrained", "Overfitting one batch", "splits",
              "learning rate", "Train and dev", "letters in the plane", "under- and overfitting",
-             "New names", "paper", "small search", "Confirm", "from Python"]  # fmt: skip
+             "New names", "paper", "small search", "Confirm", "from Python", "service"]  # fmt: skip
     headings = re.findall(r"^## \d+\. (.*)$", TEXT, re.MULTILINE)
     assert len(steps) == len(headings)
     for step, heading in zip(steps, headings, strict=True):
