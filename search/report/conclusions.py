@@ -112,7 +112,7 @@ def _commands(facts: ReportData) -> dict[str, str]:
 def definition(spec: StudySpec) -> str:
     """The study file with every default filled in."""
     sections = spec.as_file()
-    del sections["notify"]  # its address may hold a secret
+    del sections["notify"]  # without its address it says nothing
     return toml_writer.document({name: values for name, values in sections.items() if values})
 
 

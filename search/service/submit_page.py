@@ -64,7 +64,7 @@ def _definition(context: ServiceContext, name: str) -> str:
     stored = study.find(context.storage, name)
     if stored is None:
         return _template("")
-    document = stored.spec.as_document()
+    document = stored.spec.as_file()
     document["study"] |= {"name": f"{stored.name}-2", "corpus": _usable_corpus(context, stored)}
     return toml_writer.document(_without_none(document))
 

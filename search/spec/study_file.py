@@ -96,8 +96,10 @@ class StudySpec:
         return document
 
     def as_file(self) -> dict[str, Any]:
-        """Returns the study as a document with every default filled in, as a study file has it."""
+        """Returns the study as a document with every default filled in, as a study file has it,
+        for people: without the address of its webhook, which may hold a secret."""
         document = self.as_document()
+        document["notify"]["url"] = None
         return {name: values for name, values in document.items() if name not in STORED_KEYS}
 
     def definition(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from service import Service
 from sqlalchemy import select
 from workspace import Workspace, wait_until
 
@@ -319,8 +320,9 @@ def _until_closed(handler: Any, write: Callable[[Any], None]) -> None:
 # The address and the key are secrets
 
 
-def test_no_answer_shows_an_address(bed: Workspace) -> None:
-    """Neither a verb, nor the report, nor a mistake in the file; the database alone has it."""
+def test_no_answer_shows_an_address(bed: Workspace, serve: Callable[..., Service]) -> None:
+    """Neither a verb, nor the report, nor a page, nor the API, nor a mistake in the file; the
+    database alone has it."""
     url = "https://me:pw@hooks.example/T0/secret?key=1"
     file = bed.file(budget={"trials": 1}, notify={"url": url})
     stored = bed.create(file)
@@ -334,6 +336,12 @@ def test_no_answer_shows_an_address(bed: Workspace) -> None:
         answer = bed.cli("preview", bed.file("wrong.toml", notify={"url": wrong}))
         assert 2 == answer.status and "notify.url" in answer.complaint
         said.append(answer.complaint)
+    client = serve(bed, writable=True).client()
+    for path in ("/", "/studies/tiny", "/submit?like=tiny", "/api/v1/studies/tiny"):
+        answered = client.get(path, follow_redirects=True)
+        assert 200 == answered.status_code, path
+        said.append(answered.text)
+    assert "tiny-2" in said[-2]
     assert not [text for text in said if "secret" in text or ":pw@" in text]
     assert "https://hooks.example" == webhooks.redacted(url)
 
