@@ -1,8 +1,8 @@
 """Verbs that listen on a port: `serve` and `dashboard`."""
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,8 +76,10 @@ def serve(
     from search.launch import service
     from search.service import notifier, tokens
     from search.service.context import ServiceContext
+    from search.service.middleware import STORAGE_SECONDS
     from search.service.server import serving_http
     from search.storage import artifact_stores
+    from search.storage.database import open_storage
 
     emit = _emitter(session, log_format)
     check_device(device)
@@ -92,9 +94,12 @@ def serve(
     job = new_job(session, threads, device)
     location = None if artifacts is None else artifact_stores.validate_location(artifacts)
 
-    def http_server(workers_alive: Callable[[], int]) -> AbstractContextManager[str]:
+    @contextmanager
+    def http_server(workers_alive: Callable[[], int]) -> Iterator[str]:
+        own = open_storage(session.storage_url)  # the supervisor's waits longer
+        own.limit_waiting(STORAGE_SECONDS)
         context = ServiceContext(
-            storage,
+            own,
             session.storage_url,
             session.data_dir,
             access,
@@ -104,7 +109,8 @@ def serve(
             location,
             notifications,
         )
-        return serving_http(context)
+        with closing(own), serving_http(context) as address:
+            yield address
 
     service.serve(storage, session.data_dir, job, count, http_server, emit)
 

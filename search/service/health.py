@@ -13,12 +13,17 @@ from search.retry import error_summary
 from search.service.authentication import Reader
 from search.service.context import Context, ServiceContext
 from search.service.metrics import prometheus_text
+from search.service.problems import responses
 from search.storage import tables
 
 router = APIRouter(tags=["operation"])
 
+UNHEALTHY: dict[int | str, dict[str, Any]] = {
+    503: {"description": "Not so.", "content": {"application/json": {}}}
+}
 
-@router.get("/healthz")
+
+@router.get("/healthz", responses=UNHEALTHY)
 def healthz(context: Context) -> Response:
     """200 while the storage answers and every worker is alive, else 503."""
     problem, alive = _storage_problem(context), context.workers_alive()
@@ -31,14 +36,18 @@ def healthz(context: Context) -> Response:
     return _answer(state, healthy)
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=UNHEALTHY)
 def readyz(context: Context) -> Response:
     """200 while requests can be served: the storage answers, whatever the workers do."""
     problem = _storage_problem(context)
     return _answer({"status": "ok" if problem is None else "unavailable"}, problem is None)
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **responses(401, 403, 503)},
+)
 def metrics(context: Context, caller: Reader) -> Response:
     """The metrics, in the text format of Prometheus."""
     return Response(prometheus_text(context), media_type=CONTENT_TYPE_LATEST)

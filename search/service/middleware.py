@@ -57,12 +57,14 @@ class Failures:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        started = complete = False
 
         async def watched(message: Message) -> None:
-            nonlocal started
+            nonlocal started, complete
             started = started or message["type"] == "http.response.start"
             await send(message)
+            is_body = message["type"] == "http.response.body"
+            complete = complete or (is_body and not message.get("more_body", False))
 
         try:
             await self.app(scope, receive, watched)
@@ -70,6 +72,8 @@ class Failures:
             problem = problem_of(error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.exception("%s %s", scope.get("method"), scope.get("path"))
+            if complete:  # as of the dashboard, whose own answer says that there was an error
+                return
             if started:
                 raise
             await response_of(problem)(scope, receive, send)

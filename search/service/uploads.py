@@ -7,6 +7,7 @@ from sqlalchemy import Row, delete, select
 
 from makemore_core.data import corpus as core_corpus
 from makemore_core.data.corpus import BUILT_IN, Corpus
+from makemore_core.errors import CorpusError
 from search.errors import NotFound
 from search.formatting import iso_time
 from search.paths import DataDir
@@ -54,10 +55,16 @@ def add(storage: Storage, words: Corpus, caller: Caller) -> tuple[Upload, bool]:
     """Keeps a corpus; returns it, and whether it is new.
 
     Raises:
+        CorpusError: it is too large to be stored.
         Problem: 403, the token's limit would be exceeded.
     """
     u = tables.uploads
     size = len("\n".join(words.words).encode())
+    if size > corpora.MAX_BYTES:
+        raise CorpusError(
+            f"corpus {words.name}: its words have more than {corpora.MAX_BYTES // 10**6} MB, as "
+            "often as they occur; leave the counts out, or take a part of it"
+        )
     with storage.write() as connection:
         known = connection.execute(select(u).where(u.c.fingerprint == words.fingerprint)).first()
         if known is not None:

@@ -110,6 +110,20 @@ class Storage:
         event.listen(self.engine, "connect", set_up)
         self.engine.dispose()  # connections from before the listener
 
+    def limit_waiting(self, seconds: float) -> None:
+        """From now on a statement over this storage's connections waits at most so long for a lock,
+        as somebody waits for its answer."""
+        sqlite = self.engine.dialect.name == "sqlite"
+        milliseconds = round(1000 * seconds)
+        setting = "PRAGMA busy_timeout" if sqlite else "SET lock_timeout"
+
+        def set_up(connection: Any, _record: object) -> None:
+            connection.execute(f"{setting} = {milliseconds}").close()
+            connection.commit()
+
+        event.listen(self.engine, "connect", set_up)
+        self.engine.dispose()  # connections from before the listener
+
     def _count_failure(self, _context: object) -> None:
         self.failures += 1
 

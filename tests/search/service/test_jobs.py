@@ -1,0 +1,134 @@
+"""A confirmation as a job of the service; and the events of a study."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from service import Service
+from sqlalchemy import update
+from workspace import Workspace, wait_until
+
+from search.storage import tables
+from search.study import study
+from search.trials import jobs
+
+Serve = Callable[..., Service]
+CONFIRM = "/api/v1/studies/tiny/confirm"
+
+
+def events_of(answer: Any) -> Iterator[tuple[str, Any]]:
+    """The events of a stream, with their data."""
+    name = ""
+    for line in answer.iter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+def job_of(client: Any) -> dict[str, Any]:
+    """The latest job of `tiny`."""
+    job: dict[str, Any] = client.get("/api/v1/studies/tiny").json()["jobs"][0]
+    return job
+
+
+def test_a_confirmation_says_its_cost_and_is_done(finished: Workspace, serve: Serve) -> None:
+    """`dry_run` tells the cost; the job's result is what `confirm` prints, which then has nothing
+    left to train. A second one with other arguments is refused as long as it runs."""
+    client = serve(finished, writable=True).client()
+    cost = client.post(f"{CONFIRM}?dry_run=1", json={"top": 1, "seeds": 2}).json()
+    assert 2 == cost["trainings"] and cost["estimated_seconds"] > 0
+    assert [] == client.get("/api/v1/studies/tiny").json()["jobs"]
+    assert 202 == client.post(CONFIRM, json={"top": 1, "seeds": 2}).status_code
+    assert 202 == client.post(CONFIRM, json={"top": 1, "seeds": 2}).status_code
+    assert 409 == client.post(CONFIRM, json={"top": 2, "seeds": 2}).status_code
+    done = wait_until(lambda: (job := job_of(client))["state"] not in jobs.ACTIVE and job)
+    assert "done" == done["state"], done
+    assert 2 == done["progress"]["done"] and "loopback" == done["token"]
+    expected = finished.json("confirm", "tiny", "--top", 1, "--seeds", 2)
+    assert None is expected["announced_seconds"]
+    same = ("winner", "candidates", "optimism")
+    assert {key: expected[key] for key in same} == {key: done["result"][key] for key in same}
+    assert client.get("/api/v1/studies/tiny/best").json()["confirmed"]
+
+
+def test_a_study_at_rest_sends_its_status_and_ends(finished: Workspace, serve: Serve) -> None:
+    """Whoever listens to a study that nobody works on gets its status, and the end."""
+    with serve(finished).client().stream("GET", "/api/v1/studies/tiny/events") as answer:
+        (first, status), (last, _) = events_of(answer)
+    assert ("status", "tiny", "end") == (first, status["study"], last)
+
+
+def test_a_job_goes_to_one_process_at_a_time(finished: Workspace) -> None:
+    """A job is claimed once; of a process that died it is claimed again, three times in all."""
+    stored = study.resolve(finished.storage, "tiny")
+    asked = jobs.request(finished.storage, stored, "confirm", {"top": 1}, "ann", 1.0)
+    first = jobs.claim(finished.storage, asked.id)
+    assert first is not None and None is jobs.claim(finished.storage, asked.id)
+    assert None is jobs.next_id(finished.storage)
+    for _ in range(2):
+        orphan(finished, asked.id)
+        assert asked.id == jobs.next_id(finished.storage)
+        again = jobs.claim(finished.storage, asked.id)
+        assert again is not None
+    assert not jobs.heartbeat(finished.storage, first, {})  # it is another process' now
+    jobs.release(finished.storage, again)
+    assert jobs.claim(finished.storage, asked.id) is not None
+    orphan(finished, asked.id)
+    assert None is jobs.claim(finished.storage, asked.id)
+    (shown,) = jobs.of_study(finished.storage, stored)
+    assert "failed" == shown.state and "died 3 times" in str(shown.error)
+
+
+def orphan(bed: Workspace, job_id: str) -> None:
+    """Has the process that claimed a job be one that has ended."""
+    with bed.storage.write() as connection:
+        gone = update(tables.jobs).where(tables.jobs.c.id == job_id).values(pid=2**22 - 1)
+        connection.execute(gone)
+
+
+@pytest.mark.long
+def test_a_killed_service_loses_no_submission_and_no_confirmation(bed: Workspace) -> None:
+    """After `kill -9` every study that was answered is there, once; the confirmation that ran is
+    finished by the next service."""
+
+    def start() -> tuple[Any, str]:
+        process = bed.start("serve", "--workers", 1, "--port", 0, "--writable")
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        return process, line.split(" on ")[-1].split("/ ")[0]
+
+    process, address = start()
+    client = httpx.Client(base_url=address, timeout=60)
+    document = {"study": {"name": "s0"}, "budget": {"trials": 3, "examples": 2_000}}
+    answered = []
+    for number in range(5):
+        document["study"] = {"name": f"s{number}"}
+        assert 201 == client.post("/api/v1/studies", json={"study": document}).status_code
+        answered.append(f"s{number}")
+    done = "/api/v1/studies/s0"
+    wait_until(lambda: "done" == client.get(done).json()["state"])
+    assert 202 == client.post(f"{done}/confirm", json={"top": 2, "seeds": 3}).status_code
+    wait_until(lambda: client.get(done).json()["jobs"][0]["progress"] is not None)
+    process.kill()
+    process.communicate()
+    client.close()
+    process, address = start()
+    client = httpx.Client(base_url=address, timeout=60)
+    assert answered == [each["study"] for each in client.get("/api/v1/studies").json()]
+    again = client.post("/api/v1/studies", json={"study": document})
+    assert 200 == again.status_code
+    job = wait_until(
+        lambda: (job := client.get(done).json()["jobs"][0])["state"] not in jobs.ACTIVE and job
+    )
+    assert "done" == job["state"], job
+    (candidate, *_) = job["result"]["candidates"]
+    assert 3 == candidate["seeds"]
+    client.close()
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert 0 == process.returncode
