@@ -3,12 +3,13 @@
 Each is an SVG element without a style of its own, as the page's policy allows none.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from makemore_core.data.printable import printable
-from search.figures.svg import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale
+from search.figures.svg import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Chart, Scale, text
 from search.finite import LOWEST_DRAWN, finite_of
 
 Points = Sequence[tuple[float, float]]
@@ -16,6 +17,8 @@ Points = Sequence[tuple[float, float]]
 LINES = ("a", "b", "c", "d", "e", "g", "h", "i")
 """The classes of lines that are told apart by color."""
 MAX_DOTS = 400
+ROOM_OF_A_NAME = 20
+"""Between the names of two levels."""
 LITTLE = (120, 32)
 """Width and height of a picture in a row of a table."""
 
@@ -141,14 +144,16 @@ def _steps(line: Points, end: float) -> list[tuple[float, float]]:
 
 
 def _levels(chart: Chart, levels: Sequence[tuple[str, float]], ends: tuple[float, float]) -> None:
-    for name, loss in levels:
-        if ends[0] <= loss <= ends[1]:
-            chart.line([(chart.x.low, loss), (chart.x.high, loss)], "b dash")
-            at = chart.y(loss) - 5
-            words = escape(f"{name} {loss:.4g}")
-            chart.body.append(
-                f'<text x="{WIDTH - RIGHT:.1f}" y="{at:.1f}" class="quiet end">{words}</text>'
-            )
+    """A dashed line for each level within the picture, and its name where it has room."""
+    last = math.inf
+    for name, loss in sorted(levels, key=lambda level: level[1]):
+        if not ends[0] <= loss <= ends[1]:
+            continue
+        chart.line([(chart.x.low, loss), (chart.x.high, loss)], "b dash")
+        at = chart.y(loss) - 5
+        if last - at >= ROOM_OF_A_NAME:
+            chart.body.append(text(LEFT + 4, at, f"{name} {loss:.4g}", "quiet"))
+            last = at
 
 
 def _dot(chart: Chart, x: float, loss: float, kind: str) -> str:

@@ -117,11 +117,11 @@ def format_tick(value: float) -> str:
     ('1.5M', '20k', '0.003', '2.25')
     """
     if abs(value) >= 1e12:
-        return f"{value:.3g}"
+        return f"{value:.4g}"
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.4g}{letter}"
-    return f"{value:.3g}"
+    return f"{value:.4g}"
 
 
 @dataclass

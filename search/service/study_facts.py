@@ -1,6 +1,7 @@
 """What a study's page shows: read once a second for all who look at it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from search.evaluation.baselines import Baselines, compare_with_counts, stored_baselines
@@ -47,9 +48,16 @@ def study_facts(context: ServiceContext, stored: StoredStudy) -> dict[str, Any]:
         "candidates": confirmations.candidates(storage, stored),
         "trials": _latest_trials(context, stored, view),
         "log": trial_details.latest_log_lines(storage, stored, context.data_dir),
-        "configuration": None if best is None else config_file(stored, best.config),
+        "configuration": None if best is None else configuration(stored, best.config),
         "changes": changes.of_study(storage, stored)[:LATEST_CHANGES],
     }
+
+
+def configuration(stored: StoredStudy, config: Mapping[str, Any]) -> str:
+    """A configuration as a file for `train`; of a corpus that was a file on this machine it has the
+    name alone."""
+    named = stored.spec.with_values("study", corpus=stored.corpus_name)
+    return config_file(replace(stored, spec=named), config)
 
 
 def _links(stored: StoredStudy, view: StatusView) -> dict[str, Any]:

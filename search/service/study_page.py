@@ -13,10 +13,10 @@ from search.service import pages, results
 from search.service.authentication import Reader
 from search.service.context import Context, ServiceContext
 from search.service.parameters import Study
-from search.service.study_facts import study_facts
+from search.service.study_facts import configuration, study_facts
 from search.service.templating import study_path
 from search.service.trials import MAX_NUMBER
-from search.study.study import StoredStudy, config_file
+from search.study.study import StoredStudy
 from search.trials import results as views
 from search.trials.trial_details import trial_details
 
@@ -83,7 +83,7 @@ def trial(
     content: dict[str, Any] = {
         "trial": found,
         "chart": running_curves([Line("dev loss", points)], None, about) if points else "",
-        "configuration": config_file(stored, found.config),
+        "configuration": configuration(stored, found.config),
     }
     return pages.page(request, caller, "trial.html", **_named(stored), **content)
 

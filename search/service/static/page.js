@@ -8,8 +8,14 @@ const connection = document.getElementById("connection");
 for (const place of document.querySelectorAll("[data-live]")) keepUpToDate(place);
 for (const form of document.querySelectorAll("form[data-into]")) answerInPlace(form);
 for (const editor of document.querySelectorAll(".editor")) numberLines(editor);
-const first = document.getElementById("mistakes") || document.getElementById("cost");
-if (first) first.focus();
+beginAt(document.querySelector("main [role=alert], #cost"));
+
+// Has whoever uses a keyboard or a screen reader begin at what an answer is about.
+function beginAt(element) {
+  if (!element) return;
+  element.tabIndex = -1;
+  element.focus();
+}
 
 // Asks for an element's content again and again, as long as somebody looks at the page.
 function keepUpToDate(place) {

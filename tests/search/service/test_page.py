@@ -153,6 +153,7 @@ def test_trials_have_pages(
     assert ["0", "1", "2", "3", "4"] == re.findall(r"/trials/(\d+)\"", first)
     assert "after=4" in first
     one = assert_sound(client.get("/studies/tiny/trials/3"))
+    assert str(finished.root) not in one
     assert "Trial 3" in one and '<svg class="chart"' in one and "block_size = " in one
     missing = client.get("/studies/tiny/trials/99", headers=HTML)
     assert 404 == missing.status_code and "has no trial 99" in assert_sound(missing)
@@ -196,7 +197,7 @@ def test_stop_and_resume(bed: Workspace, serve: Serve) -> None:
         stopped.headers["location"],
     )
     html = client.get("/studies/tiny").text
-    assert "Stopped by `stop`" in html and "/studies/tiny/stop" not in html
+    assert "Stopped by <code>stop</code>" in html and "/studies/tiny/stop" not in html
     assert "stop, by ann" in text_of(html)
     form = assert_sound(client.get("/studies/tiny/resume"))
     assert 'name="trials" value="12"' in form
