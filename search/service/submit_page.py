@@ -26,6 +26,7 @@ from search.service.studies import SubmittedStudy
 from search.service.templating import study_path
 from search.spec import toml_writer
 from search.spec.new_study_file import example_names, study_file_text
+from search.spec.sections import LAYOUT_FIELDS
 from search.study import study
 from search.study.memory import format_bytes
 
@@ -65,6 +66,8 @@ def _definition(context: ServiceContext, name: str) -> str:
     if stored is None:
         return _template("")
     document = stored.spec.as_file()
+    for key in LAYOUT_FIELDS:  # of a file; what is uploaded has words alone
+        document["study"].pop(key.partition(".")[2], None)
     document["study"] |= {"name": f"{stored.name}-2", "corpus": _usable_corpus(context, stored)}
     return toml_writer.document(_without_none(document))
 
