@@ -31,10 +31,10 @@ from search.trials.ending import toml_duration
 
 router = APIRouter(prefix="/studies/{name}", include_in_schema=False)
 
-MOST = 1_000
-MOST_TRIALS = 1_000_000
-Count = Annotated[int, Query(ge=1, le=MOST)]
-CountInForm = Annotated[int, Form(ge=1, le=MOST)]
+MAX_COUNT = 1_000
+MAX_TRIALS = 1_000_000
+Count = Annotated[int, Query(ge=1, le=MAX_COUNT)]
+CountInForm = Annotated[int, Form(ge=1, le=MAX_COUNT)]
 Typed = Annotated[str, Form(max_length=200)]
 
 
@@ -48,7 +48,7 @@ class Field:
     hint: str = ""
     exact: bool = False
     """Whether it must be typed exactly, so that nothing completes it."""
-    most: int = MOST
+    maximum: int = MAX_COUNT
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def _number(text: str) -> int | None:
     if not text:
         return None
     number = int(text) if text.isdecimal() and len(text) < 8 else 0
-    if not 1 <= number <= MOST_TRIALS:
-        raise BadInput(f"trials: {text!r} is no whole number from 1 to {MOST_TRIALS}")
+    if not 1 <= number <= MAX_TRIALS:
+        raise BadInput(f"trials: {text!r} is no whole number from 1 to {MAX_TRIALS}")
     return number
 
 

@@ -25,7 +25,7 @@ from search.study import study
 from search.trials import jobs
 from search.trials.jobs import ClaimedJob
 
-log = logging.getLogger("search.service.job")
+log = logging.getLogger("search.service.job_process")
 
 HEARTBEAT_SECONDS = 2.0
 MAX_LINES = 20

@@ -29,6 +29,9 @@ again the same command goes on. Algorithms are designed on three tables and judg
     replay tpe/none gp/none random/asha --seeds 12 --corpora towns-cs
     replay --held-back
 
+`record-experience` trains the configurations that a new study begins with on four corpora; what was
+good on corpora of a study's size comes first in its list (`search/algorithms/experience.py`).
+
 `recorded-networks` has samplers search tables of networks that others trained, and ranks them:
 
     recorded-networks --seeds 20
@@ -40,6 +43,7 @@ import signal
 from tests.benchmarks.search import (
     fit_forecast,
     record,
+    record_experience,
     recorded_networks,
     replay,
     side_by_side,
@@ -50,6 +54,7 @@ from tests.benchmarks.search import (
 VERBS = {
     "word-lists": word_lists,
     "record": record,
+    "record-experience": record_experience,
     "fit-forecast": fit_forecast,
     "recorded-networks": recorded_networks,
     "replay": replay,
