@@ -94,7 +94,7 @@ def send(url: str, key: bytes, message: Message, *, allow_private: bool) -> None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         address = _resolve(parts, allow_private)
-        with _connected(parts, address) as connection:
+        with _connection_to(parts, address) as connection:
             connection.request("POST", target, message.body, headers)
             answer = connection.getresponse()
             answer.read(MAX_ANSWER)
@@ -156,7 +156,7 @@ def _port(parts: SplitResult) -> int:
 
 
 @contextmanager
-def _connected(parts: SplitResult, address: str) -> Iterator[http.client.HTTPConnection]:
+def _connection_to(parts: SplitResult, address: str) -> Iterator[http.client.HTTPConnection]:
     """A connection to an address that speaks as to the host of that name, cut when time is up."""
     is_secure, host, port = parts.scheme == "https", parts.hostname or "", _port(parts)
     connection = http.client.HTTPConnection(host, port)
