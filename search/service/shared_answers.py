@@ -7,10 +7,10 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-MIN_SECONDS = 1.0
-"""How long an answer stays good."""
+MIN_SECONDS, MAX_SECONDS = 1.0, 5.0
+"""How long an answer stays good, at least and at most."""
 MAX_FRACTION = 0.05
-"""The fraction of one core's time that making one answer over and over may take."""
+"""The fraction of the time in which one answer is made, unless MAX_SECONDS sets a larger one."""
 MAX_ANSWERS = 256
 """How many answers are kept."""
 
@@ -39,7 +39,9 @@ class SharedAnswers:
                 started = self._clock()
                 answer.value = make()
                 ended = self._clock()
-                answer.good_until = ended + max(MIN_SECONDS, (ended - started) / MAX_FRACTION)
+                answer.good_until = ended + min(
+                    max(MIN_SECONDS, (ended - started) / MAX_FRACTION), MAX_SECONDS
+                )
                 answer.is_made = True
             return answer.value
         finally:

@@ -75,7 +75,7 @@ def main() -> None:
         "terminal": frame_text(frame),
         "sha256": {
             each: hashlib.sha256((DOCS / each).read_bytes()).hexdigest()
-            for each in ("terminal.svg", "dashboard.png", "report.png")
+            for each in ("terminal.svg", "dashboard.png", "report.png", "service.png")
         },
     }
     text = json.dumps(described, indent=1, ensure_ascii=False)
