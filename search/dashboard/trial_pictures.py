@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_POLLS = 3.0
+MAX_TIME_FRACTION = 0.01
+"""The fraction of the time in which the studies of a service are polled, where there are many."""
 SAMPLES, SAMPLES_SEED = 20, 1
 PREFIX = "dashboard:artifacts:"
 """Of an attribute of a study that names an artifact of one of its trials (optuna-dashboard)."""
@@ -132,13 +134,18 @@ class AllStudiesPublisher:
     def __init__(self, storage: Storage, data_dir: DataDir) -> None:
         self._storage, self._data_dir = storage, data_dir
         self._open: dict[str, PicturePublisher] = {}
-        self._last_poll = float("-inf")
+        self._next_poll = float("-inf")
 
     def update(self) -> None:
-        """Polls every open study; polls a study that has closed for the last time."""
-        if time.monotonic() - self._last_poll <= SECONDS_BETWEEN_POLLS:
+        """Polls every open study every few seconds; one that has closed for the last time."""
+        started = time.monotonic()
+        if started < self._next_poll:
             return
-        self._last_poll = time.monotonic()
+        self._poll()
+        ended = time.monotonic()
+        self._next_poll = ended + max(SECONDS_BETWEEN_POLLS, (ended - started) / MAX_TIME_FRACTION)
+
+    def _poll(self) -> None:
         try:
             studies = {each.uid: each for each in all_studies(self._storage)}
             open_uids = {
