@@ -46,8 +46,8 @@ class StudyWorkload:
         now = self._progress()
         if budget.is_budget_met(self._study, now):
             return 0
-        most = self._study.spec.study.max_workers or workers
-        return min(workers, most, self._study.spec.budget.trials - now.finished)
+        maximum = self._study.spec.study.max_workers or workers
+        return min(workers, maximum, self._study.spec.budget.trials - now.finished)
 
     def finished_trials(self, host: str | None) -> int:
         return results.finished_on(self._storage, self._study.uid, host)

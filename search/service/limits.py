@@ -19,9 +19,9 @@ def check_study(connection: Connection, caller: Caller, spec: StudySpec) -> None
         return
     _lock(connection, caller.token_id)
     own = changes.studies_created_by(connection, caller.token_id)
-    most = limits.get("studies")
-    if most is not None and len(own) >= most:
-        raise _exceeded(caller, f"its limit is {most} studies; delete one first")
+    maximum = limits.get("studies")
+    if maximum is not None and len(own) >= maximum:
+        raise _exceeded(caller, f"its limit is {maximum} studies; delete one first")
     _check_trials(caller, [study.document["budget"]["trials"] for study in own], spec)
     memory, asked = limits.get("memory"), spec.limits.memory
     if memory is not None and (asked is None or asked > memory):
@@ -44,19 +44,19 @@ def check_budget(connection: Connection, caller: Caller, uid: str, spec: StudySp
 
 def check_upload(connection: Connection, caller: Caller, size: int) -> None:
     """Raises Problem (403) if an upload would exceed its token's limit."""
-    most = caller.limits.get("corpus_bytes")
-    if caller.token_id is None or most is None:
+    maximum = caller.limits.get("corpus_bytes")
+    if caller.token_id is None or maximum is None:
         return
     _lock(connection, caller.token_id)
-    if changes.bytes_uploaded_by(connection, caller.token_id) + size > most:
-        raise _exceeded(caller, f"its limit is {format_bytes(most)} of uploaded corpora")
+    if changes.bytes_uploaded_by(connection, caller.token_id) + size > maximum:
+        raise _exceeded(caller, f"its limit is {format_bytes(maximum)} of uploaded corpora")
 
 
 def _check_trials(caller: Caller, others: list[int], spec: StudySpec) -> None:
-    most, wanted = caller.limits.get("trials"), spec.budget.trials
-    if most is not None and sum(others) + wanted > most:
-        left = max(0, most - sum(others))
-        raise _exceeded(caller, f"its limit is {most} trials in all, of which {left} are left")
+    maximum, wanted = caller.limits.get("trials"), spec.budget.trials
+    if maximum is not None and sum(others) + wanted > maximum:
+        left = max(0, maximum - sum(others))
+        raise _exceeded(caller, f"its limit is {maximum} trials in all, of which {left} are left")
 
 
 def _lock(connection: Connection, token_id: str) -> None:

@@ -117,9 +117,9 @@ def least_served_study(storage: Storage, left_out: Container[str] = ()) -> Store
 
 def _has_room(document: Mapping[str, Any], now: SlotCounts) -> bool:
     """Whether a study, as its document defines it now, has a slot for one more worker."""
-    most = document["study"].get("max_workers") or inf
+    maximum = document["study"].get("max_workers") or inf
     left = document["budget"]["trials"] - now.finished - now.claimed
-    return left > 0 and now.claimed < most
+    return left > 0 and now.claimed < maximum
 
 
 def _slot_held_by(connection: Connection, study: StoredStudy, worker_id: str) -> SlotRow | None:

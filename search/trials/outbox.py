@@ -28,7 +28,7 @@ from search.study.study import StoredStudy
 from search.trials.budget import SlotCounts, part_met, progress
 
 MAX_TRIES = 14
-FIRST_PAUSE, LONGEST_PAUSE = 30.0, 7200.0
+FIRST_PAUSE, MAX_PAUSE = 30.0, 7200.0
 """Seconds to the second try, twice as long to each further one: a day and a half in all."""
 MAX_AGE = 7 * 86_400.0
 """Seconds after which an event that no service tried to deliver is of no interest any more."""
@@ -162,7 +162,7 @@ def claim_due(storage: Storage) -> OutboxRow | None:
         row = connection.execute(query.with_for_update(skip_locked=True)).first()
         if row is None:
             return None
-        pause = min(FIRST_PAUSE * 2**row.tries, LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2**row.tries, MAX_PAUSE)
         connection.execute(
             update(o).where(o.c.id == row.id).values(tries=row.tries + 1, next_try_at=now() + pause)
         )

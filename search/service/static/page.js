@@ -2,7 +2,7 @@
 // Everything works without it as well: the page is rendered by the server, and its forms post.
 "use strict";
 
-const LONGEST_PAUSE = 30;
+const MAX_PAUSE = 30;
 const connection = document.getElementById("connection");
 
 for (const place of document.querySelectorAll("[data-live]")) keepUpToDate(place);
@@ -37,10 +37,10 @@ function keepUpToDate(place) {
         }
         const reached = answer.status === 200 || answer.status === 304;
         say(reached ? "" : "The service is not well; trying again.");
-        pause = reached ? every : Math.min(2 * pause, LONGEST_PAUSE);
+        pause = reached ? every : Math.min(2 * pause, MAX_PAUSE);
       } catch {
         say("The service cannot be reached; trying again.");
-        pause = Math.min(2 * pause, LONGEST_PAUSE);
+        pause = Math.min(2 * pause, MAX_PAUSE);
       }
     }
     setTimeout(ask, 1000 * pause);
