@@ -58,6 +58,7 @@ def signed_in(browser: Browser, address: str, bed: Workspace, name: str, scope: 
     return page
 
 
+@pytest.mark.long
 def test_every_page_fits_and_is_reached_by_keyboard(
     page: Page, study_of_a_run: Workspace, start: Start
 ) -> None:
