@@ -1,10 +1,12 @@
 """The verb `token`, and what is stored of a token."""
 
+import pytest
 from workspace import Workspace
 
 from search.service import tokens
 
 
+@pytest.mark.sqlite_file
 def test_a_token_is_created_listed_and_revoked(bed: Workspace) -> None:
     """Its secret is shown once, and stored nowhere; the list has its scope and its limits."""
     created = bed.json("token", "create", "ann", "--scope", "submit", "--max-memory", "2GB")

@@ -35,10 +35,12 @@ class Clocks:
 @contextmanager
 def database_clock(sql_of: Callable[[str], str]) -> Iterator[None]:
     """Has every statement read another clock: `sql_of` the SQL of the real one."""
-    real = clock.SQL["sqlite"]
 
     def put(_: Any, __: Any, sql: str, values: Any, *___: Any) -> tuple[str, Any]:
-        return (sql.replace(real, sql_of(real)) if real in sql else sql), values
+        for real in clock.SQL.values():
+            if real in sql:
+                sql = sql.replace(real, sql_of(real))
+        return sql, values
 
     event.listen(Engine, "before_cursor_execute", put, retval=True)
     try:
