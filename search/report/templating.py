@@ -11,16 +11,22 @@ from makemore_core.data.printable import printable
 
 def environment() -> Environment:
     """The environment of the templates beside report.css."""
-    made = Environment(
-        loader=PackageLoader("search.report"),
+    made = html_environment("search.report")
+    made.filters |= {"cell": format_cell, "number": is_number}
+    return made
+
+
+def html_environment(package: str) -> Environment:
+    """The environment of a package's templates for pages; text with what cannot be seen is shown
+    with escapes."""
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters |= {"cell": format_cell, "number": is_number}
-    return made
 
 
 def template_text(name: str) -> str:

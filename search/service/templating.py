@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 from starlette.templating import Jinja2Templates
 
 from makemore_core.data.printable import printable
 from search.formatting import format_duration
+from search.report.templating import html_environment
 from search.study.memory import format_bytes
 from search.terminal.display import format_searched_values
 
@@ -30,13 +31,6 @@ PAGE_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-
-
-def _visible(value: Any) -> Any:
-    """Text with escapes for characters that cannot be seen; markup of a template as it is."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return printable(value)
-    return value
 
 
 def format_cell(value: Any) -> str:
@@ -69,14 +63,7 @@ def _words(text: str) -> Markup:
 
 
 def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("search.service"),
-        autoescape=True,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    made = html_environment("search.service")
     made.filters |= {
         "bytes": format_bytes,
         "cell": format_cell,
