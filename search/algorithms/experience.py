@@ -33,7 +33,7 @@ Numbers = NDArray[np.float64]
 
 MAX_CONFIGURATIONS = 8
 """Of a list; what follows is the sampler's."""
-SIZE_DISTANCE = 0.8
+SIZE_DISTANCE = 0.6
 """The distance in the logarithm of their sizes at which a corpus counts 0.6 times as much."""
 COST_EXPONENT = 0.5
 """A gain counts divided by this power of its cost: the first of a list is small and early."""
@@ -57,24 +57,29 @@ class Experience(NamedTuple):
 
 
 @functools.cache
-def experience() -> Experience:
-    """Returns the recorded experience."""
+def experience(without: str = "") -> Experience:
+    """Returns the recorded experience; of all corpora but the one of this name."""
     text = resources.files("search.algorithms").joinpath("experience.json").read_text("utf-8")
     document = json.loads(text)
     known = document["configurations"]
-    losses = np.array([each["dev_losses"] for each in known]).T
+    counted = [k for k, each in enumerate(document["corpora"]) if each["name"] != without]
+    losses = np.array([each["dev_losses"] for each in known]).T[counted]
     above_best = losses - losses.min(axis=1, keepdims=True)
     return Experience(
         values=tuple(each["values"] for each in known),
-        train_characters=np.array([each["train_characters"] for each in document["corpora"]]),
+        train_characters=np.array([document["corpora"][k]["train_characters"] for k in counted]),
         regrets=np.minimum(above_best / np.median(above_best, axis=1, keepdims=True), MAX_REGRET),
         costs=np.array([relative_cost(each["values"]) for each in known]),
     )
 
 
-def configurations(train_characters: int) -> list[dict[str, Any]]:
-    """Returns configurations for a corpus of this size, the one to try first at the beginning."""
-    known = experience()
+def configurations(train_characters: int, without: str = "") -> list[dict[str, Any]]:
+    """Returns configurations for a corpus of this size, the one to try first at the beginning.
+
+    Args:
+        without: the recorded corpus that is to say nothing, where the list is tried on it.
+    """
+    known = experience(without)
     weights = _weights(known.train_characters, train_characters)
     best = np.full(len(weights), MAX_REGRET)
     chosen: list[int] = []

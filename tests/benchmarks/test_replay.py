@@ -5,17 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import FrozenTrial
 
+from search.algorithms import experience
+from search.algorithms.coordinates import Coordinates
 from search.algorithms.pruners import Pruner
 from search.spec.sections import PrunerSection
 from tests.benchmarks.search import replay, tables, verdict
-from tests.benchmarks.search.choosing import SAMPLERS, chooser
+from tests.benchmarks.search.choosing import SAMPLERS, chooser, from_experience
 from tests.benchmarks.search.replay import Search
 from tests.benchmarks.search.simulation import Simulation
-from tests.benchmarks.search.tables import Curve, Facts, Table, drawn
+from tests.benchmarks.search.tables import SPACE, Curve, Facts, Table, drawn
 from tests.benchmarks.search.verdict import Run
 
 
@@ -238,3 +241,23 @@ def test_a_replay_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert 3 == len((tmp_path / "toy.jsonl").read_text().splitlines())
     other = replace(wanted[0], budget=4.0)
     assert replay.key_of(other) not in {each.key for each in every}
+
+
+def test_an_opening_knows_nothing_of_the_corpus_that_is_searched() -> None:
+    """On a recorded corpus the first configurations come from the others alone."""
+    table = table_of(*[(2.5, 2.0)] * 40)
+    table = replace(table, facts=replace(table.facts, corpus="towns-cs", train_examples=4_446))
+    first = from_experience(table, 1)
+    listed = [first(k, None, None) for k in range(9)]  # type: ignore[arg-type]
+    assert experience.configurations(4_446, without="towns-cs") == listed[:8]
+    assert None is listed[8]
+    assert experience.configurations(4_446) != listed[:8]
+
+
+def test_an_opening_is_tried_before_the_sampler_is_asked() -> None:
+    """The nearest recorded configuration stands for each of the opening."""
+    table = table_of(*[(2.5, 2.0)] * 40)
+    first = chooser("bayes+experience", table, 1).choose(0, None, None, list(range(40)))  # type: ignore[arg-type]
+    points = Coordinates(SPACE).points([curve.searched for curve in table.curves])
+    wanted = Coordinates(SPACE).point(experience.configurations(80)[0])
+    assert np.square(points - wanted).sum(axis=1).argmin() == first

@@ -19,7 +19,7 @@ An opening comes before a sampler, `SAMPLER+OPENING`; its configurations are in 
 nearest untried ones stand for them, by distance in our coordinates:
 
 - `initial-design`: the hand-made opening of studies with TPE and GP;
-- `experience`: the configurations learned on other corpora.
+- `experience`: what new studies begin with, learned on the other recorded corpora.
 """
 
 import random
@@ -37,7 +37,7 @@ from optuna.samplers import GPSampler, TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import FrozenTrial
 
-from search.algorithms import samplers
+from search.algorithms import experience, samplers
 from search.algorithms.bayes import BayesSampler
 from search.algorithms.coordinates import Coordinates
 from search.algorithms.forecast import predicted_ends
@@ -215,7 +215,7 @@ class Opening:
         self,
         table: Table,
         then: Chooser,
-        opening: Callable[[int, optuna.Study, FrozenTrial], Configuration | None],
+        opening: "FirstConfigurations",
     ) -> None:
         self._coordinates = Coordinates(SPACE)
         self._points = self._coordinates.points([curve.searched for curve in table.curves])
@@ -232,13 +232,27 @@ class Opening:
         return untried[int(distances.argmin())]
 
 
-def initial_design(seed: int) -> Callable[..., Configuration | None]:
+FirstConfigurations = Callable[[int, optuna.Study, FrozenTrial], Configuration | None]
+"""Returns an opening's configuration of an ordinal; None: it is at its end."""
+
+
+def initial_design(table: Table, seed: int) -> FirstConfigurations:
     """The hand-made opening of studies with Optuna's samplers."""
 
     def opening(ordinal: int, study: optuna.Study, trial: FrozenTrial) -> Configuration | None:
         if ordinal >= samplers.N_STARTUP:
             return None
         return samplers.ask(sampler_for("tpe", seed, ordinal), study, trial, SPACE)
+
+    return opening
+
+
+def from_experience(table: Table, seed: int) -> FirstConfigurations:
+    """What a new study begins with on a corpus of the table's size."""
+    listed = experience.configurations(table.facts.train_examples, without=table.facts.corpus)
+
+    def opening(ordinal: int, study: optuna.Study, trial: FrozenTrial) -> Configuration | None:
+        return listed[ordinal] if ordinal < len(listed) else None
 
     return opening
 
@@ -251,11 +265,11 @@ SAMPLERS: Mapping[str, Callable[[Table, int], Chooser]] = {
     "bayes": Bayes,
     "bayes-plain": lambda table, seed: Bayes(table, seed, forecasts=False),
 }
-OPENINGS = {"initial-design": initial_design}
+OPENINGS = {"initial-design": initial_design, "experience": from_experience}
 
 
 def chooser(name: str, table: Table, seed: int) -> Chooser:
     """Returns SAMPLER or SAMPLER+OPENING."""
     sampler, _, opening = name.partition("+")
     then = SAMPLERS[sampler](table, seed)
-    return Opening(table, then, OPENINGS[opening](seed)) if opening else then
+    return Opening(table, then, OPENINGS[opening](table, seed)) if opening else then
