@@ -21,8 +21,8 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 
-from search import file_errors
 from search.errors import FilesUnusable, Interrupted, StorageLost
+from search.system import file_errors
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from workspace import Workspace
 
 from makemore_core.config import FIELDS
 from search.evaluation.baselines import baselines
-from search.processes import HOST
 from search.study import study
+from search.system.processes import HOST
 from search.terminal.display import render
 from search.terminal.live_view import HINT_RUN
 from search.trials import status

@@ -11,7 +11,7 @@ from makemore_core.data.corpus_format import CorpusFormat
 from search.cli.options import COMMON
 from search.cli.session import Session
 from search.errors import BadInput, Interrupted, together
-from search.machine import usable_cpus
+from search.system.machine import usable_cpus
 from search.worker.job import Job
 
 if TYPE_CHECKING:

@@ -130,8 +130,8 @@ def worker(
     device: Device = "cpu",
 ) -> None:
     """Start one more worker, for one study, or for every open study of the storage in turn."""
-    from search import file_errors
     from search.study import study
+    from search.system import file_errors
     from search.worker import process
 
     check_device(device)

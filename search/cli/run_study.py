@@ -7,7 +7,6 @@ from pathlib import Path
 
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.corpus_format import CorpusFormat
-from search import file_errors
 from search.cli.common import live_view, location_options, print_notes, print_status
 from search.cli.session import Session
 from search.dashboard.trial_pictures import PicturePublisher
@@ -21,6 +20,7 @@ from search.storage.database import Storage
 from search.study import create, memory, study
 from search.study.opening import Predecessor
 from search.study.study import StoredStudy
+from search.system import file_errors
 from search.terminal.display import closing_summary, describe_barren, ended_without_result, one_line
 from search.terminal.live_view import LiveView
 from search.trials import results, status

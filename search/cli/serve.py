@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search import json_logs
 from search.cli.common import check_device, new_job, worker_count
 from search.cli.options import Artifacts, Device, Threads
 from search.cli.session import Session
 from search.errors import BadInput
+from search.service import json_logs
 
 if TYPE_CHECKING:
     from search.dashboard.app import Access
@@ -72,7 +72,6 @@ def serve(
     log_format: LogFormat = "text",
 ) -> None:
     """Run the service: a page and an API over HTTP, and N workers for every open study."""
-    from search import file_errors
     from search.launch import service
     from search.service import notifier, tokens
     from search.service.context import ServiceContext
@@ -80,6 +79,7 @@ def serve(
     from search.service.server import serving_http
     from search.storage import artifact_stores
     from search.storage.database import open_storage
+    from search.system import file_errors
 
     emit = _emitter(session, log_format)
     check_device(device)

@@ -29,12 +29,12 @@ from search.evaluation import ensemble
 from search.evaluation.winner import Winner, winner
 from search.formatting import iso_time
 from search.paths import DataDir
-from search.processes import HOST, is_dead
 from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.storage.rows import OpeningRow
 from search.study.study import StoredStudy, corpus_of, load_model
+from search.system.processes import HOST, is_dead
 
 CLAIM_SECONDS = 60.0
 """The age at which an opening without a result counts as interrupted."""

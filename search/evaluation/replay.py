@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from makemore_core.config import TrialConfig
 from makemore_core.data.dataset import Dataset
 from makemore_core.training.trainer import Evaluation, train
-from search.environment import differences
 from search.errors import BadInput, StopTraining
 from search.paths import DataDir
 from search.storage.database import Storage
 from search.study.study import StoredStudy, corpus_of
+from search.system.environment import differences
 from search.trials import results
 
 

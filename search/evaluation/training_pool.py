@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from makemore_core.data.corpus import Corpus
-from search.child_process import ChildProcess
 from search.errors import StopTraining
+from search.system.child_process import ChildProcess
 from search.trials.confirmations import ConfirmedModel
 
 CALIBRATION_SECONDS = 1.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from search.errors import Interrupted
 from search.paths import DataDir
-from search.processes import HOST, is_dead, thread_limits
+from search.system.processes import HOST, is_dead, thread_limits
 from search.worker.job import Job
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"

@@ -26,8 +26,8 @@ from ray.exceptions import (
 )
 
 from search.errors import BadInput, Interrupted, SearchError
-from search.processes import thread_limits
 from search.storage.urls import parse_url, sqlite_path
+from search.system.processes import thread_limits
 from search.worker.job import Job
 
 log = logging.getLogger(__name__)

@@ -25,10 +25,10 @@ from search.errors import (
     WorkerCrashLoop,
 )
 from search.launch.workloads import Workload
-from search.processes import HOST, Launch
 from search.retry import RetryState
 from search.storage import tables
 from search.storage.database import Storage
+from search.system.processes import HOST, Launch
 from search.trials import attempts, leases, outbox
 from search.worker.job import FILES_UNUSABLE, GAVE_UP, STORAGE_LOST, Job
 

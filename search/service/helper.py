@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import ParamSpec, TypeVar
 
-from search.child_process import ChildDied, ChildProcess
 from search.service.problems import Problem
+from search.system.child_process import ChildDied, ChildProcess
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,10 +9,10 @@ from search.evaluation.winner import describe_best, describe_winner, remarks_on
 from search.figures.study_figures import LINES, Line, best_so_far, running_curves
 from search.finite import is_finite
 from search.formatting import format_duration, iso_time
-from search.processes import HOST
 from search.service.context import ServiceContext
 from search.service.templating import study_path
 from search.study.study import StoredStudy, config_file
+from search.system.processes import HOST
 from search.trials import changes, confirmations, history, jobs, results, trial_details
 from search.trials.ending import describe_end
 from search.trials.history import WorkerView

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from search.errors import BadInput
-from search.processes import HOST
+from search.system.processes import HOST
 
 BUCKET = re.compile(r"s3://([A-Za-z0-9][\w.-]*)(?:/([^?#\s]+))?")
 CONNECT_SECONDS, READ_SECONDS, TRIES = 2, 5, 2

@@ -29,7 +29,6 @@ from sqlalchemy.exc import (
 from sqlalchemy.sql import ColumnElement
 
 from search.errors import StorageUnavailable
-from search.processes import LeaseObserver
 from search.retry import _open_files, error_summary, retry_storage
 from search.storage import clock, migrations, sqlite_files, tables
 from search.storage.checks import (
@@ -45,6 +44,7 @@ from search.storage.connections import (
     _set_up_sqlite,
 )
 from search.storage.urls import parse_url, plain_url, redacted_url, sqlite_path
+from search.system.processes import LeaseObserver
 
 log = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from sqlalchemy import (
 )
 
 from search.errors import StorageUnavailable
-from search.processes import is_dead
 from search.storage import tables
+from search.system.processes import is_dead
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from makemore_core.data.corpus import Corpus
 from makemore_core.data.splits import split
 from makemore_core.training import memory
 from search.errors import BadInput
-from search.machine import process_memory_limit, usable_memory
 from search.spec.search_space import Choices, Dimension, FixedValue, RangeDimension, Value
 from search.spec.study_file import StudySpec
+from search.system.machine import process_memory_limit, usable_memory
 
 INCREASING = (
     "embedding_size", "hidden_width", "block_size", "batch_size", "smoothing", "direct",

@@ -14,11 +14,9 @@ from makemore_core.data.corpus import Corpus
 from makemore_core.data.corpus_format import CorpusFormat
 from makemore_core.data.corpus_lines import AS_IT_IS
 from makemore_core.errors import CheckpointError, CorpusError, CorpusMissing
-from search import file_errors
 from search.errors import BadInput, Drift, NotFound, Refused, StudyClosed
 from search.formatting import verb_and_arguments
 from search.paths import DataDir
-from search.processes import is_dead
 from search.retry import retry_storage
 from search.spec import toml_writer
 from search.spec.study_file import StudySpec, from_document, read
@@ -26,6 +24,8 @@ from search.storage import artifact_stores, optuna_queries, optuna_studies, tabl
 from search.storage.database import Storage
 from search.storage.study_files import StudyFiles
 from search.study import corpora
+from search.system import file_errors
+from search.system.processes import is_dead
 
 if TYPE_CHECKING:
     from makemore_core.model.network import Model

@@ -13,9 +13,9 @@ from makemore_core.data.printable import printable
 from search.evaluation.baselines import Baselines, compare_with_counts
 from search.evaluation.winner import describe_best, remarks_on
 from search.formatting import command, format_duration, format_rate
-from search.processes import HOST
 from search.spec.search_space import searched_names
 from search.study.study import StoredStudy, config_file
+from search.system.processes import HOST
 from search.trials.ending import describe_end
 from search.trials.history import WorkerView
 from search.trials.status import StatusView, format_counts

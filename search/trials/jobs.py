@@ -15,11 +15,11 @@ from sqlalchemy.sql import ColumnElement
 
 from search.errors import Refused
 from search.formatting import iso_time
-from search.processes import HOST, is_dead
 from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
+from search.system.processes import HOST, is_dead
 
 ACTIVE = ("waiting", "running")
 MAX_TRIES = 3

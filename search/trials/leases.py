@@ -14,12 +14,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from search.errors import TrialLost
-from search.processes import HOST, Launch
 from search.retry import retry_storage
 from search.storage import tables
 from search.storage.clock import now
 from search.storage.database import Storage
 from search.study.study import StoredStudy
+from search.system.processes import HOST, Launch
 from search.trials import outbox, working_time
 from search.trials.attempts import EXPIRED, INTERRUPTED, KILLED
 

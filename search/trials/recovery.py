@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import not_, or_, select, update
 
 from search.errors import NotFound, TrialLost
-from search.processes import is_dead
 from search.retry import retry_storage
 from search.storage import optuna_queries, tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy, by_uid
+from search.system.processes import is_dead
 from search.trials.attempts import EXPIRED, KILLED, SHARED, finish_attempt
 from search.trials.leases import end_worker
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, delete, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.processes import HOST, is_dead
 from search.storage import tables
 from search.storage.database import Storage
+from search.system.processes import HOST, is_dead
 
 HEARTBEAT_SECONDS = 10.0
 

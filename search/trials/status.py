@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from search.processes import is_dead
 from search.retry import retry_storage
 from search.storage import tables
 from search.storage.database import Storage
 from search.study.study import StoredStudy
+from search.system.processes import is_dead
 from search.trials import audits, remaining_time
 from search.trials.attempts import INTERRUPTED
 from search.trials.audits import AuditView

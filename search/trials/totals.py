@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from search.processes import is_dead
 from search.retry import retry_storage
 from search.spec.sections import BudgetSection
 from search.storage import tables
 from search.storage.clock import lately
 from search.storage.database import Storage
+from search.system.processes import is_dead
 from search.trials.attempts import EXPIRED
 from search.trials.budget import SlotCounts, part_met
 

@@ -14,12 +14,12 @@ from sqlalchemy import select
 from makemore_core.data.printable import printable
 from search.formatting import iso_time
 from search.paths import DataDir
-from search.processes import HOST
 from search.retry import retry_storage
 from search.storage import optuna_queries, tables
 from search.storage.database import Storage
 from search.storage.rows import TrialRow
 from search.study.study import StoredStudy
+from search.system.processes import HOST
 from search.trials.results import attempt_of_trial
 
 MAX_LINES = 30

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 
-from search.processes import Launch
+from search.system.processes import Launch
 
 STORAGE_LOST = 75
 """The exit status of a worker whose storage was unavailable for too long: no failure of its own."""

@@ -13,10 +13,10 @@ from makemore_core.errors import CheckpointError
 from makemore_core.model import checkpoint
 from makemore_core.model.snapshot import Snapshot
 from makemore_core.training.trainer import TrainingRun
-from search.environment import run_environment
 from search.paths import DataDir
 from search.storage.database import Storage
 from search.study.study import StoredStudy, files_of
+from search.system.environment import run_environment
 from search.trials import attempts
 from search.trials.claims import Claim
 

@@ -20,7 +20,6 @@ from makemore_core.training.trainer import Evaluation, TrainingRun, TrialResult,
 from search.algorithms import forecast, samplers
 from search.algorithms.pruners import Pruner, resource_at
 from search.algorithms.samplers import sampler_for
-from search.environment import run_environment
 from search.errors import FilesUnusable, SearchError, TrialEnded, TrialLost, TrialPruned
 from search.finite import finite
 from search.paths import DataDir
@@ -34,6 +33,7 @@ from search.storage.optuna_reader import SamplingView
 from search.storage.optuna_writer import TrialKey
 from search.storage.study_files import StudyFiles
 from search.study.study import StoredStudy, files_of
+from search.system.environment import run_environment
 from search.trials import attempts, audits, claims, leases, retention
 from search.trials.claims import Claim
 from search.trials.leases import NoClaim

@@ -92,7 +92,7 @@ class Cluster:
         faults = self._faults_dir(name)
         (faults / "hits").mkdir(parents=True)
         plan = json.loads((self._place.faults_dir / "plan.json").read_text())
-        plan["constants"]["search.processes.HOST"] = name
+        plan["constants"]["search.system.processes.HOST"] = name
         (faults / "plan.json").write_text(json.dumps(plan))
         (faults / "events").symlink_to(self._place.faults_dir / "events")
         path = os.pathsep.join([str(HERE / "hooks"), os.environ.get("PYTHONPATH", "")])

@@ -20,8 +20,8 @@ from makemore_core.data.splits import split
 from makemore_core.errors import Diverged
 from makemore_core.training.trainer import Evaluation, train
 from makemore_core.training.warm_up import warm_up
-from search.environment import run_environment
 from search.seeds import derive_seed
+from search.system.environment import run_environment
 from tests.benchmarks.search import tables, word_lists
 from tests.benchmarks.search.tables import Curve, Facts, Table, config_of, drawn
 from tests.benchmarks.trainer import commit

@@ -27,9 +27,9 @@ import torch
 
 from search import algorithms
 from search.algorithms.pruners import Pruner
-from search.environment import code_fingerprint
-from search.processes import thread_limits
 from search.spec.sections import PrunerSection
+from search.system.environment import code_fingerprint
+from search.system.processes import thread_limits
 from tests.benchmarks.search import choosing, simulation, tables, verdict
 from tests.benchmarks.search.choosing import chooser
 from tests.benchmarks.search.record import RECORDED

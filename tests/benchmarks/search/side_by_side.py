@@ -25,7 +25,7 @@ import tomli_w
 
 from makemore_core.data.corpus import BUILT_IN
 from makemore_core.training.warm_up import warm_up
-from search.environment import run_environment
+from search.system.environment import run_environment
 from tests.benchmarks.search import events, summary, word_lists
 from tests.benchmarks.search.contenders import CONTENDERS, Contender
 from tests.benchmarks.search.word_lists import WORD_LISTS

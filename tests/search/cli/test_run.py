@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 from workspace import Answer, Workspace, ended, wait_until
 
-from search.processes import HOST, is_dead
 from search.storage import tables
 from search.study.study import StoredStudy, find
+from search.system.processes import HOST, is_dead
 from search.trials import status
 
 SLOWER: dict[str, Any] = {

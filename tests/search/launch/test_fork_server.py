@@ -13,7 +13,7 @@ from workspace import Workspace, ended, wait_until
 from makemore_core.training import kernel_cache, kernels
 from makemore_core.training.warm_up import warm_up
 from search.launch import local
-from search.processes import HOST, is_dead
+from search.system.processes import HOST, is_dead
 
 LASTING = {"trials": 200, "examples": 1_000_000}
 """A budget that no machine is through with before it is signalled."""

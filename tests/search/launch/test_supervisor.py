@@ -13,7 +13,7 @@ from workspace import Workspace
 from search.errors import Refused, WorkerCrashLoop
 from search.launch import supervisor
 from search.launch.supervisor import Leases, Supervisor
-from search.processes import Launch
+from search.system.processes import Launch
 from search.trials import attempts
 from search.trials import leases as leases_module
 from search.worker.job import STORAGE_LOST, Job

@@ -10,9 +10,9 @@ from rich.console import Console
 from workspace import Workspace
 
 from search.evaluation.baselines import Baselines, lecture
-from search.processes import HOST
 from search.study import study
 from search.study.study import StoredStudy
+from search.system.processes import HOST
 from search.terminal.display import closing_summary, ended_without_result, render
 from search.terminal.live_view import HINT_RUN, HINT_STOPPING, HINT_WATCH, LiveView
 from search.trials import results, status

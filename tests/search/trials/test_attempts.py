@@ -16,12 +16,12 @@ from workspace import Workspace
 
 from makemore_core.config import TrialConfig
 from search.errors import TrialLost
-from search.processes import HOST, Launch
 from search.spec import search_space
 from search.storage import tables
 from search.storage.database import open_storage
 from search.storage.optuna_writer import TrialKey
 from search.study.study import StoredStudy
+from search.system.processes import HOST, Launch
 from search.trials import attempts, claims, leases, recovery, results
 from search.trials.claims import Claim
 from search.trials.reported_losses import ReportedLosses

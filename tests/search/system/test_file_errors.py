@@ -19,8 +19,8 @@ from search.launch.local import ForkServer
 from search.launch.supervisor import Supervisor
 from search.launch.workloads import StudyWorkload
 from search.paths import DataDir
-from search.processes import HOST
 from search.study import study
+from search.system.processes import HOST
 from search.trials.leases import NoClaim
 from search.worker import process
 from search.worker.job import FILES_UNUSABLE, GAVE_UP, Job

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from workspace import Workspace
 
-from search.json_logs import log_as_json
+from search.service.json_logs import log_as_json
 
 
 @pytest.fixture

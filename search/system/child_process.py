@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from search.errors import SearchError
-from search.processes import thread_limits
+from search.system.processes import thread_limits
 
 
 class ChildDied(SearchError):
@@ -29,7 +29,7 @@ class ChildProcess:
         self._died = died
         self.connection, theirs = Pipe()
         with theirs:
-            command = "from search.child_process import main; main()"
+            command = "from search.system.child_process import main; main()"
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", command, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,

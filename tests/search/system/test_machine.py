@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search import machine
+from search.system import machine
 
 GIB = 2**30
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from sqlalchemy import select, update
 from workspace import Workspace
 
-from search.environment import code_fingerprint, differences, run_environment
 from search.storage import tables
+from search.system.environment import code_fingerprint, differences, run_environment
 
 
 def test_every_attempt_is_recorded_with_them(finished: Workspace) -> None:

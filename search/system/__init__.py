@@ -1,0 +1,1 @@
+"""What the operating system gives and tells: processes, cores, memory, versions, file errors."""
