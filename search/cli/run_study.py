@@ -14,7 +14,7 @@ from search.errors import BadInput, Interrupted, SearchError, StorageUnavailable
 from search.launch.supervisor import Launcher, Supervisor
 from search.launch.workloads import StudyWorkload
 from search.spec import sections, study_file
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.storage import artifact_stores
 from search.storage.database import Storage
 from search.study import create, memory, study

@@ -8,7 +8,7 @@ from search.evaluation.winner import describe_ensemble, describe_winner
 from search.formatting import command
 from search.report.facts import ReportData
 from search.spec import toml_writer
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.study.study import config_file
 from search.trials.history import OpeningView
 

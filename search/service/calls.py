@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from makemore_core.data.corpus import Corpus
 from search.paths import DataDir
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.storage.database import Storage, open_storage
 from search.study import study
 from search.study.study import StoredStudy

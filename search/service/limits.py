@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select
 
 from search.service.problems import Problem
 from search.service.scopes import Caller
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.storage import tables
 from search.study.memory import format_bytes
 from search.trials import changes

@@ -12,7 +12,7 @@ from search.service import limits, uploads
 from search.service.context import ServiceContext
 from search.service.scopes import Caller
 from search.spec import study_file
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.study import create, study
 from search.study.study import StoredStudy
 from search.trials import changes

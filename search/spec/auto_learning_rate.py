@@ -20,7 +20,7 @@ from search.spec.search_space import (
     RangeDimension,
     Value,
 )
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 
 HALF_DECADE = math.sqrt(10)
 """The range reaches from the suggestion divided by this to the suggestion times this."""

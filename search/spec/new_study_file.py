@@ -9,7 +9,7 @@ from string import Template
 from makemore_core.data.corpus import BUILT_IN
 from makemore_core.data.corpus_format import CorpusFormat
 from search.errors import BadInput
-from search.spec.study_file import from_document
+from search.spec.study_spec import from_document
 
 DEFAULT_CORPUS = "first-names"
 

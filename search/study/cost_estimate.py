@@ -21,7 +21,7 @@ from search.algorithms.forecast import MIN_COMPLETE
 from search.algorithms.pruners import SHARE_TRAINED, Pruner
 from search.algorithms.samplers import sampler_for
 from search.spec import search_space
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.study.memory import MemoryNeed
 
 PROBES = 8

@@ -16,7 +16,7 @@ from search.errors import Drift
 from search.paths import DataDir
 from search.retry import retry_files, retry_storage
 from search.spec import auto_learning_rate
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.storage import optuna_studies, tables
 from search.storage.database import Storage
 from search.study import corpora as stored_corpora

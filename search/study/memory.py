@@ -10,7 +10,7 @@ from makemore_core.data.splits import split
 from makemore_core.training import memory
 from search.errors import BadInput
 from search.spec.search_space import Choices, Dimension, FixedValue, RangeDimension, Value
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.system.machine import process_memory_limit, usable_memory
 
 INCREASING = (

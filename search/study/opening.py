@@ -11,7 +11,7 @@ from makemore_core.data.corpus import Corpus
 from search.algorithms import experience
 from search.errors import Drift
 from search.spec.search_space import distributions, fixed_values
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 
 EXPERIENCED_SAMPLERS = frozenset({"bayes"})
 """Kinds of sampler that begin with the program's experience; the others have a design of their own,

@@ -19,7 +19,8 @@ from search.formatting import verb_and_arguments
 from search.paths import DataDir
 from search.retry import retry_storage
 from search.spec import toml_writer
-from search.spec.study_file import StudySpec, from_document, read
+from search.spec.study_file import read
+from search.spec.study_spec import StudySpec, from_document
 from search.storage import artifact_stores, optuna_queries, optuna_studies, tables
 from search.storage.database import Storage
 from search.storage.study_files import StudyFiles

@@ -26,7 +26,7 @@ from search.paths import DataDir
 from search.retry import retry_files, retry_storage
 from search.seeds import derive_seed
 from search.spec import search_space
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.storage import optuna_studies
 from search.storage.database import Storage
 from search.storage.optuna_reader import SamplingView

@@ -6,7 +6,7 @@ import pytest
 
 from makemore_core.config import HYPERPARAMETERS
 from search.spec import search_space
-from search.spec.study_file import from_document
+from search.spec.study_spec import from_document
 from tests.benchmarks.search import record, tables, word_lists
 from tests.benchmarks.search.tables import RATE, SPACE, Curve, Facts, Table, config_of, drawn
 

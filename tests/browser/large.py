@@ -18,7 +18,7 @@ from sqlalchemy import Connection, MetaData, Table, insert
 
 from makemore_core.data import corpus
 from search.paths import DataDir
-from search.spec import search_space, study_file
+from search.spec import search_space, study_spec
 from search.storage import tables
 from search.storage.database import Storage, create_storage
 from search.study import create
@@ -31,7 +31,7 @@ BATCH = 2_000
 
 def fill(data_dir: DataDir, trials: int = 10_000, reports: int = 10) -> StoredStudy:
     """Creates the study `large` and writes its trials; four of five are pruned."""
-    spec = study_file.from_document(
+    spec = study_spec.from_document(
         {"study": {"name": "large"}, "budget": {"trials": trials, "evaluations": reports}}, "large"
     )
     storage = create_storage(data_dir.default_storage)

@@ -11,7 +11,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.data.corpus import Corpus
 from makemore_core.training.trainer import Evaluation, TrialResult
 from search.paths import DataDir
-from search.spec import study_file
+from search.spec import study_spec
 from search.storage.database import Storage, create_storage
 from search.storage.table_copy import Tables
 from search.study import create
@@ -35,7 +35,7 @@ def prepare(url: str, trials: int, sampler: str) -> None:
             "sampler": {"kind": sampler},
             "pruner": {"kind": "asha"},
         }
-        spec = study_file.from_document(document, "load")
+        spec = study_spec.from_document(document, "load")
         corpus = Corpus("load", WORDS)
         stored = create.create_or_resume(storage, spec, corpus, DataDir(Path(directory)))
         if trials:

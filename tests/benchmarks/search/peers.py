@@ -25,7 +25,7 @@ from makemore_core.errors import Diverged
 from makemore_core.training.trainer import train
 from search.seeds import derive_seed
 from search.spec.search_space import distributions
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from tests.benchmarks.search.events import Recorder
 from tests.benchmarks.search.workload import config_of, data_of, spec_of
 

@@ -22,7 +22,7 @@ from search.algorithms.pruners import Pruner
 from search.seeds import derive_seed
 from search.spec.search_space import distributions
 from search.spec.sections import PrunerSection
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from tests.benchmarks.search.events import Recorder
 from tests.benchmarks.search.peers import train_reporting
 from tests.benchmarks.search.workload import Race, config_of, data_of, spec_of

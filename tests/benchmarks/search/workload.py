@@ -12,7 +12,7 @@ from makemore_core.data.corpus import Corpus
 from makemore_core.data.dataset import Dataset
 from search.spec import search_space, study_file
 from search.spec.search_space import Value
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 
 RUNS = Path("runs")
 """Where a corpus lies once it was fetched."""

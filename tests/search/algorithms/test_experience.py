@@ -15,7 +15,7 @@ from search.algorithms import experience
 from search.algorithms.experience import fitted, opening
 from search.spec.defaults import LATEST
 from search.spec.search_space import distributions, fixed_values
-from search.spec.study_file import from_document
+from search.spec.study_spec import from_document
 
 CONFIG = {
     "embedding_size": 32,

@@ -15,7 +15,7 @@ from workspace import Workspace, tiny
 from search.algorithms.samplers import ask, design_cost, sampler_for
 from search.seeds import derive_seed
 from search.spec.search_space import distributions
-from search.spec.study_file import from_document
+from search.spec.study_spec import from_document
 from search.storage.optuna_reader import SamplingView
 
 KINDS = ("tpe", "bayes", "random", "qmc", "gp")

@@ -23,7 +23,7 @@ from search.report import conclusions, space_plots
 from search.report import facts as report_facts
 from search.report.facts import ReportData
 from search.report.plotly_parts import loss_range, subsample
-from search.spec import study_file
+from search.spec import study_spec
 from search.study import study
 from search.study.study import StoredStudy
 from search.trials import results
@@ -169,7 +169,7 @@ def test_the_study_file_in_the_report_is_the_study(finished: Workspace) -> None:
     """What the page shows as the study file defines the very same study."""
     spec = tiny(finished).spec
     again = tomllib.loads(conclusions.definition(spec))
-    assert spec == study_file.from_document(again, "report", spec.defaults)
+    assert spec == study_spec.from_document(again, "report", spec.defaults)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(finished: Workspace) -> None:

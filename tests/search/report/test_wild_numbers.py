@@ -27,7 +27,7 @@ from search.figures.svg import Chart, Scale
 from search.finite import finite
 from search.report import space_plots, study_plots
 from search.report.page import in_script
-from search.spec import search_space, study_file
+from search.spec import search_space, study_spec
 from search.trials import results
 from search.trials.history import AttemptView
 
@@ -39,7 +39,7 @@ WILD = st.one_of(
 FINITE = st.one_of(
     st.sampled_from([0.0, 1e-45, 2.3, 2.3, 1e30, 3.4e38]), st.floats(0, 3.4e38, allow_nan=False)
 )
-SPEC = study_file.from_document(
+SPEC = study_spec.from_document(
     {
         "study": {"name": "wild"},
         "search": {

@@ -10,7 +10,7 @@ from makemore_core.lecture.lr_range import lr_range
 from search.errors import Drift, StudyFileError
 from search.spec import auto_learning_rate
 from search.spec.search_space import RangeDimension
-from search.spec.study_file import from_document
+from search.spec.study_spec import from_document
 from search.study import study
 
 AUTO: dict[str, Any] = {"learning_rate": "auto", "optimizer": "adamw"}

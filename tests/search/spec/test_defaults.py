@@ -12,7 +12,7 @@ from makemore_core.data.splits import split
 from search.errors import Drift
 from search.spec import study_file
 from search.spec.defaults import FIRST, LATEST, VERSIONS
-from search.spec.study_file import StudySpec, from_document
+from search.spec.study_spec import StudySpec, from_document
 from search.study import create
 
 TWO_LINES = {"study": {"name": "two", "corpus": "words.txt"}}

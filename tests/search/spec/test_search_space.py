@@ -19,7 +19,7 @@ from search.spec.search_space import (
     read_dimension,
     searched_values,
 )
-from search.spec.study_file import from_document
+from search.spec.study_spec import from_document
 
 UNBORN = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
 

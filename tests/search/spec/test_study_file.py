@@ -12,7 +12,8 @@ from workspace import Workspace, tiny
 from search.errors import BadInput, StudyFileError
 from search.spec.defaults import LATEST
 from search.spec.sections import parse_duration, parse_memory
-from search.spec.study_file import from_document, read, read_config
+from search.spec.study_file import read, read_config
+from search.spec.study_spec import from_document
 
 EVERYTHING = """
 [study]

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DatabaseError
 from workspace import Workspace, invoke, some_words
 
 from search.retry import error_summary
-from search.spec import study_file
+from search.spec import study_file, study_spec
 
 COUNTED = "name,sex,count\n" + "\n".join(f"{word},F,{n % 3 + 1}" for n, word in
                                          enumerate(dict.fromkeys(some_words(60))))  # fmt: skip
@@ -156,7 +156,7 @@ def test_an_older_document_has_no_layout(bed: Workspace) -> None:
     document = stored.spec.as_document()
     for key in ("column", "separator", "count", "drop_unusable"):
         del document["study"][key]
-    older = study_file.from_document(document, "older")
+    older = study_spec.from_document(document, "older")
     assert stored.spec.definition() == older.definition()
 
 

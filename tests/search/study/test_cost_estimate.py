@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from workspace import Workspace
 
-from search.spec.study_file import StudySpec, from_document
+from search.spec.study_spec import StudySpec, from_document
 from search.study import cost_estimate
 from search.study.cost_estimate import expected_fraction
 from search.terminal import answers

@@ -8,7 +8,7 @@ from workspace import Workspace, some_words
 from makemore_core.data.corpus import Corpus
 from search.errors import BadInput
 from search.spec import study_file
-from search.spec.study_file import StudySpec
+from search.spec.study_spec import StudySpec
 from search.study import memory
 from search.study.memory import ensure_corpus_fits, format_bytes, memory_need
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from workspace import TINY, Workspace, some_words
 
-from search.spec.study_file import from_document
+from search.spec.study_spec import from_document
 from search.study.study import StoredStudy, resolve
 from search.trials import results
 
