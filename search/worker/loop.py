@@ -20,8 +20,8 @@ from search.trials.leases import NoClaim
 from search.trials.reported_losses import ReportedLosses
 from search.trials.services import Service, serving
 from search.worker import trial_runner
+from search.worker.context import WorkerContext
 from search.worker.job import Job
-from search.worker.trial_runner import WorkerContext
 
 log = logging.getLogger("search.worker")
 

@@ -31,8 +31,8 @@ HERE = Path(__file__).parent
 CALM = {
     "search.worker.snapshots.INTERVAL_SECONDS": 0.1,
     "search.worker.snapshots.MAX_TIME_FRACTION": 1.0,
-    "search.worker.trial_runner.HEARTBEAT_SECONDS": 0.3,
-    "search.worker.trial_runner.REPORT_SECONDS": 0.03,
+    "search.worker.running_attempt.HEARTBEAT_SECONDS": 0.3,
+    "search.worker.running_attempt.REPORT_SECONDS": 0.03,
 }
 """Snapshots and reports come often enough for a trial of half a second to have some."""
 SHORT_LEASE = {

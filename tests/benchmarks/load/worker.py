@@ -20,8 +20,8 @@ from search.spec import search_space
 from search.storage.database import open_storage
 from search.storage.optuna_reader import BulkReadStorage
 from search.study import study
-from search.trials import attempts, claims
-from search.worker import trial_runner
+from search.trials import attempts, claims, retention
+from search.worker import outcomes, trial_runner
 from search.worker.job import Job
 from search.worker.loop import Worker
 from tests.benchmarks.load.stored import LOSS, REPORTS, evaluation, result
@@ -95,8 +95,8 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
     watch.watch(samplers, "ask", "sampling")
     watch.watch(BulkReadStorage, "get_all_trials", "reading")
     watch.watch(attempts, "finish_attempt", "tell")
-    watch.watch(trial_runner.retention, "delete_unneeded", "tell")
-    watch.watch(trial_runner.retention, "is_worth_keeping", "tell")
+    watch.watch(retention, "delete_unneeded", "tell")
+    watch.watch(retention, "is_worth_keeping", "tell")
 
     def train(config: Any, *_: Any, on_evaluation: Any, **__: Any) -> Any:
         read = watch.take("reading")
@@ -119,7 +119,7 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
         return time.perf_counter() > account.until
 
     trial_runner.train = train
-    trial_runner._save_checkpoint = keep_nothing
+    outcomes._save_checkpoint = keep_nothing
     storage = open_storage(url)
     stored = study.find(storage, "load")
     assert stored is not None
