@@ -4,7 +4,6 @@ This module is light to import: `run` starts its first processes before it loads
 """
 
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import Any
 
 from makemore_core.data.corpus_format import CorpusFormat
@@ -164,18 +163,12 @@ def preview(
     layout: CorpusFormat = AS_FILE,
 ) -> None:
     """Check a study file, and show its search space and estimated cost; creates nothing."""
-    from makemore_core.data.dataset import Dataset
     from search.cli import run_study
-    from search.spec import auto_learning_rate
-    from search.study import cost_estimate, memory, study
+    from search.study import cost_estimate, study
     from search.terminal import answers
 
     spec = run_study.read_with_overrides(file, trials, timeout, corpus, seed, layout)
     spec = run_study.with_stored_defaults(session, spec)
     words = print_notes(study.load_corpus(spec, session.data_dir))
-    count = worker_count(workers, threads)
-    need = memory.ensure_corpus_fits(spec, words, count)
-    spec = auto_learning_rate.resolve_auto(spec.resolved_for(words), words)
-    data = Dataset.from_corpus(words, spec.study.split_seed)
-    view = cost_estimate.preview(spec, data, count, threads, need)
-    session.print_result(asdict(view) | {"memory": need.as_document()}, answers.preview(view))
+    view = cost_estimate.of_file(spec, words, worker_count(workers, threads), threads)
+    session.print_result(view.as_document(), answers.preview(view))

@@ -43,15 +43,9 @@ def _open_storage(url: str) -> Storage:
 
 def preview(spec: StudySpec, words: Corpus, workers: int, threads: int) -> dict[str, Any]:
     """What `preview` shows of a study."""
-    from makemore_core.data.dataset import Dataset
-    from search.spec import auto_learning_rate
-    from search.study import cost_estimate, memory
+    from search.study import cost_estimate
 
-    need = memory.ensure_corpus_fits(spec, words, workers)
-    spec = auto_learning_rate.resolve_auto(spec.resolved_for(words), words)
-    data = Dataset.from_corpus(words, spec.study.split_seed)
-    view = cost_estimate.preview(spec, data, workers, threads, need)
-    return asdict(view) | {"memory": need.as_document()}
+    return cost_estimate.of_file(spec, words, workers, threads).as_document()
 
 
 def sample(

@@ -1,34 +1,30 @@
 """Estimates what a study costs before it is created, from steps measured on this machine."""
 
 import itertools
-import math
-import random
 import statistics
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import optuna
-from optuna.samplers import BaseSampler
+import numpy as np
 
 from makemore_core.config import TrialConfig
+from makemore_core.data.corpus import Corpus
 from makemore_core.data.dataset import Dataset
 from makemore_core.training.trainer import train
 from makemore_core.training.warm_up import warm_up
-from search.algorithms import samplers
+from search.algorithms.coordinates import Coordinates
 from search.algorithms.costs import relative_cost
 from search.algorithms.forecast import MIN_COMPLETE
 from search.algorithms.pruners import SHARE_TRAINED, Pruner
-from search.algorithms.samplers import sampler_for
 from search.spec import search_space
+from search.spec.auto_learning_rate import resolve_auto
 from search.spec.study_spec import StudySpec
-from search.study.memory import MemoryNeed
+from search.study.expected_costs import ExpectedCosts
+from search.study.memory import MemoryNeed, ensure_corpus_fits
+from search.study.opening import with_opening
 
 PROBES = 8
-DRAWS = 256
-"""Random draws whose mean cost stands for a trial's: costs differ a hundredfold."""
-OPENED = ("tpe", "gp")
-"""Samplers whose first configurations are a design of ours."""
+"""Configurations that are drawn from the space and trained for some steps."""
 PROBE_STEPS = 20
 SAFE_LEARNING_RATE = 0.01
 """The learning rate of probes: a step takes as long at any rate, and a probe must not diverge."""
@@ -56,6 +52,22 @@ class Preview:
     """The dev loss that may end the study sooner, at a time that cannot be estimated."""
     memory: MemoryNeed | None = None
 
+    def as_document(self) -> dict[str, Any]:
+        """Returns it as JSON has it."""
+        return asdict(self) | {"memory": self.memory and self.memory.as_document()}
+
+
+def of_file(spec: StudySpec, words: Corpus, workers: int, threads: int) -> Preview:
+    """Returns what a study would cost that began now.
+
+    Raises:
+        BadInput: what it needs does not fit into the memory.
+    """
+    need = ensure_corpus_fits(spec, words, workers)
+    spec = resolve_auto(spec.resolved_for(words), words)
+    spec = spec if spec.opening else with_opening(spec, words, None)
+    return preview(spec, Dataset.from_corpus(words, spec.study.split_seed), workers, threads, need)
+
 
 def preview(
     spec: StudySpec, data: Dataset, workers: int, threads: int, memory: MemoryNeed | None = None
@@ -63,10 +75,10 @@ def preview(
     """Times a few steps of configurations drawn from the space, which tells how fast this machine
     is, and sums the analytic costs of the trials to come."""
     warm_up()
-    symbols = len(data.vocabulary)
-    full = _seconds_per_cost(spec, data, threads) * statistics.mean(trial_costs(spec, symbols))
-    fraction = expected_fraction(spec)
     trials, timeout = spec.budget.trials, spec.budget.timeout
+    cost = ExpectedCosts(spec, len(data.vocabulary)).total(0, trials) / trials
+    full = _seconds_per_cost(spec, data, threads) * cost
+    fraction = expected_fraction(spec)
     all_trials = full * fraction * trials / min(workers, trials)
     seconds = all_trials if timeout is None else min(all_trials, timeout)
     return Preview(
@@ -109,60 +121,14 @@ def expected_fraction(spec: StudySpec) -> float:
     return fraction + spec.pruner.audit * (1 - fraction)  # audited trials run to their end
 
 
-def trial_costs(spec: StudySpec, symbols: int) -> list[float]:
-    """The analytic costs of the trials of a study, so far as they are known beforehand: those that
-    open it, and for each other one the mean of random draws, by how the sampler weighs costs."""
-    kind = spec.sampler.kind
-    opening = samplers.N_STARTUP if kind in OPENED else 0
-    study = _empty_study()
-    configs = []
-    for ordinal in range(min(max(opening, len(spec.enqueue)), spec.budget.trials)):
-        values = _ask(sampler_for(kind, spec.study.seed, ordinal), study, spec)
-        enqueued = spec.enqueue[ordinal] if ordinal < len(spec.enqueue) else {}
-        configs.append(_configuration(spec, values | dict(enqueued)))
-    costs = [relative_cost(asdict(config), symbols) for config in configs]
-    drawn = [relative_cost(asdict(config), symbols) for config in _draws(spec, DRAWS)]
-    rest = spec.budget.trials - len(costs)
-    if kind == "bayes":
-        return [*costs, *_costs_preferred(drawn, rest, sum(costs))]
-    return [*costs, *[statistics.mean(drawn)] * rest]
-
-
-def _costs_preferred(drawn: Sequence[float], count: int, spent: float) -> list[float]:
-    """The expected costs of trials of the sampler "bayes", which divides its acquisition by a power
-    of the cost that falls with what is spent: of random draws, weighted likewise."""
-    from search.algorithms.bayes import COST_SCALE  # here, since it loads SciPy
-
-    typical, costs = statistics.mean(drawn), []
-    for _ in range(count):
-        exponent = math.exp(-spent / typical / COST_SCALE)
-        weights = [cost**-exponent for cost in drawn]
-        costs.append(statistics.fmean(drawn, weights))
-        spent += costs[-1]
-    return costs
-
-
-def _empty_study() -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(storage=optuna.storages.InMemoryStorage())
-
-
 def _draws(spec: StudySpec, count: int) -> list[TrialConfig]:
     """Draws configurations at random from the space."""
-    study = _empty_study()
-    seeds = [random.Random(ordinal).randrange(2**31) for ordinal in range(count)]
-    asked = (_ask(sampler_for("random", seed, 0), study, spec) for seed in seeds)
-    return [_configuration(spec, values) for values in asked]
-
-
-def _ask(sampler: BaseSampler, study: optuna.Study, spec: StudySpec) -> dict[str, Any]:
-    template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-    return samplers.ask(sampler, study, template, search_space.distributions(spec.space))
-
-
-def _configuration(spec: StudySpec, values: Mapping[str, Any]) -> TrialConfig:
+    coordinates = Coordinates(search_space.distributions(spec.space))
     budget = {"examples": spec.budget.examples, "evaluations": spec.budget.evaluations}
-    return search_space.configuration(spec.space, {}, values, **budget)
+    return [
+        search_space.configuration(spec.space, coordinates.values(point), {}, **budget)
+        for point in coordinates.sample(np.random.default_rng(0), count)
+    ]
 
 
 def _seconds_per_cost(spec: StudySpec, data: Dataset, threads: int) -> float:

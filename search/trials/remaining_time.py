@@ -1,10 +1,11 @@
 """How long a study goes on: from what its latest trials cost, how far they came, and what runs.
 
-Costs of trials differ a hundredfold, a pruner stops many early, and a sampler may prefer the cheap
-or the dear; so a trial to come is taken for one of the latest, those under way included: at first
-the cheap ones have ended and the dear ones have not. How far a trial comes is estimated as survival
-times are (Kaplan and Meier 1958), where the trials under way are known to have come so far at
-least.
+Costs of trials differ a hundredfold, and those that open a study are as a rule dearer than what a
+sampler asks for after them. So a trial to come is expected to cost what its slot was expected to
+beforehand, times how much dearer than expected the latest ones were; those under way included,
+since at first the cheap ones have ended and the dear ones have not. How far a trial comes is
+estimated as survival times are (Kaplan and Meier 1958), where the trials under way are known to
+have come so far at least.
 """
 
 import functools
@@ -16,23 +17,31 @@ from sqlalchemy import Connection, Select, bindparam, select
 
 from search.algorithms.costs import relative_cost
 from search.storage import optuna_queries, tables
+from search.study.expected_costs import ExpectedCosts
 from search.study.study import StoredStudy
 
 MAX_READ = 128
 """The latest attempts that are looked at."""
 MIN_RECENT = 12
 """Of the trials that ended, the latest half counts, and so many at least: samplers change."""
+PRIOR_TRIALS = 12
+"""What was expected beforehand counts as much as so many trials."""
 MAX_OVERHEAD = 1.5
 """An attempt takes at most this times its training, else its clock was set meanwhile."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What a trial cost so far: the analytic cost of a full trial, and the fraction trained."""
+    """What a trial cost so far."""
 
     cost: float
+    """The analytic cost of a full trial."""
     fraction: float
-    seconds: float = 0.0  # of an ended one, everything included
+    """That was trained."""
+    seconds: float = 0.0
+    """Of one that has ended, everything included."""
+    expected: float = 1.0
+    """Its cost, before its configuration was known."""
 
 
 class Survival:
@@ -58,13 +67,18 @@ class Survival:
 
 
 def remaining_seconds(
-    ended: Sequence[Effort], running: Sequence[Effort], unclaimed: int, workers: int
+    ended: Sequence[Effort],
+    running: Sequence[Effort],
+    to_come: float,
+    unclaimed: int,
+    workers: int,
 ) -> float | None:
     """The expected seconds until all trials have ended; None before any has.
 
     Args:
         ended: the oldest first.
-        unclaimed: trials that nobody has begun.
+        to_come: the cost that was expected of all trials that nobody has begun.
+        unclaimed: how many these are.
         workers: at work, one at least.
     """
     recent = ended[-max(MIN_RECENT, len(ended) // 2) :]
@@ -74,12 +88,18 @@ def remaining_seconds(
     rate = sum(each.seconds for each in recent) / trained  # seconds per unit of cost
     survival = Survival(recent, running)
     under_way = [rate * each.cost * survival.expected_rest(each.fraction) for each in running]
-    costs = [each.cost for each in (*recent, *running)]
-    one = rate * sum(costs) / len(costs) * survival.expected_rest(0.0)
+    rest = rate * _dearer([*recent, *running]) * to_come * survival.expected_rest(0.0)
     busy = max(1, min(workers, unclaimed + len(running)))
-    overhang = one / 2 * (1 - 1 / busy) if unclaimed else 0.0  # the last ones do not end together
-    together = (sum(under_way) + unclaimed * one) / busy + overhang
-    return max([together, *under_way])
+    one = rest / max(1, unclaimed)
+    overhang = one / 2 * (1 - 1 / busy)  # the last ones do not end together
+    return max([(sum(under_way) + rest) / busy + overhang, *under_way])
+
+
+def _dearer(known: Sequence[Effort]) -> float:
+    """How many times as dear as expected trials are."""
+    expected = sum(each.expected for each in known)
+    prior = PRIOR_TRIALS * expected / len(known)
+    return (sum(each.cost for each in known) + prior) / (expected + prior)
 
 
 def of_study(
@@ -88,14 +108,24 @@ def of_study(
     """`remaining_seconds` of a study as it is stored; the timeout is not considered."""
     rows = connection.execute(_latest(), {"study": study.uid}).mappings().all()
     reports = optuna_queries.last_reports_of_running(connection, study.optuna_id)
-    full = study.spec.budget.examples
-    ended = [_ended(dict(row), full) for row in reversed(rows) if row["outcome"] in COUNTED]
+    full, trials = study.spec.budget.examples, study.spec.budget.trials
+    expected = ExpectedCosts(study.spec)
+    ended = [
+        _ended(dict(row), full, expected.of(row["ordinal"]))
+        for row in reversed(rows)
+        if row["outcome"] in COUNTED
+    ]
     running = [
-        Effort(relative_cost(row["config"]), min(1.0, reports.get(row["trial"], (0, 0))[0] / full))
+        Effort(
+            relative_cost(row["config"]),
+            min(1.0, reports.get(row["trial"], (0, 0))[0] / full),
+            expected=expected.of(row["ordinal"]),
+        )
         for row in rows
         if row["outcome"] is None
     ]
-    return remaining_seconds(ended, running, unclaimed, workers)
+    to_come = expected.total(trials - unclaimed, trials)
+    return remaining_seconds(ended, running, to_come, unclaimed, workers)
 
 
 COUNTED = ("complete", "pruned")
@@ -104,7 +134,7 @@ COUNTED = ("complete", "pruned")
 @functools.cache
 def _latest() -> Select[Any]:
     a = tables.attempts
-    names = "trial", "outcome", "seconds", "examples", "started_at", "ended_at", "config"
+    names = "ordinal", "trial", "outcome", "seconds", "examples", "started_at", "ended_at", "config"
     return (
         select(*(a.c[name] for name in names))
         .where(a.c.study_uid == bindparam("study"), a.c.config.is_not(None), a.c.trial.is_not(None))
@@ -113,7 +143,8 @@ def _latest() -> Select[Any]:
     )
 
 
-def _ended(row: Mapping[str, Any], full: int) -> Effort:
+def _ended(row: Mapping[str, Any], full: int, expected: float) -> Effort:
     trained = row["seconds"] or 0.0
     lasted = max(trained, min(row["ended_at"] - row["started_at"], MAX_OVERHEAD * trained + 1.0))
-    return Effort(relative_cost(row["config"]), min(1.0, (row["examples"] or 0) / full), lasted)
+    fraction = min(1.0, (row["examples"] or 0) / full)
+    return Effort(relative_cost(row["config"]), fraction, lasted, expected)

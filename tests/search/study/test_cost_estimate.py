@@ -4,8 +4,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from workspace import Workspace
+from workspace import Workspace, some_words
 
+from makemore_core.data.corpus import read_file
+from search.spec.defaults import LATEST
 from search.spec.study_spec import StudySpec, from_document
 from search.study import cost_estimate
 from search.study.cost_estimate import expected_fraction
@@ -14,15 +16,14 @@ from search.terminal import answers
 SECONDS = 2.0
 WORDS: Any = SimpleNamespace(vocabulary=".abc")
 
-REAL_TRIAL_COSTS = cost_estimate.trial_costs
-
 
 @pytest.fixture(autouse=True)
 def full_trials_of_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here depends on how fast the machine is."""
     monkeypatch.setattr(cost_estimate, "warm_up", lambda: None)
     monkeypatch.setattr(cost_estimate, "_seconds_per_cost", lambda *_: SECONDS)
-    monkeypatch.setattr(cost_estimate, "trial_costs", lambda *_: [0.5, 1.5])
+    costs = SimpleNamespace(total=lambda first, last: float(last - first))
+    monkeypatch.setattr(cost_estimate, "ExpectedCosts", lambda *_: costs)
 
 
 def spec(pruner: str = "none", audit: float = 0.0, **budget: Any) -> StudySpec:
@@ -88,26 +89,16 @@ def test_the_predictive_pruner_first_learns_from_whole_trials() -> None:
     assert 0.25 < fraction(1000) < fraction(20) < fraction(20, audit=0.5) < 1.0
 
 
-def test_known_configurations_cost_what_they_cost() -> None:
-    """Those that open the study count for themselves, the others as random draws do on average."""
-    wide = {"hidden_width": 1024, "batch_size": 32, "embedding_size": 64, "block_size": 12}
-    document = {"study": {"name": "s"}, "budget": {"trials": 12}, "enqueue": [wide]}
-    costs = REAL_TRIAL_COSTS(from_document(document, "s.toml"), 27)
-    assert 12 == len(costs) and 1 == len(set(costs[8:]))
-    assert costs[0] > 3 * costs[-1] and len(set(costs[:8])) == 8
-    document["budget"] = {"trials": 3}
-    assert costs[:3] == REAL_TRIAL_COSTS(from_document(document, "s.toml"), 27)
-
-
-def test_a_sampler_that_prefers_cheap_trials_is_cheap_at_first() -> None:
-    """The trials of "bayes" begin below the mean of random draws, and end near it."""
-    document = {"study": {"name": "s"}, "budget": {"trials": 300}, "pruner": {"kind": "none"}}
-    asked, drawn = (
-        REAL_TRIAL_COSTS(from_document(document | {"sampler": {"kind": kind}}, "s.toml"), 27)
-        for kind in ("bayes", "random")
-    )
-    assert asked[0] < 0.6 * drawn[0] and sorted(asked) == asked
-    assert 0.95 * drawn[0] < asked[-1] <= drawn[0]
+def test_the_configurations_that_will_open_the_study_count(
+    monkeypatch: pytest.MonkeyPatch, bed: Workspace
+) -> None:
+    """The file alone does not name them: they are those that a study of it would begin with."""
+    seen: list[StudySpec] = []
+    monkeypatch.setattr(cost_estimate, "preview", lambda spec, *_: seen.append(spec))
+    words = read_file(bed.corpus(some_words(90), "words.txt"))
+    document = {"study": {"name": "s"}, "defaults": LATEST}
+    cost_estimate.of_file(from_document(document, "s.toml"), words, 2, 1)
+    assert 8 == len(seen[0].opening)
 
 
 def test_the_command_says_it_too(bed: Workspace) -> None:

@@ -10,52 +10,71 @@ PART = st.floats(0.05, 1.0)
 EFFORTS = st.lists(st.builds(Effort, st.floats(0.1, 50.0), PART, st.just(1.0)), max_size=8)
 
 
-def full(cost: float, rate: float = 1.0) -> Effort:
+def full(cost: float, rate: float = 1.0, expected: float | None = None) -> Effort:
     """A trial that ran to its end."""
-    return Effort(cost, 1.0, cost * rate)
+    return Effort(cost, 1.0, cost * rate, expected or cost)
 
 
 def test_nothing_is_known_before_a_trial_has_ended() -> None:
     """No rate, no estimate."""
-    assert remaining_seconds([], [Effort(5.0, 0.5)], 10, 2) is None
+    assert remaining_seconds([], [Effort(5.0, 0.5)], 10.0, 10, 2) is None
 
 
 def test_equal_trials_take_what_they_took() -> None:
     """Ten more of three seconds take thirty; two workers share them, and one ends them."""
     ended = [full(3.0)] * 5
-    assert 30.0 == pytest.approx(remaining_seconds(ended, [], 10, 1) or 0)
-    assert 15.0 + 0.75 == pytest.approx(remaining_seconds(ended, [], 10, 2) or 0)
+    assert 30.0 == pytest.approx(remaining_seconds(ended, [], 30.0, 10, 1) or 0)
+    assert 15.0 + 0.75 == pytest.approx(remaining_seconds(ended, [], 30.0, 10, 2) or 0)
 
 
 def test_the_machine_sets_the_rate() -> None:
     """Where trials take twice their cost, so do those to come."""
     once, twice = ([full(3.0, rate)] * 5 for rate in (1.0, 2.0))
-    remaining = [remaining_seconds(ended, [], 10, 2) or 0 for ended in (once, twice)]
+    remaining = [remaining_seconds(ended, [], 30.0, 10, 2) or 0 for ended in (once, twice)]
     assert 2.0 == pytest.approx(remaining[1] / remaining[0])
 
 
+def test_trials_that_cost_more_than_expected_make_the_rest_dearer() -> None:
+    """The more of them there are; at first what was expected has more weight."""
+    few, many = ([full(10.0, expected=5.0)] * count for count in (4, 400))
+    remaining = [remaining_seconds(ended, [], 50.0, 10, 1) or 0 for ended in (few, many)]
+    assert 50.0 * 100 / 80 == pytest.approx(remaining[0])
+    assert 50.0 * 206 / 106 == pytest.approx(remaining[1])
+
+
 def test_the_dear_ones_under_way_count() -> None:
-    """At first the cheap trials have ended and a dear one has not: those to come are of both."""
-    ended, dear = [full(1.0)] * 3, Effort(97.0, 0.0)
-    assert 97.0 + 4 * 25.0 == pytest.approx(remaining_seconds(ended, [dear], 4, 1) or 0)
+    """At first the cheap trials have ended and a dear one has not."""
+    ended = [full(1.0, expected=25.0)] * 3
+    cheap = remaining_seconds(ended, [], 100.0, 4, 1) or 0
+    dear = remaining_seconds(ended, [Effort(97.0, 0.0, expected=25.0)], 100.0, 4, 1) or 0
+    assert cheap < 100.0
+    assert 97.0 + 100.0 == pytest.approx(dear)
+
+
+def test_known_costs_of_an_opening_say_nothing_of_the_others() -> None:
+    """Dear configurations that open a study, as expected, make the cheap ones to come no dearer."""
+    opening = [full(40.0)] * 6
+    assert 10.0 == pytest.approx(remaining_seconds(opening, [], 10.0, 10, 1) or 0)
 
 
 def test_the_last_one_is_not_shared() -> None:
     """What one worker still trains is not faster by others that have nothing left to do."""
-    assert 60.0 == pytest.approx(remaining_seconds([full(1.0)] * 9, [Effort(80.0, 0.25)], 0, 8))
+    running = [Effort(80.0, 0.25)]
+    assert 60.0 == pytest.approx(remaining_seconds([full(1.0)] * 9, running, 0.0, 0, 8))
 
 
 def test_a_sampler_that_turns_to_dear_ones_is_followed() -> None:
     """Of the trials that ended, the latest half counts."""
-    ended = [full(1.0)] * 50 + [full(10.0)] * 50
-    assert 100.0 == pytest.approx(remaining_seconds(ended, [], 10, 1) or 0)
+    ended = [full(1.0, expected=5.0)] * 50 + [full(10.0, expected=5.0)] * 50
+    assert 50.0 * 560 / 310 == pytest.approx(remaining_seconds(ended, [], 50.0, 10, 1) or 0)
 
 
 def test_pruned_trials_make_the_rest_shorter() -> None:
     """Where two of three stop at a third, trials to come train five ninths on average."""
-    ended = [Effort(9.0, 1 / 3, 3.0), Effort(9.0, 1 / 3, 3.0), full(9.0)]
+    pruned = Effort(9.0, 1 / 3, 3.0, expected=9.0)
+    ended = [pruned, pruned, full(9.0)]
     assert 5 / 9 == pytest.approx(Survival(ended, []).expected_rest(0.0))
-    assert 50.0 == pytest.approx(remaining_seconds(ended, [], 10, 1) or 0)
+    assert 50.0 == pytest.approx(remaining_seconds(ended, [], 90.0, 10, 1) or 0)
 
 
 def test_a_trial_that_passed_a_rung_is_expected_to_go_on() -> None:

@@ -1,0 +1,93 @@
+"""What the trials of a study are expected to cost, before they are asked for.
+
+Costs are those of the analytic model (`search.algorithms.costs`): seconds on a reference machine.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+
+from search.algorithms import samplers
+from search.algorithms.bayes import COST_SCALE
+from search.algorithms.coordinates import Coordinates
+from search.algorithms.costs import SYMBOLS, relative_costs
+from search.spec import search_space
+from search.spec.study_spec import StudySpec
+
+DRAWS = 256
+"""Random draws whose mean cost stands for a trial's: costs differ a hundredfold."""
+DESIGNED = ("tpe", "gp")
+"""Samplers whose first configurations are a design of ours."""
+HORIZON = 1000
+"""Trials whose costs are told apart; by then no sampler weighs costs any more."""
+
+
+class ExpectedCosts:
+    """The expected costs of a study's full trials, by their slots.
+
+    The configurations that open a study are known, and so are their costs. Of each other trial the
+    mean of random draws is taken, weighted as the sampler weighs costs.
+
+    Args:
+        symbols: of the alphabet, the end of a word included.
+    """
+
+    def __init__(self, spec: StudySpec, symbols: int = SYMBOLS) -> None:
+        distributions = search_space.distributions(spec.space)
+        coordinates = Coordinates(distributions)
+        points = coordinates.sample(np.random.default_rng(0), DRAWS)
+        fixed = search_space.fixed_values(spec.space) | {"examples": spec.budget.examples}
+        drawn = {**fixed, **coordinates.columns(points)}
+        self._draws = np.broadcast_to(relative_costs(drawn, symbols), DRAWS)
+        known = [
+            float(np.mean(relative_costs({**drawn, **values}, symbols)))
+            for values in _known(spec)[: spec.budget.trials]
+        ]
+        count = min(spec.budget.trials, HORIZON) - len(known)
+        self._costs = np.array(known + self._of_others(spec, sum(known), count))
+
+    def of(self, ordinal: int) -> float:
+        """Returns the cost of one trial."""
+        return float(self._costs[min(ordinal, len(self._costs) - 1)])
+
+    def total(self, first: int, last: int) -> float:
+        """Returns the cost of the trials of these slots, the last one not included."""
+        beyond = max(0, last - max(first, len(self._costs)))
+        return float(self._costs[first:last].sum() + beyond * self._costs[-1])
+
+    def _of_others(self, spec: StudySpec, spent: float, count: int) -> list[float]:
+        """The sampler "bayes" divides its acquisition by a power of the cost that falls with what
+        is spent; for others a draw is as good as another."""
+        typical, costs = float(self._draws.mean()), []
+        for _ in range(count):
+            exponent = math.exp(-spent / typical / COST_SCALE)
+            weights = self._draws**-exponent if spec.sampler.kind == "bayes" else None
+            costs.append(float(np.average(self._draws, weights=weights)))
+            spent += costs[-1]
+        return costs
+
+
+def _known(spec: StudySpec) -> list[Mapping[str, Any]]:
+    """The values that are known of the first configurations; some may be missing."""
+    opening = _designed(spec) if spec.sampler.kind in DESIGNED else spec.opening
+    rest = opening[len(spec.enqueue) :] if spec.sampler.kind in DESIGNED else opening
+    return [*spec.enqueue, *rest]
+
+
+def _designed(spec: StudySpec) -> Sequence[Mapping[str, Any]]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    template = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+    space = search_space.distributions(spec.space)
+    return [
+        samplers.ask(
+            samplers.sampler_for(spec.sampler.kind, spec.study.seed, ordinal),
+            study,
+            template,
+            space,
+        )
+        for ordinal in range(samplers.N_STARTUP)
+    ]
