@@ -1,9 +1,11 @@
 """Reads the search space of a document and checks its enqueued values, with all mistakes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from makemore_core.config import HYPERPARAMETERS, NEEDS_DIRECT, value_error, value_errors
+from search import learning_rates
 from search.spec import defaults
 from search.spec.mistakes import Mistake, unknown_keys
 from search.spec.search_space import (
@@ -11,8 +13,11 @@ from search.spec.search_space import (
     Choices,
     Dimension,
     FixedValue,
+    RangeDimension,
+    Space,
     Value,
     enqueue_error,
+    fixed_values,
     read_dimension,
 )
 
@@ -37,6 +42,23 @@ def read_space(
     return space, known, [*mistakes, *_check_together(known)]
 
 
+def with_enqueued_rates(rate: Dimension, space: Space, raw: list[Any]) -> Dimension:
+    """Returns a relative range of the learning rate, wide enough for what is enqueued.
+
+    It is for a range by default, which the one who enqueues a configuration has not drawn.
+    """
+    if not isinstance(rate, RangeDimension) or not rate.relative:
+        return rate
+    known = [{**fixed_values(space), **values} for values in raw if isinstance(values, dict)]
+    needed = (learning_rates.RATE, *learning_rates.RELATIVE_TO)
+    rates = [
+        learning_rates.relative_rate(values)
+        for values in known
+        if all(name in values and not value_error(name, values[name]) for name in needed)
+    ]
+    return replace(rate, low=min([rate.low, *rates]), high=max([rate.high, *rates]))
+
+
 def check_enqueue(raw: list[Any], space: Mapping[str, Dimension]) -> list[Mistake]:
     """Returns the mistakes of the configurations that are to be tried first."""
     mistakes: list[Mistake] = []
@@ -52,12 +74,8 @@ def check_enqueue(raw: list[Any], space: Mapping[str, Dimension]) -> list[Mistak
             if wrong:
                 mistakes.append((f"{where}.{name}", wrong))
         if not any(key.startswith(f"{where}.") for key, _ in mistakes):
-            fixed = {
-                name: kind.value for name, kind in space.items() if isinstance(kind, FixedValue)
-            }
-            mistakes += [
-                (f"{where}.{key}", what) for key, what in value_errors({**fixed, **values})
-            ]
+            together = {**fixed_values(space), **values}
+            mistakes += [(f"{where}.{key}", what) for key, what in value_errors(together)]
     return mistakes
 
 

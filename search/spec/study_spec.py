@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.splits import split
 from search.errors import StudyFileError
+from search.learning_rates import RATE
 from search.spec import defaults
 from search.spec.mistakes import Mistake, as_mistake
 from search.spec.search_space import Dimension, RangeDimension, Value
@@ -27,7 +28,7 @@ from search.spec.sections import (
     SamplerSection,
     StudySection,
 )
-from search.spec.space_reader import check_enqueue, read_space
+from search.spec.space_reader import check_enqueue, read_space, with_enqueued_rates
 
 SECTIONS = tuple(name for name in FileSections.model_fields if name not in ("search", "enqueue"))
 STORED_KEYS = ("defaults", "opening", "from")
@@ -195,8 +196,11 @@ def from_document(
                 "budget.examples sets the length of a trial as well; give one of the two",
             )
         )
-    raw_enqueue = document.get("enqueue", [])
-    mistakes += check_enqueue(raw_enqueue if isinstance(raw_enqueue, list) else [], known)
+    enqueued = document.get("enqueue", [])
+    enqueued = enqueued if isinstance(enqueued, list) else []
+    if value_of(document, "search", RATE) is None and RATE in space:
+        space[RATE] = known[RATE] = with_enqueued_rates(space[RATE], known, enqueued)
+    mistakes += check_enqueue(enqueued, known)
     if mistakes or parsed is None:
         raise StudyFileError(where, mistakes)
     sections = {name: getattr(parsed, name) for name in SECTIONS}

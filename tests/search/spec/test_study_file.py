@@ -11,9 +11,10 @@ from workspace import Workspace, tiny
 
 from search.errors import BadInput, StudyFileError
 from search.spec.defaults import LATEST
+from search.spec.search_space import RangeDimension
 from search.spec.sections import parse_duration, parse_memory
 from search.spec.study_file import read, read_config
-from search.spec.study_spec import from_document
+from search.spec.study_spec import StudySpec, from_document
 
 EVERYTHING = """
 [study]
@@ -338,3 +339,43 @@ def test_a_config_file_without_its_table_says_so(tmp_path: Path) -> None:
     path.write_text(tomli_w.dumps(tiny()))
     with pytest.raises(StudyFileError, match="config"):
         read_config(path)
+
+
+LECTURE = {
+    "embedding_size": 10, "hidden_width": 200, "block_size": 3, "batch_size": 32,
+    "learning_rate": 0.1, "schedule": "step", "optimizer": "sgd",
+}  # fmt: skip
+
+
+def test_the_default_learning_rates_reach_what_is_enqueued(bed: Workspace) -> None:
+    """The lecture's rate is 0.25 relative to batch and width; the range ends at 0.1 without it."""
+    document: dict[str, Any] = {
+        "study": {"name": "lecture", "corpus": str(bed.corpus())},
+        "budget": {"trials": 1, "examples": 4_000},
+        "enqueue": [LECTURE],
+    }
+    path = bed.root / "lecture.toml"
+    path.write_text(tomli_w.dumps(document), encoding="utf-8")
+    stored = bed.create(path)
+    assert (1e-3, pytest.approx(0.25)) == _ends(stored.spec)
+    bed.work(stored)
+    (trial,) = bed.trials(stored)
+    assert LECTURE.items() <= dict(trial.config).items()
+    assert stored.uid == bed.create(path).uid
+
+
+def test_a_given_range_of_learning_rates_stays_as_it_is() -> None:
+    """An enqueued rate outside of it is refused; so is a rate that no trainer takes, by default."""
+    own = {"learning_rate": {"low": 1e-3, "high": 0.1, "log": True, "relative": True}}
+    document: dict[str, Any] = {"study": {"name": "s"}, "search": own, "enqueue": [LECTURE]}
+    with pytest.raises(StudyFileError, match=r"is 0\.25 relative to batch and width"):
+        from_document(document, "s.toml", LATEST)
+    document |= {"search": {}, "enqueue": [LECTURE | {"learning_rate": -1}]}
+    with pytest.raises(StudyFileError, match=r"enqueue\.0\.learning_rate"):
+        from_document(document, "s.toml", LATEST)
+
+
+def _ends(spec: StudySpec) -> tuple[float, float]:
+    kind = spec.space["learning_rate"]
+    assert isinstance(kind, RangeDimension)
+    return kind.low, kind.high
