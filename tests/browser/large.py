@@ -42,11 +42,13 @@ def fill(data_dir: DataDir, trials: int = 10_000, reports: int = 10) -> StoredSt
     return stored
 
 
-def fill_study(storage: Storage, stored: StoredStudy, trials: int, reports: int) -> None:
-    """Writes the trials of a study that has none."""
+def fill_study(
+    storage: Storage, stored: StoredStudy, trials: int, reports: int, taken: int = 0
+) -> None:
+    """Writes the trials of a study that has none; `taken` ids belong to other studies' trials."""
     for first in range(0, trials, BATCH):
         with storage.write() as connection:
-            rows = Rows(storage, stored, reports)
+            rows = Rows(storage, stored, reports, taken)
             for number in range(first, min(trials, first + BATCH)):
                 rows.add(number)
             rows.write(connection)
@@ -55,8 +57,9 @@ def fill_study(storage: Storage, stored: StoredStudy, trials: int, reports: int)
 class Rows:
     """What one batch of trials leaves in each table."""
 
-    def __init__(self, storage: Storage, stored: StoredStudy, reports: int) -> None:
-        self._stored, self._reports = stored, reports
+    def __init__(self, storage: Storage, stored: StoredStudy, reports: int, taken: int) -> None:
+        self._stored, self._reports, self._taken = stored, reports, taken
+        self._worker = f"{taken:032x}"
         self._reflected = MetaData()
         self._reflected.reflect(storage.engine)
         self._distributions = search_space.distributions(stored.spec.space)
@@ -91,7 +94,7 @@ class Rows:
     def _optuna(
         self, number: int, values: dict[str, Any], curve: list[list[float]], complete: bool
     ) -> None:
-        trial = {"trial_id": number + 1}
+        trial = {"trial_id": self._taken + number + 1}
         times = [datetime.fromtimestamp(t, UTC).replace(tzinfo=None) for t in _times(number)]
         self._put(
             "trials",
@@ -128,7 +131,7 @@ class Rows:
         if number == 0:
             self._put(
                 "makemore_workers",
-                id="0" * 32,
+                id=self._worker,
                 study_uid=uid,
                 host="elsewhere",
                 pid=1,
@@ -141,16 +144,16 @@ class Rows:
             study_uid=uid,
             ordinal=number,
             state="finished",
-            attempt_id=number + 1,
+            attempt_id=self._taken + number + 1,
             losses=0,
             snapshots=[],
         )
         self._put(
             "makemore_attempts",
-            id=number + 1,
+            id=self._taken + number + 1,
             study_uid=uid,
             ordinal=number,
-            worker_id="0" * 32,
+            worker_id=self._worker,
             trial=number,
             training_seed=number,
             threads=1,
