@@ -1,13 +1,9 @@
 """A confirmation as a job of the service; and the events of a study."""
 
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
-import pytest
 from service import Service
 from sqlalchemy import update
 from workspace import Workspace, wait_until
@@ -89,46 +85,3 @@ def orphan(bed: Workspace, job_id: str) -> None:
     with bed.storage.write() as connection:
         gone = update(tables.jobs).where(tables.jobs.c.id == job_id).values(pid=2**22 - 1)
         connection.execute(gone)
-
-
-@pytest.mark.long
-def test_a_killed_service_loses_no_submission_and_no_confirmation(bed: Workspace) -> None:
-    """After `kill -9` every study that was answered is there, once; the confirmation that ran is
-    finished by the next service."""
-
-    def start() -> tuple[Any, str]:
-        process = bed.start("serve", "--workers", 1, "--port", 0, "--writable")
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        return process, line.split(" on ")[-1].split("/ ")[0]
-
-    process, address = start()
-    client = httpx.Client(base_url=address, timeout=60)
-    document = {"study": {"name": "s0"}, "budget": {"trials": 3, "examples": 2_000}}
-    answered = []
-    for number in range(5):
-        document["study"] = {"name": f"s{number}"}
-        assert 201 == client.post("/api/v1/studies", json={"study": document}).status_code
-        answered.append(f"s{number}")
-    done = "/api/v1/studies/s0"
-    wait_until(lambda: "done" == client.get(done).json()["state"])
-    assert 202 == client.post(f"{done}/confirm", json={"top": 2, "seeds": 3}).status_code
-    wait_until(lambda: client.get(done).json()["jobs"][0]["progress"] is not None)
-    process.kill()
-    process.communicate()
-    client.close()
-    process, address = start()
-    client = httpx.Client(base_url=address, timeout=60)
-    assert answered == [each["study"] for each in client.get("/api/v1/studies").json()]
-    again = client.post("/api/v1/studies", json={"study": document})
-    assert 200 == again.status_code
-    job = wait_until(
-        lambda: (job := client.get(done).json()["jobs"][0])["state"] not in jobs.ACTIVE and job
-    )
-    assert "done" == job["state"], job
-    (candidate, *_) = job["result"]["candidates"]
-    assert 3 == candidate["seeds"]
-    client.close()
-    os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert 0 == process.returncode

@@ -4,7 +4,6 @@ import base64
 import datetime
 import hashlib
 import hmac
-import http.server
 import json
 import logging
 import socket
@@ -12,11 +11,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from receiver import Receiver, accept, serving
 from service import Service
 from sqlalchemy import select
 from workspace import Workspace, wait_until
@@ -30,46 +29,6 @@ from search.storage import tables
 
 KEY = b"k" * 32
 MESSAGE = Message("event-1", b'{"type": "study.done"}', 1_700_000_000)
-
-
-class Receiver(http.server.ThreadingHTTPServer):
-    """Stands for whoever is told: keeps what it was sent, and answers as the test wants."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.answer: Callable[[_Handler], None] = _ok
-
-    def url(self, path: str = "/T0/secret", host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.server_address[1]}{path}"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, dict(self.headers), body))
-        self.server.answer(self)
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
-
-def _ok(handler: _Handler) -> None:
-    handler.send_response(204)
-    handler.end_headers()
-
-
-@contextmanager
-def serving(receiver: Receiver) -> Iterator[Receiver]:
-    thread = threading.Thread(target=receiver.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.shutdown()
-        receiver.server_close()
 
 
 @pytest.fixture
@@ -146,7 +105,7 @@ def test_what_fails_is_tried_again(
     assert "secret" not in row.problem + caplog.text
     with bed.storage.write() as connection:
         connection.execute(tables.outbox.update().values(next_try_at=0.0))
-    receiver.answer = _ok
+    receiver.answer = accept
     notifier.deliver_next(bed.storage, notifications())
     (first, second) = receiver.requests
     assert (first[1]["webhook-id"], first[2]) == (second[1]["webhook-id"], second[2])
