@@ -1,7 +1,6 @@
 """Reads study files and config files: TOML, with all mistakes of a file, each with its line."""
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from makemore_core.config import FIELDS, TrialConfig, value_errors
 from makemore_core.data.corpus import BUILT_IN
 from search import errors
 from search.errors import BadInput, StudyFileError
-from search.spec import defaults
+from search.spec import defaults, toml_reader
 from search.spec.mistakes import Mistake, as_mistake, unknown_keys
 from search.spec.sections import StudySection
 from search.spec.study_spec import StudySpec, from_document, value_of
@@ -54,12 +53,11 @@ def read_text(text: str, where: str, check: Check = lambda _: []) -> StudySpec:
         StudyFileError: with every mistake.
     """
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        problem = str(error) if isinstance(error, ValueError) else "too deeply nested"
-        found = re.search(r" \(at line (\d+), column \d+\)", problem)
+        document = toml_reader.loads(text)
+    except ValueError as error:
+        found = re.search(r" \(at line (\d+), column \d+\)", str(error))
         line = int(found[1]) if found else None
-        raise StudyFileError(where, [errors.Mistake("", f"not TOML: {problem}", line)]) from None
+        raise StudyFileError(where, [errors.Mistake("", f"not TOML: {error}", line)]) from None
     try:
         return read_document(document, where, check)
     except StudyFileError as error:
@@ -135,12 +133,12 @@ def _toml(path: Path) -> tuple[str, dict[str, Any]]:
         raise BadInput(f"{path}: is a directory; give a TOML file")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        return text, tomllib.loads(text)
+        return text, toml_reader.loads(text)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: byte {error.start}: not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise BadInput(f"{path}: not TOML: {error}") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-MAX_LINES = 2_000
+MAX_LINES, MAX_CHARACTERS = 2_000, 50_000
 """A longer text gets no line numbers: to find them would take seconds."""
 
 
@@ -21,6 +21,7 @@ class Lines:
 
     def __init__(self, text: str) -> None:
         self._lines = text.replace("\r\n", "\n").split("\n")
+        self._is_long = len(self._lines) > MAX_LINES or len(text) > MAX_CHARACTERS
         self._document: Callable[[int], dict[str, Any] | None] = cache(self._read)
 
     def of(self, key: str) -> int | None:
@@ -32,7 +33,7 @@ class Lines:
         Returns:
             Where the key is missing, the line of its closest parent; None where there is no parent.
         """
-        if len(self._lines) > MAX_LINES:
+        if self._is_long:
             return None
         document, parts = self._document(len(self._lines)), key.split(".")
         for length in range(len(parts), 0, -1):
