@@ -45,7 +45,7 @@ def move(
 
     Raises:
         BadInput: the source holds no studies, or the target is not empty.
-        Refused: workers are running on the source.
+        Refused: workers, or a job of a service, are running on the source.
         StorageLost: a database failed meanwhile; the target holds no studies.
     """
     with closing(open_storage(source_url, writing=True)) as source:
@@ -67,7 +67,7 @@ def _move(source: Storage, target: Storage, on_rows: Callable[[int, int], None])
 
 
 def ensure_movable(source: Storage) -> None:
-    """Raises BadInput if there are no studies, Refused if workers are running."""
+    """Raises BadInput if there are no studies, Refused if workers or a job are running."""
     studies = study.all_studies(source)
     if not studies:
         raise BadInput(f"storage {source.redacted_url}: holds no studies to move")
@@ -76,6 +76,11 @@ def ensure_movable(source: Storage) -> None:
             raise Refused(
                 f"study {stored.name}: workers are running, and its trials would be counted twice; "
                 f"run `{verb_and_arguments('stop', stored.name)}` first"
+            )
+        if study.has_running_job(source, stored):
+            raise Refused(
+                f"study {stored.name}: a service works at a job of it, whose result would be lost; "
+                "wait for its end, or stop the service first"
             )
 
 

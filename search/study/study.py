@@ -334,6 +334,16 @@ def has_workers(storage: Storage, study: StoredStudy) -> bool:
     return any(not is_dead(row.host, row.pid) for row in rows)
 
 
+def has_running_job(storage: Storage, study: StoredStudy) -> bool:
+    """Whether a process of a service works at a job of the study, such as a confirmation."""
+    j = tables.jobs
+    is_running = (j.c.study_uid == study.uid) & (j.c.state == "running")
+    query = select(j.c.host, j.c.pid).where(is_running, storage.lately(j.c.seen_at))
+    with storage.read() as connection:
+        rows = connection.execute(query).all()
+    return any(not is_dead(row.host, row.pid) for row in rows)
+
+
 @retry_storage
 def mark_moved(storage: Storage, study: StoredStudy, target: str) -> None:
     """Marks a study as moved to another storage, which makes it read-only in this one."""

@@ -13,7 +13,7 @@ from workspace import Workspace, invoke, run_python
 from search.storage import tables
 from search.storage.database import create_storage, open_storage
 from search.study import study
-from search.trials import claims, leases, results
+from search.trials import claims, jobs, leases, results
 
 pytestmark = pytest.mark.sqlite_file
 
@@ -108,6 +108,24 @@ def test_a_moved_study_goes_on_as_if_it_had_not_moved(
         (t.number, t.state, t.config, t.dev_loss) for t in trials
     ]
     assert leases.NoClaim.STOPPED is bed.work(study.resolve(bed.storage, "tiny"))
+
+
+def test_nothing_is_moved_while_a_service_works_at_a_job(
+    finished: Workspace, tmp_path: Path
+) -> None:
+    """What it records would stay behind; a job that waits is moved with its study."""
+    stored, there = study.resolve(finished.storage, "tiny"), tmp_path / "there.db"
+    job = jobs.request(finished.storage, stored, "confirm", {"top": 1}, "ann", 1.0)
+    claimed = jobs.claim(finished.storage, job.id)
+    assert claimed is not None
+    answer = finished.cli("move-storage", finished.url, url_of(there))
+    assert 3 == answer.status and "works at a job" in answer.complaint
+    assert not there.exists()
+    jobs.release(finished.storage, claimed)
+    finished.json("move-storage", finished.url, url_of(there))
+    moved = open_storage(url_of(there))
+    assert job.id == jobs.next_id(moved)
+    moved.close()
 
 
 def test_a_moved_study_goes_on_in_one_place_alone(finished: Workspace, tmp_path: Path) -> None:
