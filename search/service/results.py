@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
 from starlette.background import BackgroundTask
 
 from search.evaluation import candidates, winner
@@ -91,8 +92,12 @@ def confirm_study(
         cost = ConfirmEstimate(len(missing), estimate, asked.top, asked.seeds)
         return json_answer(asdict(cost))
     arguments = asked.model_dump()
-    changes.record(context.storage, caller.author, "confirm", stored, **arguments)
-    jobs.request(context.storage, stored, "confirm", arguments, caller.name, estimate)
+    storage, author = context.storage, caller.author
+
+    def on_added(connection: Connection) -> None:
+        changes.insert(storage, connection, author, "confirm", stored.uid, stored.name, **arguments)
+
+    jobs.request(storage, stored, "confirm", arguments, caller.name, estimate, on_added)
     context.job_requested.set()
     context.watch.forget(stored.uid)
     return study_answer(context, stored.name, HTTPStatus.ACCEPTED)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
 
 from search.dashboard import trial_pictures
 from search.errors import BadInput, Mistake, SearchError, StudyFileError
@@ -146,7 +147,8 @@ async def listen_to_study(
         return True
 
     events = context.feed.listen(entry, allowed)
-    return StreamingResponse(events, media_type=EVENTS, headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx, among others
+    return StreamingResponse(events, media_type=EVENTS, headers=headers)
 
 
 @router.post(
@@ -175,10 +177,13 @@ def resume_study(
     study.ensure_not_moved(stored)
     study.ensure_open(stored)
     spec = stored.spec.with_values("budget", trials=budget.trials, timeout=budget.timeout)
-    with context.storage.read() as connection:
-        limits.check_budget(connection, caller, stored.uid, spec)
-    changes.record(context.storage, caller.author, "resume", stored, **budget.model_dump())
-    create.resume(context.storage, stored, budget.trials, budget.timeout)
+    storage, author, given = context.storage, caller.author, budget.model_dump()
+
+    def on_resumed(connection: Connection, uid: str) -> None:
+        limits.check_budget(connection, caller, uid, spec)
+        changes.insert(storage, connection, author, "resume", uid, stored.name, **given)
+
+    create.resume(storage, stored, budget.trials, budget.timeout, on_resumed)
     context.watch.forget(stored.uid)
     return study_answer(context, stored.name, HTTPStatus.ACCEPTED)
 

@@ -93,20 +93,24 @@ def submit(
         Refused: the stored study has another definition, is closed or was moved.
     """
     storage, spec = context.storage, submission.spec
-    known = study.find(storage, spec.study.name)
+    author, name = caller.author, spec.study.name
     created: list[str] = []
 
     def on_created(connection: Connection, uid: str) -> None:
         limits.check_study(connection, caller, spec)
         budget = {"trials": spec.budget.trials, "corpus": spec.study.corpus}
-        changes.insert(storage, connection, caller.author, "create", uid, spec.study.name, **budget)
+        changes.insert(storage, connection, author, "create", uid, name, **budget)
         created.append(uid)
 
-    with storage.read() as connection:
-        if known is None:
+    def on_resumed(connection: Connection, uid: str) -> None:
+        if uid not in created:
+            limits.check_budget(connection, caller, uid, spec)
+            budget = {"trials": spec.budget.trials, "timeout": spec.budget.timeout}
+            changes.insert(storage, connection, author, "resume", uid, name, **budget)
+
+    if study.find(storage, name) is None:
+        with storage.read() as connection:  # before the work that a creation is
             limits.check_study(connection, caller, spec)
-        else:
-            limits.check_budget(connection, caller, known.uid, spec)
     stored = create.create_or_resume(
         storage,
         spec,
@@ -114,10 +118,7 @@ def submit(
         context.data_dir,
         context.artifacts,
         on_created=on_created,
+        on_resumed=on_resumed,
     )
-    is_new = stored.uid in created
-    if not is_new:
-        budget = {"trials": spec.budget.trials, "timeout": spec.budget.timeout}
-        changes.record(storage, caller.author, "resume", stored, **budget)
     context.watch.forget(stored.uid)
-    return stored, is_new
+    return stored, stored.uid in created

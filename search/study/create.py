@@ -33,8 +33,12 @@ from search.study.study import (
     warn_of_other_programs,
 )
 
-OnCreated = Callable[[Connection, str], object]
-"""Receives the transaction that adds a study, and the study's uid."""
+InTransaction = Callable[[Connection, str], object]
+"""Receives a transaction that changes a study, and the study's uid; may raise to give up."""
+
+
+def _nothing(_connection: Connection, _uid: str) -> None:
+    """Leaves a transaction as it is."""
 
 
 def create_or_resume(
@@ -44,7 +48,8 @@ def create_or_resume(
     data_dir: DataDir,
     artifacts: str | None = None,
     predecessor: Predecessor | None = None,
-    on_created: OnCreated = lambda *_: None,
+    on_created: InTransaction = _nothing,
+    on_resumed: InTransaction = _nothing,
 ) -> StoredStudy:
     """Returns the stored study of this name, creates it if there is none, and updates its budget.
 
@@ -52,7 +57,8 @@ def create_or_resume(
         artifacts: the shared place of its model files, as `artifact_stores.validate_location`
             returns it; a study without one gets it, and the local files are uploaded.
         predecessor: what a new study begins from; of a study that exists only its name counts.
-        on_created: called in the transaction that adds a new study; may raise to give up.
+        on_created: called in the transaction that adds a new study.
+        on_resumed: called in the one that stores the budget, also of a study that is new.
 
     Raises:
         Drift: the stored study has another definition; the message names the fields. Or it began
@@ -77,16 +83,21 @@ def create_or_resume(
     if not data_dir.corpus(corpus.fingerprint).is_file():
         with contextlib.suppress(OSError):  # the storage holds it as well
             corpora.save(corpus, data_dir.corpus(corpus.fingerprint))
-    return _update_budget(storage, study, spec, corpus)
+    return _update_budget(storage, study, spec, corpus, on_resumed)
 
 
 def resume(
-    storage: Storage, study: StoredStudy, trials: int | None, timeout: Any = None
+    storage: Storage,
+    study: StoredStudy,
+    trials: int | None,
+    timeout: Any = None,
+    on_resumed: InTransaction = _nothing,
 ) -> StoredStudy:
     """Withdraws a `stop`, and replaces what is given of the budget.
 
     Args:
         timeout: seconds, or a duration such as "2m".
+        on_resumed: called in the transaction that does so.
 
     Raises:
         StudyFileError: a value is none.
@@ -97,7 +108,7 @@ def resume(
     ensure_open(study)
     ensure_not_lost(study)
     spec = study.spec.with_values("budget", trials=trials, timeout=timeout)
-    return _update_budget(storage, study, spec)
+    return _update_budget(storage, study, spec, None, on_resumed)
 
 
 def ensure_same_definition(study: StoredStudy, spec: StudySpec, corpus: Corpus) -> None:
@@ -124,7 +135,7 @@ def _create(
     spec: StudySpec,
     corpus: Corpus,
     artifacts: str | None,
-    on_created: OnCreated,
+    on_created: InTransaction,
 ) -> StoredStudy:
     """Adds a study to Optuna's tables and to ours; returns another process's, if that was first."""
     created = optuna.create_study(
@@ -196,7 +207,11 @@ def _record_artifacts(storage: Storage, study: StoredStudy) -> None:
 
 @retry_storage
 def _update_budget(
-    storage: Storage, study: StoredStudy, spec: StudySpec, corpus: Corpus | None = None
+    storage: Storage,
+    study: StoredStudy,
+    spec: StudySpec,
+    corpus: Corpus | None,
+    on_resumed: InTransaction,
 ) -> StoredStudy:
     """Stores what may change between runs, and withdraws a `stop`.
 
@@ -207,6 +222,7 @@ def _update_budget(
     document |= {section: given[section] for section in ("budget", "confirm", "notify")}
     document["study"] |= {key: given["study"][key] for key in ("priority", "max_workers")}
     with storage.write() as connection:
+        on_resumed(connection, study.uid)
         if corpus is not None:
             stored_corpora.insert_if_missing(connection, corpus)
         connection.execute(

@@ -6,7 +6,7 @@ ends before the job does, another one takes it up; what the first one stored is 
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +64,12 @@ def request(
     arguments: Mapping[str, Any],
     token: str,
     estimated_seconds: float,
+    on_added: Callable[[Connection], object] = lambda _: None,
 ) -> JobView:
     """Adds a job, unless the same one is waiting or running; returns it.
+
+    Args:
+        on_added: called in the transaction that adds it.
 
     Raises:
         Refused: one with other arguments is waiting or running.
@@ -91,6 +95,7 @@ def request(
                     created_at=storage.now(),
                 )
             )
+            on_added(connection)
             row = connection.execute(select(j).where(j.c.id == job_id)).one()
     if row.arguments != arguments:
         asked = ", ".join(f"{key} = {value}" for key, value in row.arguments.items())
