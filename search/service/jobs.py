@@ -44,11 +44,12 @@ class _Runner:
         while not self._ended.is_set():
             try:
                 job_id = jobs.next_id(self._context.storage)
-                if job_id is not None:
-                    self._run(job_id)
+                if job_id is not None and self._run(job_id):
                     continue
             except SearchError as error:  # the storage is away
                 log.warning("jobs: %s", error)
+            except Exception:  # such as too little memory for a process; it may pass
+                log.exception("jobs: one could not be started; it is tried again")
             self._context.job_requested.wait(SECONDS_BETWEEN_LOOKS)
             self._context.job_requested.clear()
 
@@ -56,7 +57,8 @@ class _Runner:
         self._ended.set()
         self._context.job_requested.set()
 
-    def _run(self, job_id: str) -> None:
+    def _run(self, job_id: str) -> bool:
+        """Has a process do a job; returns whether that ended well, whatever became of the job."""
         context = self._context
         order = {
             "storage": context.storage_url,
@@ -81,6 +83,7 @@ class _Runner:
             process.terminate()
             self._wait_or_kill(process)
         context.watch.forget()
+        return process.returncode == 0
 
     def _wait_or_kill(self, process: "subprocess.Popen[str]") -> None:
         try:

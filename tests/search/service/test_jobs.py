@@ -1,13 +1,21 @@
 """A confirmation as a job of the service; and the events of a study."""
 
+import errno
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from service import Service
 from sqlalchemy import update
 from workspace import Workspace, wait_until
 
+from search.dashboard.app import Access
+from search.service.context import ServiceContext
+from search.service.jobs import running_jobs
 from search.storage import tables
 from search.study import study
 from search.trials import jobs
@@ -85,3 +93,30 @@ def orphan(bed: Workspace, job_id: str) -> None:
     with bed.storage.write() as connection:
         gone = update(tables.jobs).where(tables.jobs.c.id == job_id).values(pid=2**22 - 1)
         connection.execute(gone)
+
+
+def test_a_job_that_cannot_be_started_is_tried_again_later(
+    finished: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where there is no process to be had, or it dies at once, the next try follows after a pause;
+    the thread lives on."""
+    stored = study.resolve(finished.storage, "tiny")
+    asked = jobs.request(finished.storage, stored, "confirm", {"top": 1}, "ann", 1.0)
+    started, pauses = list[str](), list[None]()
+
+    def start(arguments: list[str], **options: Any) -> Any:
+        started.append(arguments[-1])
+        if len(started) == 1:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        options["stdin"] = subprocess.PIPE
+        return popen([sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit(1)"], **options)
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    context = ServiceContext(finished.storage, finished.url, finished.data_dir, Access())
+    monkeypatch.setattr(context.job_requested, "wait", lambda _: pauses.append(time.sleep(0.1)))
+    with running_jobs(context):
+        wait_until(lambda: 3 <= len(started))
+    context.close()
+    assert len(pauses) >= len(started) - 1 and "could not be started" in caplog.text
+    assert asked.id == jobs.next_id(finished.storage)
