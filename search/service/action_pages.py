@@ -81,11 +81,10 @@ def _page(
 def stop(context: Context, caller: Submitter, stored: Study) -> Response:
     """Asks the workers of a study to stop."""
     studies.stop_study(context, caller, stored)
-    return _done(context, stored, "stopped")
+    return _done(stored, "stopped")
 
 
-def _done(context: ServiceContext, stored: StoredStudy, word: str) -> Response:
-    context.shared_answers.clear()
+def _done(stored: StoredStudy, word: str) -> Response:
     return done_at(study_path(stored.name), word)
 
 
@@ -124,7 +123,7 @@ def resume(
         studies.resume_study(context, caller, stored, budget)
     except pages.ERRORS as error:
         return _page(request, caller, stored, _resuming(trials, timeout), error)
-    return _done(context, stored, "resumed")
+    return _done(stored, "resumed")
 
 
 def _number(text: str) -> int | None:
@@ -192,7 +191,7 @@ def confirm(
         results.confirm_study(context, caller, stored, asked, dry_run=False)
     except pages.ERRORS as error:
         return _page(request, caller, stored, _confirming(top, seeds, ""), error)
-    return _done(context, stored, "confirming")
+    return _done(stored, "confirming")
 
 
 @router.get("/test")
@@ -234,7 +233,7 @@ async def test(
             request, caller, stored, _retyped("test", "Open the test split", stored), error
         )
     first = json.loads(bytes(answer.body))["first_time"]
-    return _done(context, stored, "opened" if first else "tested")
+    return _done(stored, "opened" if first else "tested")
 
 
 def _retyped(action: str, heading: str, stored: StoredStudy) -> Action:
@@ -265,5 +264,4 @@ def delete(
         studies.delete_study(context, caller, stored, confirm)
     except pages.ERRORS as error:
         return _page(request, caller, stored, _deleting(stored), error)
-    context.shared_answers.clear()
     return done_at("/", "deleted")

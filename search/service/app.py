@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from search.dashboard.app import LOOPBACK, MAX_UPLOAD
 from search.service import (
     action_pages,
+    authentication,
     corpora,
     health,
     openapi,
@@ -43,6 +44,7 @@ from search.service.middleware import (
     AllowedHosts,
     Deadlines,
     Failures,
+    HeadAsGet,
     SameOrigin,
     SecurityHeaders,
 )
@@ -93,11 +95,13 @@ def _page_instead(request: Request, problem: Problem) -> Response | None:
 def _add_middleware(app: FastAPI, context: ServiceContext) -> None:
     """Each wraps those before it, so that the last is the outermost."""
     app.add_middleware(sessions.TokenInLink)
+    app.add_middleware(authentication.Strangers, instead=_page_instead)
     app.add_middleware(Deadlines)
     app.add_middleware(SameOrigin)
     any_ip = context.access.host not in LOOPBACK
     app.add_middleware(AllowedHosts, names=context.access.names, any_ip=any_ip)
     app.add_middleware(Failures)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(SecurityHeaders)
 
 

@@ -8,24 +8,33 @@ comes from elsewhere.
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from fastapi import Depends
+from fastapi import Depends, Request
+from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from search.dashboard.app import LOOPBACK as LOOPBACK_NAMES
 from search.dashboard.auth import constant_time_equal
+from search.dashboard.middleware import SAFE_METHODS
 from search.service import tokens
 from search.service.context import ServiceContext, context_of
-from search.service.problems import Problem
+from search.service.problems import Problem, response_of
 from search.service.scopes import LOOPBACK, NOBODY, TOKEN_FILE, Caller, Scope
+
+T = TypeVar("T")
 
 PROXY_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-", "x-client-ip", "true-client-ip")
 """How the names of headers begin that a proxy adds to the requests that it passes on."""
 
 
+OPEN_PATHS = ("/sign-in", "/sign-out")
+"""Where somebody without a token may send something: a token, which is short."""
 CHALLENGE = 'Bearer realm="makemore-search"'
 
 
@@ -48,33 +57,40 @@ def identify(context: ServiceContext, connection: HTTPConnection) -> Caller:
     """
     scheme, _, given = connection.headers.get("authorization", "").partition(" ")
     if scheme:
-        caller = _by_token(context, given.strip()) if scheme.lower() == "bearer" else None
+        is_bearer = scheme.lower() == "bearer"
+        caller = by_token(context, connection, given.strip()) if is_bearer else None
         if caller is None:
             raise unauthorized("the token is not known here, or was revoked")
         return caller
     session = connection.cookies.get(session_cookie(context, connection))
-    caller = None if session is None else _by_session(context, session)
+    caller = None if session is None else _by_session(context, connection, session)
     return caller or _without_token(context, connection)
 
 
-def by_token(context: ServiceContext, given: str) -> Caller | None:
+def _known(
+    context: ServiceContext, connection: HTTPConnection, ask: Callable[..., T], *arguments: str
+) -> T:
+    """What the storage knows of tokens. For those who only read, it may be a second old: many
+    pages that are kept up to date make no writer wait."""
+    if connection.scope["method"] not in SAFE_METHODS:
+        return ask(context.storage, *arguments)
+    return context.known_tokens.get((ask, *arguments), lambda: ask(context.storage, *arguments))
+
+
+def by_token(context: ServiceContext, connection: HTTPConnection, given: str) -> Caller | None:
     """The caller of a token; None if there is no such token."""
-    return _by_token(context, given)
-
-
-def _by_token(context: ServiceContext, given: str) -> Caller | None:
     own = context.access.token
     if own is not None and constant_time_equal(given, own):
         return Caller(TOKEN_FILE, Scope.ADMIN)
-    found = tokens.find(context.storage, given)
+    found = _known(context, connection, tokens.find, given)
     return None if found is None else _caller(found, by_cookie=False)
 
 
-def _by_session(context: ServiceContext, session: str) -> Caller | None:
+def _by_session(context: ServiceContext, connection: HTTPConnection, session: str) -> Caller | None:
     own = context.access.token
     if own is not None and constant_time_equal(session, token_file_session(own)):
         return Caller(TOKEN_FILE, Scope.ADMIN, by_cookie=True)
-    found = tokens.of_session(context.storage, session)
+    found = _known(context, connection, tokens.of_session, session)
     return None if found is None else _caller(found, by_cookie=True)
 
 
@@ -86,7 +102,7 @@ def _without_token(context: ServiceContext, connection: HTTPConnection) -> Calle
     access = context.access
     if access.token is not None or access.host not in LOOPBACK_NAMES:
         return NOBODY
-    if not _is_from_here(connection) or tokens.exist(context.storage):
+    if not _is_from_here(connection) or _known(context, connection, tokens.exist):
         return NOBODY
     return Caller(LOOPBACK, Scope.SUBMIT if access.writable else Scope.READ)
 
@@ -138,6 +154,31 @@ async def caller_with(connection: HTTPConnection, scope: Scope) -> Caller:
     """The caller of a request, if its scope suffices; see `require`."""
     caller = await run_in_threadpool(identify, context_of(connection), connection)
     return require(caller, scope)
+
+
+class Strangers:
+    """Middleware that refuses what a stranger sends before it is read: it would take memory, and
+    place on a disk."""
+
+    def __init__(
+        self, app: ASGIApp, instead: Callable[[Request, Problem], Response | None]
+    ) -> None:
+        """`instead` may give another answer than a problem document."""
+        self.app, self.instead = app, instead
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        reads = scope["type"] != "http" or scope["method"] in SAFE_METHODS
+        if reads or scope["path"] in OPEN_PATHS:
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            await caller_with(request, Scope.READ)
+        except Problem as problem:
+            answer = self.instead(request, problem) or response_of(problem)
+            await answer(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class Requires:

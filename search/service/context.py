@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from search.dashboard.app import Access
@@ -23,6 +24,10 @@ QUICK_SECONDS = 60.0
 """How long samples, a report or a corpus' description may take."""
 MAX_PARSED = 2
 """Uploads that are parsed at the same time, since each takes memory."""
+TOKEN_SECONDS = 1.0
+"""How long a token that is revoked may still read. What it may change is looked up each time."""
+HEALTH_THREADS = 2
+"""For those who ask how the service does, so that they wait for no other request."""
 SLOW_SECONDS = 600.0
 """How long a preview or a test may take."""
 
@@ -47,13 +52,15 @@ class ServiceContext:
     """How webhooks are delivered; None: not at all."""
 
     def __post_init__(self) -> None:
-        self.watch = Watch(self.storage)
+        self.shared_answers = SharedAnswers()
+        self.watch = Watch(self.storage, self.shared_answers)
         self.feed = Feed(self.storage, self.watch)
+        self.known_tokens = SharedAnswers(max_seconds=TOKEN_SECONDS, max_overdue_seconds=0.0)
         self.quick_helper = Helper(self.threads, QUICK_SECONDS)
         self.slow_helper = Helper(self.threads, SLOW_SECONDS)
         self.job_requested = threading.Event()
         self.parsing = asyncio.Semaphore(MAX_PARSED)
-        self.shared_answers = SharedAnswers()
+        self.health_threads = CapacityLimiter(HEALTH_THREADS)
         self.little_curves: dict[str, tuple[int, str]] = {}
         """By a study's uid: its number of complete trials, and its picture in the list."""
 
@@ -86,7 +93,7 @@ def context_of(connection: Any) -> ServiceContext:
     return context
 
 
-def _context(request: Request) -> ServiceContext:
+async def _context(request: Request) -> ServiceContext:  # a plain function would get a thread
     return context_of(request)
 
 

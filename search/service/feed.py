@@ -60,14 +60,14 @@ class Feed:
     async def _events(
         self, entry: Entry, allowed: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator[bytes]:
-        yield _event("status", entry.body)
-        if entry.is_at_rest:
-            yield END
-            return
         listener, checked = _Listener(), time.monotonic()
-        self._listeners.setdefault(entry.uid, []).append(listener)
-        if entry.uid not in self._polls:
-            self._polls[entry.uid] = asyncio.create_task(self._poll(entry))
+        listener.add(_event("status", entry.body))
+        if entry.is_at_rest:
+            listener.add(END)
+        else:
+            self._listeners.setdefault(entry.uid, []).append(listener)
+            if entry.uid not in self._polls:
+                self._polls[entry.uid] = asyncio.create_task(self._poll(entry))
         try:
             event = b""
             while event != END:

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
+from anyio import move_on_after, to_thread
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -13,6 +14,7 @@ from search.retry import error_summary
 from search.service.authentication import Reader
 from search.service.context import Context, ServiceContext
 from search.service.metrics import prometheus_text
+from search.service.middleware import STORAGE_SECONDS
 from search.service.problems import responses
 from search.storage import tables
 
@@ -24,9 +26,9 @@ UNHEALTHY: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/healthz", responses=UNHEALTHY)
-def healthz(context: Context) -> Response:
+async def healthz(context: Context) -> Response:
     """200 while the storage answers and every worker is alive, else 503."""
-    problem, alive = _storage_problem(context), context.workers_alive()
+    problem, alive = await _storage_problem(context), context.workers_alive()
     healthy = problem is None and alive == context.workers
     state = {
         "status": "ok" if healthy else "degraded",
@@ -37,9 +39,9 @@ def healthz(context: Context) -> Response:
 
 
 @router.get("/readyz", responses=UNHEALTHY)
-def readyz(context: Context) -> Response:
+async def readyz(context: Context) -> Response:
     """200 while requests can be served: the storage answers, whatever the workers do."""
-    problem = _storage_problem(context)
+    problem = await _storage_problem(context)
     return _answer({"status": "ok" if problem is None else "unavailable"}, problem is None)
 
 
@@ -58,8 +60,16 @@ def _answer(state: dict[str, Any], healthy: bool) -> Response:
     return JSONResponse(state, status, {"Cache-Control": "no-store"})
 
 
-def _storage_problem(context: ServiceContext) -> str | None:
+async def _storage_problem(context: ServiceContext) -> str | None:
     """Why the storage does not answer; None: it does."""
+    with move_on_after(STORAGE_SECONDS):
+        return await to_thread.run_sync(
+            _ask_storage, context, abandon_on_cancel=True, limiter=context.health_threads
+        )
+    return f"no answer for {STORAGE_SECONDS:.0f} s"
+
+
+def _ask_storage(context: ServiceContext) -> str | None:
     try:
         with context.storage.read() as connection:
             connection.execute(select(tables.schema.c.version)).one()

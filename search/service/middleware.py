@@ -3,6 +3,7 @@
 From the outside in:
 
     SecurityHeaders   security headers on every response
+    HeadAsGet         HEAD is GET without its body
     Failures          an error that nothing expected: 500, without a word about its cause
     AllowedHosts      the Host header: names that are not this server's are refused (DNS rebinding)
     SameOrigin        changes only from pages of this origin, or from programs (CSRF)
@@ -16,8 +17,10 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from makemore_core.data.printable import printable
 from search.dashboard.middleware import HARDENING, SAFE_METHODS, STRICT_POLICY, host_of, is_ip
 from search.retry import patience
 from search.service.problems import Problem, problem_of, response_of
@@ -50,6 +53,25 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
+class HeadAsGet:
+    """Answers HEAD with the header of GET's answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_header(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body"})  # the end also of a stream without one
+
+        await self.app({**scope, "method": "GET"}, receive, send_header)
+
+
 class Failures:
     """Answers errors that nothing expected with 500, and logs them."""
 
@@ -68,10 +90,12 @@ class Failures:
 
         try:
             await self.app(scope, receive, watched)
+        except ClientDisconnect:  # nobody is there to be answered
+            return
         except Exception as error:
             problem = problem_of(error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                log.exception("%s %s", scope.get("method"), scope.get("path"))
+                log.exception("%s", printable(f"{scope.get('method')} {scope.get('path')}"))
             if complete:  # as of the dashboard, whose own answer says that there was an error
                 return
             if started:

@@ -18,6 +18,7 @@ from search.service.templating import TEMPLATES
 
 router = APIRouter(include_in_schema=False)
 
+MAX_BODY = 10_000
 SIGN_IN_POLICY = f"{STRICT_POLICY}; form-action 'self'; base-uri 'none'"
 
 
@@ -27,23 +28,24 @@ def sign_in_form(request: Request, wrong: bool = False) -> Response:
     return sign_in_page(request, HTTPStatus.UNAUTHORIZED if wrong else HTTPStatus.OK, wrong)
 
 
-@router.post("/sign-in")
+@router.post("/sign-in", max_body_size=MAX_BODY)
 def sign_in(
     request: Request, context: Context, token: Annotated[str, Form(max_length=1000)]
 ) -> Response:
     """Exchanges a token for a session's cookie."""
-    caller = authentication.by_token(context, token.strip())
+    caller = authentication.by_token(context, request, token.strip())
     if caller is None:
         return sign_in_page(request, HTTPStatus.UNAUTHORIZED, wrong=True)
     return _signed_in(request, context, caller, "/")
 
 
-@router.post("/sign-out")
+@router.post("/sign-out", max_body_size=MAX_BODY)
 def sign_out(request: Request, context: Context) -> Response:
     """Ends the browser's session."""
     name = authentication.session_cookie(context, request)
     if (session := request.cookies.get(name)) is not None:
         tokens.end_session(context.storage, session)
+        context.known_tokens.clear()
     answer = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
     answer.delete_cookie(name, httponly=True, samesite="strict")
     return answer
@@ -69,7 +71,8 @@ def _exchanged(request: Request) -> Response | None:
     if request.method != "GET" or request.url.path.startswith("/api/v1/"):
         return None
     context = context_of(request)
-    caller = authentication.by_token(context, request.query_params.get("token", ""))
+    given = request.query_params.get("token", "")
+    caller = authentication.by_token(context, request, given)
     if caller is None:
         return None
     left = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]

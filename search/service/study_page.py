@@ -12,10 +12,11 @@ from search.finite import is_finite
 from search.service import pages, results
 from search.service.authentication import Reader
 from search.service.context import Context, ServiceContext
-from search.service.parameters import Study
+from search.service.parameters import Study, StudyName
 from search.service.study_facts import configuration, study_facts
 from search.service.templating import study_path
 from search.service.trials import MAX_NUMBER
+from search.study import study
 from search.study.study import StoredStudy
 from search.trials import results as views
 from search.trials.trial_details import trial_details
@@ -39,13 +40,15 @@ def show(
 
 
 @router.get("/live")
-def live(request: Request, context: Context, caller: Reader, stored: Study) -> Response:
-    """The part of a study's page that changes."""
+def live(request: Request, context: Context, caller: Reader, name: StudyName) -> Response:
+    """The part of a study's page that changes; many ask for it, and the storage is asked once."""
+    uid = context.watch.entry(name).uid
 
     def made() -> str:
+        stored = study.by_uid(context.storage, uid)
         return pages.rendered(caller, "study_live.html", _facts(context, stored))
 
-    html = context.shared_answers.get(("study", stored.uid, caller.scope, "html"), made)
+    html = context.shared_answers.get(("study", uid, caller.scope, "html"), made)
     return pages.fragment(request, html)
 
 

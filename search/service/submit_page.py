@@ -104,7 +104,6 @@ async def submit(
         return await run_in_threadpool(_page, request, context, caller, text, error=error)
     document = json.loads(bytes(answer.body))
     if is_checked:
-        context.shared_answers.clear()
         word = "submitted" if answer.status_code == HTTPStatus.CREATED else "resumed"
         return pages.done_at(study_path(document["study"]), word)
     return await run_in_threadpool(_page, request, context, caller, text, cost=document)

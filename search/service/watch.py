@@ -2,6 +2,7 @@
 
 However many clients poll, the storage is asked at most once a second, and a study is read again
 only when something of it changed; so a writer does not wait longer for many readers than for one.
+When the storage is asked, and who waits for it, is up to `SharedAnswers`.
 """
 
 import json
@@ -18,14 +19,12 @@ from search.evaluation.documents import status_document
 from search.finite import finite
 from search.formatting import iso_time
 from search.retry import retry_storage
+from search.service.shared_answers import SharedAnswers
 from search.storage import tables
 from search.storage.database import Storage
 from search.study import study
 from search.trials.services import is_served
 
-SECONDS_BETWEEN_READS = 1.0
-MAX_TIME_FRACTION = 0.1
-"""The fraction of the time in which statuses are read, where reading them takes long."""
 MAX_AGE = 15.0
 """Seconds after which a status is read again, whether or not something seems to have changed."""
 ONLY_ALONE = ("jobs", "changes", "corpus")
@@ -57,22 +56,14 @@ class _Read:
 class Watch:
     """The statuses of all studies of a storage."""
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, answers: SharedAnswers) -> None:
+        self._storage, self._answers = storage, answers
         self._lock = threading.Lock()
         self._reads: dict[str, _Read] = {}
-        self._next_read = float("-inf")
 
     def entries(self) -> list[Entry]:
         """Every study, the oldest first."""
-        with self._lock:
-            if time.monotonic() >= self._next_read:
-                started = time.monotonic()
-                self._reads = self._read_again()
-                ended = time.monotonic()
-                pause = max(SECONDS_BETWEEN_READS, (ended - started) / MAX_TIME_FRACTION)
-                self._next_read = started + pause
-            return [read.entry for read in self._reads.values()]
+        return self._answers.get("statuses", self._read_again)
 
     def entry(self, name: str) -> Entry:
         """One study.
@@ -86,18 +77,17 @@ class Watch:
         raise no_such_study(name)
 
     def forget(self, uid: str | None = None) -> None:
-        """Has everything, or one study whatever its state, be read again when it is next asked for;
-        to be called after a change."""
+        """Has every answer be made again, with one study read whatever its state; to be called
+        after a change."""
         with self._lock:
-            self._next_read = float("-inf")
-            if uid is not None:
-                self._reads.pop(uid, None)
+            self._reads = {each: read for each, read in self._reads.items() if each != uid}
+        self._answers.clear()
 
-    def _read_again(self) -> dict[str, _Read]:
-        found: dict[str, _Read] = {}
+    def _read_again(self) -> list[Entry]:
+        known, found = self._reads, dict[str, _Read]()
         now = time.monotonic()
         for uid, (key, created_at) in _keys(self._storage).items():
-            read = self._reads.get(uid)
+            read = known.get(uid)
             if read is not None and read.key == key and now - read.at < MAX_AGE:
                 found[uid] = read
                 continue
@@ -105,7 +95,10 @@ class Watch:
                 found[uid] = _Read(_entry(self._storage, uid, created_at), key, now)
             except NotFound:  # deleted meanwhile
                 continue
-        return found
+        with self._lock:
+            if self._reads is known:  # else something was forgotten meanwhile
+                self._reads = found
+        return [read.entry for read in found.values()]
 
 
 def no_such_study(name: str) -> NotFound:

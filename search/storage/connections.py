@@ -25,6 +25,12 @@ IDLE_TRANSACTION_SECONDS = 30
 """The time after which PostgreSQL ends the transaction of a process that was stopped within it."""
 
 
+MAX_CONNECTIONS = 12
+"""To PostgreSQL, of one open storage: as many as a service has threads that may ask it at the same
+time, so that none waits for another's. Each is opened when it is first needed; a worker needs
+two."""
+
+
 def _engine_options(url: URL, *, create: bool) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         arguments: dict[str, Any] = {"timeout": BUSY_SECONDS}
@@ -34,7 +40,12 @@ def _engine_options(url: URL, *, create: bool) -> dict[str, Any]:
         return {"creator": functools.partial(sqlite3.connect, sqlite_uri(url), **arguments)}
     limits = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
     missing = {name: value for name, value in limits.items() if name not in url.query}
-    return {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 2, "connect_args": missing}
+    return {
+        "pool_pre_ping": True,
+        "pool_size": MAX_CONNECTIONS,
+        "max_overflow": 0,
+        "connect_args": missing,
+    }
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 from service import Service
+from starlette.requests import ClientDisconnect
 from workspace import Workspace
+
+from search.study import study
+from search.trials import leases
 
 Serve = Callable[..., Service]
 
@@ -152,3 +156,39 @@ def test_errors_are_problem_documents(finished: Workspace, serve: Serve) -> None
         assert status == answer.status_code == answer.json()["status"]
         assert "application/problem+json" == answer.headers["content-type"]
         assert answer.json()["detail"] and "nosniff" == answer.headers["x-content-type-options"]
+
+
+def test_head_is_answered_as_get(finished: Workspace, serve: Serve) -> None:
+    """With GET's header and without its body; also of a stream that has no end."""
+    client = serve(finished).client()
+    for path in ("/healthz", "/", "/api/v1/studies/tiny", "/dashboard", "/api/v1/nothing"):
+        shown, asked = client.get(path), client.head(path)
+        assert (shown.status_code, b"") == (asked.status_code, asked.content), path
+        assert shown.headers.get("content-length") == asked.headers.get("content-length"), path
+    leases.register_worker(finished.storage, study.resolve(finished.storage, "tiny"))
+    assert 200 == client.head("/api/v1/studies/tiny/events").status_code
+
+
+def test_an_error_is_one_line_of_the_log(
+    finished: Workspace,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever a path has in it; who has gone is no error."""
+
+    def fail(error: Exception) -> None:
+        def raises(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(study, "find", raises)
+
+    client = serve(finished).client()
+    fail(ClientDisconnect())
+    with pytest.raises(Exception, match="response"):  # nobody was answered
+        client.get("/api/v1/studies/tiny/best")
+    assert [] == caplog.messages
+    fail(ZeroDivisionError())
+    answer = client.get("/api/v1/studies/a%0Ab/best")
+    assert 500 == answer.status_code and "log" in answer.json()["detail"]
+    assert [r"GET /api/v1/studies/a\nb/best"] == caplog.messages

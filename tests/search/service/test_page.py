@@ -4,18 +4,18 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import tomli_w
-from service import Service
+from service import Service, in_process
 from workspace import Workspace, some_words, tiny
 
-from search.errors import StorageLost
 from search.service import calls, page, study_page
-from search.service.shared_answers import MIN_SECONDS, SharedAnswers
 from search.service.submit_page import with_corpus
 from search.study.study import find
+from search.trials import leases
 
 Serve = Callable[..., Service]
 ACTIONS = ("stop", "resume", "confirm", "test", "delete")
@@ -28,6 +28,7 @@ class Outline(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.counts: Counter[str] = Counter()
+        self.levels: list[int] = []
         self.ids: list[str] = []
         self.forbidden: list[str] = []
         self.nameless: list[str] = []
@@ -44,6 +45,7 @@ class Outline(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.counts[tag] += 1
+        self.levels += [int(tag[1])] if re.fullmatch("h[1-6]", tag) else []
         self.within_label += tag == "label"
         self.ids += [given["id"]] if given.get("id") else []
         self.labelled |= {given["for"] or ""} if tag == "label" and "for" in given else set()
@@ -59,7 +61,8 @@ class Outline(HTMLParser):
 
 
 def assert_sound(answer: Any) -> str:
-    """A page of ours: strict policy, one heading of the first level, landmarks, labelled fields."""
+    """A page of ours: strict policy, one heading of the first level and no level left out,
+    landmarks, labelled fields."""
     html: str = answer.text
     outline = Outline(html)
     assert "unsafe" not in answer.headers["content-security-policy"]
@@ -67,6 +70,7 @@ def assert_sound(answer: Any) -> str:
     assert [] == outline.forbidden
     assert [] == outline.nameless
     assert (1, 1, 1) == tuple(outline.counts[tag] for tag in ("h1", "main", "title"))
+    assert all(level <= before + 1 for before, level in pairwise([0, *outline.levels]))
     assert [] == [each for each, count in Counter(outline.ids).items() if count > 1]
     return html
 
@@ -74,16 +78,6 @@ def assert_sound(answer: Any) -> str:
 def text_of(html: str) -> str:
     """What is left of markup for people."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
-
-
-def in_process(service: Service) -> Service:
-    """The service without helper processes, whose start takes seconds."""
-
-    async def call(function: Any, *arguments: Any) -> Any:
-        return function(*arguments)
-
-    service.context.quick_helper.call = service.context.slow_helper.call = call  # type: ignore
-    return service
 
 
 def test_the_list_shows_each_study(finished: Workspace, serve: Serve) -> None:
@@ -141,6 +135,27 @@ def test_a_study_is_shown_whole(finished: Workspace, serve: Serve) -> None:
     assert part.text.strip() in html
     again = client.get("/studies/tiny/live", headers={"If-None-Match": part.headers["etag"]})
     assert 304 == again.status_code
+
+
+def test_a_running_study_shows_trials_and_workers(bed: Workspace, serve: Serve) -> None:
+    """Each under its own heading: the curves of the running trials, then who trains them."""
+    stored = bed.create()
+    leases.register_worker(bed.storage, stored)
+    html = assert_sound(serve(bed).client().get("/studies/tiny"))
+    whole = r"<h2[^>]*>Running trials</h2>\s*<figure>.*?</figure>\s*<h3>Workers</h3>\s*<ul"
+    assert re.search(whole, html, re.DOTALL)
+    assert "worker 1: idle" in text_of(html)
+
+
+def test_a_token_that_is_wrong_is_said_so(bed: Workspace, serve: Serve) -> None:
+    """Also to whoever hears the page: an alert, on a page with landmarks."""
+    service = serve(bed)
+    service.token("read")
+    answer = service.client().post("/sign-in", data={"token": "none"}, headers=HTML)
+    assert 401 == answer.status_code
+    outline = Outline(answer.text)
+    assert (1, 1) == (outline.counts["main"], outline.counts["h1"]) and [] == outline.nameless
+    assert '<p role="alert">That token is wrong.</p>' in answer.text
 
 
 def test_trials_have_pages(
@@ -366,44 +381,3 @@ def test_a_name_is_no_markup(bed: Workspace, serve: Serve) -> None:
     (path,) = set(re.findall(r'href="(/studies/[^"]+)"', html))
     shown = assert_sound(client.get(path))
     assert "a&amp;&lt;b&gt;&#34;&#39;?# 9% ü</h1>" in shown and "<b>" not in shown
-
-
-def test_an_answer_is_made_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within a second, or longer if it took long; a change forgets it; an error is not kept."""
-    now, made = [0.0], []
-    answers = SharedAnswers(lambda: now[0])
-
-    def make() -> int:
-        made.append(now[0])
-        now[0] += 0.1
-        return len(made)
-
-    assert [1, 1] == [answers.get("a", make), answers.get("a", make)]
-    now[0] += MIN_SECONDS
-    assert 1 == answers.get("a", make)
-    now[0] += 1.01
-    assert [2, 3] == [answers.get("a", make), answers.get("b", make)]
-    answers.clear()
-    assert 4 == answers.get("a", make)
-
-    def fail() -> int:
-        raise StorageLost("away")
-
-    with pytest.raises(StorageLost):
-        answers.get("c", fail)
-    assert 5 == answers.get("c", make)
-
-
-def test_nobody_waits_for_an_answer_that_is_being_made() -> None:
-    """Others receive the last one meanwhile."""
-    now, answers = [0.0], SharedAnswers(lambda: now[0])
-    assert "old" == answers.get("a", lambda: "old")
-    now[0] = 10.0
-    meanwhile: list[str] = []
-
-    def make() -> str:
-        meanwhile.append(answers.get("a", lambda: "never"))
-        return "new"
-
-    assert "new" == answers.get("a", make)
-    assert ["old"] == meanwhile

@@ -2,12 +2,18 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import tomli_w
-from service import Service
+from service import Service, in_process
+from sqlalchemy import select, update
 from workspace import Workspace, some_words, tiny
+
+from search.service import middleware
+from search.storage import tables
+from search.storage.database import open_storage
 
 Serve = Callable[..., Service]
 
@@ -187,3 +193,64 @@ def test_the_test_split_is_opened_once(finished: Workspace, serve: Serve) -> Non
     assert "closed" == shown["state"] and ["test"] == [c["action"] for c in shown["changes"]]
     assert 409 == admin.post("/api/v1/studies/tiny/resume").status_code
     assert 409 == admin.post("/api/v1/studies/tiny/confirm").status_code
+
+
+def test_a_trial_shows_what_its_worker_logged_meanwhile(finished: Workspace, serve: Serve) -> None:
+    """The last lines within its time, of a log of this host; of another host's none is known. The
+    name of a log leads to no other directory."""
+    client, path = serve(finished).client(), "/api/v1/studies/tiny/trials/3"
+    moments = [client.get(path).json()[key] for key in ("started_at", "ended_at")]
+    begun, ended = (datetime.fromisoformat(moment) for moment in moments)
+    times = (begun - timedelta(hours=1), begun, ended, ended + timedelta(hours=1))
+    lines = [f"{at.astimezone():%Y-%m-%d %H:%M:%S},000 INFO line {n}" for n, at in enumerate(times)]
+    lines.insert(2, "of line 1 as well \x1b[31m")
+    for place in (finished.data_dir.logs, finished.root):
+        place.mkdir(exist_ok=True)
+        (place / "worker.log").write_text("\n".join(lines) + "\n" * (place == finished.root))
+    w = tables.workers
+    for values, expected in (
+        ({"log": None}, None),
+        ({"log": "../../worker.log"}, [lines[1], "of line 1 as well \\x1b[31m", lines[3]]),
+        ({"host": "elsewhere"}, None),
+    ):
+        with finished.storage.write() as connection:
+            connection.execute(update(w).values(**values))
+        assert expected == client.get(path).json()["log"]
+
+
+def test_the_report_is_one_page_with_an_origin_of_its_own(
+    finished: Workspace, serve: Serve
+) -> None:
+    """Its scripts reach nothing of the service; with `download` it is a file."""
+    service = in_process(serve(finished))
+    path = "/api/v1/studies/tiny/report"
+    shown = service.client().get(path)
+    assert (200, "text/html; charset=utf-8") == (
+        shown.status_code,
+        shown.headers["content-type"],
+    )
+    assert "tiny" in shown.text and shown.text.rstrip().endswith("</html>")
+    policy = shown.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none'")
+    assert "content-disposition" not in shown.headers
+    saved = service.client().get(f"{path}?download=1")
+    assert 'attachment; filename="tiny-report.html"' == saved.headers["content-disposition"]
+    assert 404 == service.client().get("/api/v1/studies/none/report").status_code
+
+
+def test_a_locked_storage_is_not_waited_for_long(
+    finished: Workspace, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as another program holds a study's lock, a change is 503 with a reason, where a
+    worker would wait for a minute; afterwards it goes well."""
+    monkeypatch.setattr(middleware, "STORAGE_SECONDS", 0.2)
+    finished.storage.limit_waiting(0.1)
+    client = serve(finished, writable=True).client()
+    other = open_storage(finished.url)
+    with other.write() as connection:
+        connection.execute(select(tables.studies.c.uid).with_for_update()).all()
+        refused = client.post("/api/v1/studies/tiny/stop")
+    other.close()
+    assert 503 == refused.status_code, refused.text
+    assert "lock" in refused.json()["detail"]
+    assert 202 == client.post("/api/v1/studies/tiny/stop").status_code

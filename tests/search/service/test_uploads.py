@@ -103,3 +103,26 @@ def test_a_deleted_corpus_stays_with_its_studies(bed: Workspace, serve: Serve) -
     assert 404 == admin.delete(f"{PATH}/{fingerprint}").status_code
     assert 202 == submit.post("/api/v1/studies/a/resume").status_code
     assert [] == [each for each in submit.get(PATH).json() if not each["built_in"]]
+
+
+@pytest.mark.parametrize("path", [PATH, "/corpora", "/api/v1/studies", "/submit", "/api/studies"])
+def test_what_a_stranger_sends_is_not_read(bed: Workspace, serve: Serve, path: str) -> None:
+    """Without a token a body takes neither memory nor a disk: it is refused before it comes."""
+    service = serve(bed)
+    service.token("read")
+    portal, sent, statuses = service.client().portal, [], list[Any]()
+
+    async def receive() -> dict[str, Any]:
+        sent.append(1)
+        return {"type": "http.request", "body": b"x" * 10**6, "more_body": len(sent) < 100}
+
+    async def send(message: dict[str, Any]) -> None:
+        statuses.append(message.get("status"))
+
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "root_path": ""}
+    kind = b"multipart/form-data; boundary=x" if path == "/corpora" else b"application/json"
+    headers = [(b"host", b"localhost"), (b"content-type", kind)]
+    scope |= {"headers": headers, "client": None, "server": None}
+    assert portal is not None
+    portal.call(service.app, scope, receive, send)
+    assert (401, []) == (statuses[0], sent)
