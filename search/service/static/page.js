@@ -106,9 +106,14 @@ function answerInPlace(form) {
     try {
       const query = new URLSearchParams(new FormData(form));
       const answer = await fetch(`${form.action}?${query}`, { headers: { Accept: "text/html" } });
+      if ([401, 403, 404].includes(answer.status)) {
+        location.reload();
+        return;
+      }
       const page = parsed(await answer.text());
       const fresh = answer.ok ? page.getElementById(place.id) : page.querySelector("[role=alert]");
-      place.replaceChildren(...(answer.ok ? fresh.childNodes : [fresh]));
+      if (fresh) place.replaceChildren(...(answer.ok ? fresh.childNodes : [fresh]));
+      say(fresh ? "" : "The service is not well; try again.");
     } catch {
       say("The service cannot be reached; try again.");
     }
