@@ -91,6 +91,7 @@ def test_there_are_not_more_listeners_than_allowed(
     leases.register_worker(bed.storage, bed.create())
     monkeypatch.setattr(feed, "MAX_LISTENERS", 1)
     with httpx.stream("GET", url + EVENTS, timeout=60) as answer:
-        next(events_of(answer))
+        events = events_of(answer)  # the stream is closed with it
+        next(events)
         refused = httpx.get(url + EVENTS, timeout=60)
         assert 503 == refused.status_code and "poll" in refused.json()["detail"]
