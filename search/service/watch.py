@@ -116,7 +116,9 @@ def _keys(storage: Storage) -> dict[str, tuple[Hashable, float]]:
     flags = (s.c.stop_requested_at, s.c.closed_at, s.c.moved_to, s.c.worked_seconds, s.c.optuna_id)
     alive = and_(w.c.ended_at.is_(None), storage.lately(w.c.seen_at))
     queries = [
-        select(s.c.uid, type_coerce(s.c.document, Text), *flags, s.c.created_at),
+        select(s.c.uid, type_coerce(s.c.document, Text), *flags, s.c.created_at).order_by(
+            s.c.created_at, s.c.uid
+        ),
         select(w.c.study_uid, func.count(), func.count(w.c.ended_at), func.count(case((alive, 1)))),
         select(j.c.study_uid, func.count(), func.max(j.c.seen_at), func.count(j.c.ended_at)),
         *(
