@@ -1,5 +1,6 @@
 """The bench's comparison: what counts as found, and who is given what."""
 
+import argparse
 import math
 import tomllib
 from pathlib import Path
@@ -98,14 +99,15 @@ def test_what_is_missing_is_done_seed_by_seed(tmp_path: Path) -> None:
         side_by_side.resumed(path, "toy", 30.0, 2)
 
 
-def test_a_summary_has_a_plot(tmp_path: Path) -> None:
-    """Text and a picture are written beside the raw results."""
+def test_a_summary_has_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text is printed, and each corpus gets a picture."""
     pytest.importorskip("matplotlib")
-    found = found_on("toy", 20.0, ours=(2.0, 2.1), random=(2.2, 2.3))
-    summary.write(found, tmp_path)
-    text = (tmp_path / "toy.md").read_text()
-    assert all(part in text for part in ("Corpus toy, 2 workers", "- **random**: random search"))
-    assert "<svg" in (tmp_path / "toy.svg").read_text()
+    path = tmp_path / "toy.json"
+    summary.save(found_on("toy", 20.0, ours=(2.0, 2.1), random=(2.2, 2.3)), path)
+    summary.main(argparse.Namespace(files=[path], plots=tmp_path / "plots"))
+    told = capsys.readouterr().out
+    assert all(part in told for part in ("Corpus toy, 2 workers", "- **random**: random search"))
+    assert "<svg" in (tmp_path / "plots" / "toy.svg").read_text()
 
 
 def test_a_fair_study_names_its_corpus_alone(tmp_path: Path) -> None:

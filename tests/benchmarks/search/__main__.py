@@ -1,13 +1,13 @@
 """A bench for searching: `python -m tests.benchmarks.search VERB ...`, from the repository root.
 
 `side-by-side` runs ways of searching in turn, each from a fresh start for the same wall time on
-the same cores, seed by seed, keeps every run in CORPUS.json, and writes CORPUS.md and CORPUS.svg.
-The same command goes on where it stopped; `--runs 1` does the next missing run alone, and exits 3
-when none is missing. `summary` reads the files of several corpora and tests over all of them:
+the same cores, seed by seed, and keeps every run in `live/CORPUS.json`. The same command goes on
+where it stopped; `--runs 1` does the next missing run alone, and exits 3 when none is missing.
+`summary` tells what was found on each corpus, and tests over all of them:
 
     side-by-side --corpus names --seeds 1,2,3,4,5,6,7,8,9,10,11,12
     side-by-side --corpus latvian-20000 --seeds 1,2,3,4,5,6 --runs 1
-    summary build/live/*.json
+    summary tests/benchmarks/search/live/*.json --plots build/plots
 
 Seconds count from the command, the start of processes included; kernels are compiled and an Optuna
 study is created before. Any dev evaluation of any trial counts as found when it ends; a second

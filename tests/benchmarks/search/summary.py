@@ -32,17 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", nargs="+", type=Path, help="what `side-by-side` wrote: CORPUS.json"
     )
+    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="for CORPUS.svg")
 
 
 def main(given: argparse.Namespace) -> None:
-    print(as_markdown([json.loads(path.read_text(encoding="utf-8")) for path in given.files]))
-
-
-def write(found: Found, directory: Path) -> None:
-    """Writes `CORPUS.md` and `CORPUS.svg` beside the raw `CORPUS.json`."""
-    name = found["corpus"]
-    (directory / f"{name}.md").write_text(as_markdown([found]), encoding="utf-8")
-    draw(found, directory / f"{name}.svg")
+    every = [json.loads(path.read_text(encoding="utf-8")) for path in given.files]
+    print(as_markdown(every))
+    if given.plots:
+        given.plots.mkdir(parents=True, exist_ok=True)
+        for found in every:
+            draw(found, given.plots / f"{found['corpus']}.svg")
 
 
 def save(found: Found, path: Path) -> None:
