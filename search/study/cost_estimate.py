@@ -40,7 +40,7 @@ class Preview:
     estimated_seconds: float
     seconds_of_full_trial: float
     share_trained: float
-    """Expected fraction of a full trial that the average trial runs before it is pruned."""
+    """Expected fraction of the cost of full trials that is spent before they are pruned."""
     seconds_of_all_trials: float
     """Time of all trials without a timeout."""
     ends_by: str
@@ -76,9 +76,9 @@ def preview(
     is, and sums the analytic costs of the trials to come."""
     warm_up()
     trials, timeout = spec.budget.trials, spec.budget.timeout
-    cost = ExpectedCosts(spec, len(data.vocabulary)).total(0, trials) / trials
-    full = _seconds_per_cost(spec, data, threads) * cost
-    fraction = expected_fraction(spec)
+    costs = ExpectedCosts(spec, len(data.vocabulary))
+    full = _seconds_per_cost(spec, data, threads) * costs.total(0, trials) / trials
+    fraction = expected_fraction(spec, costs)
     all_trials = full * fraction * trials / min(workers, trials)
     seconds = all_trials if timeout is None else min(all_trials, timeout)
     return Preview(
@@ -97,14 +97,17 @@ def preview(
     )
 
 
-def expected_fraction(spec: StudySpec) -> float:
-    """Expected fraction of a full trial that the average trial runs.
+def expected_fraction(spec: StudySpec, costs: ExpectedCosts) -> float:
+    """Expected fraction of the cost of full trials that is spent.
 
-    Assumes that one trial in `reduction_factor` passes each rung; `predictive` stops none before it
-    has learned from some, then about as many as on recorded curves.
+    Assumes that one trial in `reduction_factor` passes each rung; that `predictive` stops none
+    before it has learned from some, nor what opens the study, which was good elsewhere, then about
+    as many as on recorded curves.
     """
     if spec.pruner.kind == "predictive":
-        full = min(MIN_COMPLETE, spec.budget.trials) / spec.budget.trials
+        whole = len(spec.enqueue) + max(MIN_COMPLETE, len(spec.opening))
+        total = costs.total(0, spec.budget.trials)
+        full = costs.total(0, min(whole, spec.budget.trials)) / total
         fraction = full + (1 - full) * SHARE_TRAINED
         return fraction + spec.pruner.audit * (1 - fraction)
     if spec.pruner.kind not in ("asha", "hyperband"):

@@ -1,5 +1,6 @@
 """What a study would cost, and which part of its budget is likely to end it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from workspace import Workspace, some_words
 
 from makemore_core.data.corpus import read_file
+from search.algorithms.pruners import SHARE_TRAINED
 from search.spec.defaults import LATEST
 from search.spec.study_spec import StudySpec, from_document
 from search.study import cost_estimate
@@ -15,6 +17,8 @@ from search.terminal import answers
 
 SECONDS = 2.0
 WORDS: Any = SimpleNamespace(vocabulary=".abc")
+EQUAL: Any = SimpleNamespace(total=lambda first, last: float(last - first))
+"""Costs of trials that all cost the same."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +26,7 @@ def full_trials_of_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here depends on how fast the machine is."""
     monkeypatch.setattr(cost_estimate, "warm_up", lambda: None)
     monkeypatch.setattr(cost_estimate, "_seconds_per_cost", lambda *_: SECONDS)
-    costs = SimpleNamespace(total=lambda first, last: float(last - first))
-    monkeypatch.setattr(cost_estimate, "ExpectedCosts", lambda *_: costs)
+    monkeypatch.setattr(cost_estimate, "ExpectedCosts", lambda *_: EQUAL)
 
 
 def spec(pruner: str = "none", audit: float = 0.0, **budget: Any) -> StudySpec:
@@ -73,8 +76,10 @@ def test_more_workers_than_trials_make_nothing_faster() -> None:
 
 def test_audited_trials_cost_what_they_cost() -> None:
     """Where all that would be pruned are audited, every trial is a full one."""
-    assert 1.0 == expected_fraction(spec("asha", audit=1.0))
-    assert expected_fraction(spec("asha")) < expected_fraction(spec("asha", audit=0.5)) < 1.0
+    none, half, all_of_them = (
+        expected_fraction(spec("asha", audit=audit), EQUAL) for audit in (0.0, 0.5, 1.0)
+    )
+    assert none < half < 1.0 == all_of_them
 
 
 def test_the_predictive_pruner_first_learns_from_whole_trials() -> None:
@@ -83,10 +88,19 @@ def test_the_predictive_pruner_first_learns_from_whole_trials() -> None:
     def fraction(trials: int, audit: float = 0.0) -> float:
         pruner = {"kind": "predictive", "audit": audit}
         document = {"study": {"name": "s"}, "budget": {"trials": trials}, "pruner": pruner}
-        return expected_fraction(from_document(document, "s.toml"))
+        return expected_fraction(from_document(document, "s.toml"), EQUAL)
 
     assert 1.0 == fraction(3) == fraction(1000, audit=1.0)
     assert 0.25 < fraction(1000) < fraction(20) < fraction(20, audit=0.5) < 1.0
+
+
+def test_what_opens_a_study_is_trained_whole() -> None:
+    """It was good elsewhere; where it is dear, most of the time is its own."""
+    opened = replace(spec("predictive"), opening=({"hidden_width": 64},) * 8)
+    dear: Any = SimpleNamespace(total=lambda first, last: min(last, 8) * 10.0 + max(0, last - 8))
+    equal, of_dear = (expected_fraction(opened, costs) for costs in (EQUAL, dear))
+    assert 8 / 40 + 32 / 40 * SHARE_TRAINED == pytest.approx(equal)
+    assert 80 / 112 + 32 / 112 * SHARE_TRAINED == pytest.approx(of_dear)
 
 
 def test_the_configurations_that_will_open_the_study_count(
