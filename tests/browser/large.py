@@ -81,7 +81,7 @@ class Rows:
             examples=budget.examples,
             evaluations=self._reports,
         )
-        miss = (math.log10(values["learning_rate"]) + 2) ** 2 / 20
+        miss = (math.log10(config.learning_rate) + 2) ** 2 / 20
         floor = 2.0 + miss + 0.3 / values["block_size"] + rng.gauss(0, 0.01)
         complete = number % 5 == 0
         curve = [

@@ -5,14 +5,16 @@
 
 Our workers and plain Optuna's, side by side: real processes, a trainer that does nothing but report
 its 20 dev losses, on SQLite and on a PostgreSQL that is started for it. Both sample with TPE
-(`--sampler random` for less) and ask their default pruner at each report (ours ASHA, which looks at
-rungs alone; Optuna's median), which never stops anything. In `latency` a single worker asks while
-other trials are stored already: milliseconds by the storage and by the sampler, medians. Prints a
-table; `--json FILE` has everything.
+(`--sampler random` for less) and ask a pruner at each report (ours ASHA, which looks at rungs
+alone; Optuna's median), which never stops anything. With `--sampler bayes` our side is the default
+study, whose pruner predicts, and stops most. In `latency` a single worker asks while other trials
+are stored already: milliseconds by the storage, the sampler, and the pruner's predictions, medians.
+Prints a table; `--json FILE` has everything.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where pytest finds `server
 
 from servers import new_database, start_server
 
+from search.system.processes import thread_limits
 from tests.benchmarks.load.stored import SIDES, prepare
 
 STEPS = ("ask", "report", "tell")
@@ -51,7 +54,8 @@ def drive(side: str, url: str, workers: int, seconds: float, sampler: str) -> di
     """Runs workers of one side over one database; they begin together, once all are ready."""
     command = [sys.executable, "-m", "tests.benchmarks.load.worker", side, url, sampler]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    started = [subprocess.Popen([*command, str(seconds)], **pipes) for _ in range(workers)]
+    env = os.environ | thread_limits(1)  # as every worker has it: BLAS threads would spin
+    started = [subprocess.Popen([*command, str(seconds)], env=env, **pipes) for _ in range(workers)]
     for process in started:
         assert "ready\n" == process.stdout.readline(), "a worker did not start"
     for process in started:
@@ -63,6 +67,7 @@ def drive(side: str, url: str, workers: int, seconds: float, sampler: str) -> di
         "failed": sum(answer["failed"] for answer in answers),
         "storage_ms": {step: _median(answers, "storage", step) for step in STEPS},
         "sampler_ms": _median(answers, "sampler", "ask"),
+        "decision_ms": _median(answers, "sampler", "decide"),
     }
 
 
@@ -110,12 +115,15 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Everything as a table: ours and Optuna's, one row each."""
     by = "workers" if "workers" in rows[0] else "stored"
     lines = [
-        f"| database | {by} | side | trials/s | failed | ask | report | tell | sum | sampler |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| database | {by} | side | trials/s | failed | {' | '.join(STEPS)} | sum "
+        "| sampler | decision |",
+        "|---" * (8 + len(STEPS)) + "|",
     ]
     for row in rows:
         steps = [row["storage_ms"][step] for step in STEPS]
-        figures = " | ".join(f"{each:.1f}" for each in (*steps, sum(steps), row["sampler_ms"]))
+        figures = " | ".join(
+            f"{each:.1f}" for each in (*steps, sum(steps), row["sampler_ms"], row["decision_ms"])
+        )
         lines.append(
             f"| {row['on']} | {row[by]} | {row['side']} | {row['trials_a_second']:.1f} "
             f"| {row['failed']} | {figures} |"
@@ -134,7 +142,7 @@ def main() -> None:
     parser.add_argument("--workers", type=_numbers, default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--stored", type=_numbers, default=[0, 1_000, 10_000, 50_000])
     parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--sampler", choices=["tpe", "random"], default="tpe")
+    parser.add_argument("--sampler", choices=["tpe", "random", "bayes"], default="tpe")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     rows = {"throughput": throughput, "latency": latency}[given.what](given)

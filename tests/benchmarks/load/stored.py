@@ -11,7 +11,7 @@ from makemore_core.config import TrialConfig
 from makemore_core.data.corpus import Corpus
 from makemore_core.training.trainer import Evaluation, TrialResult
 from search.paths import DataDir
-from search.spec import study_spec
+from search.spec import defaults, study_spec
 from search.storage.database import Storage, create_storage
 from search.storage.table_copy import Tables
 from search.study import create
@@ -26,16 +26,20 @@ LOSS = 2.5
 
 
 def prepare(url: str, trials: int, sampler: str) -> None:
-    """Creates the study, and fills it: each trial as our ledger leaves one that is complete."""
+    """Creates the study, and fills it: each trial as our ledger leaves one that is complete.
+
+    With the sampler "bayes" it is the default study.
+    """
     with tempfile.TemporaryDirectory() as directory:
         storage = create_storage(url)
-        document = {
+        document: dict[str, Any] = {
             "study": {"name": "load"},
             "budget": {"trials": 1_000_000, "examples": 2_000_000, "evaluations": REPORTS},
-            "sampler": {"kind": sampler},
-            "pruner": {"kind": "asha"},
         }
-        spec = study_spec.from_document(document, "load")
+        if sampler != "bayes":
+            document |= {"sampler": {"kind": sampler}, "pruner": {"kind": "asha"}}
+        version = defaults.LATEST if sampler == "bayes" else defaults.FIRST
+        spec = study_spec.from_document(document, "load", version)
         corpus = Corpus("load", WORDS)
         stored = create.create_or_resume(storage, spec, corpus, DataDir(Path(directory)))
         if trials:

@@ -14,7 +14,7 @@ from typing import Any
 
 import optuna
 
-from search.algorithms import samplers
+from search.algorithms import forecast, samplers
 from search.errors import Interrupted
 from search.spec import search_space
 from search.storage.database import open_storage
@@ -94,6 +94,7 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
     watch.watch(attempts, "record_trial", "ask")
     watch.watch(samplers, "ask", "sampling")
     watch.watch(BulkReadStorage, "get_all_trials", "reading")
+    watch.watch(forecast, "chance_of_lowest", "deciding")
     watch.watch(attempts, "finish_attempt", "tell")
     watch.watch(retention, "delete_unneeded", "tell")
     watch.watch(retention, "is_worth_keeping", "tell")
@@ -104,8 +105,12 @@ def ours(url: str, _sampler: str, seconds: float) -> Account:
         account.sampler["ask"].append(watch.take("sampling") - read)
         for index in range(1, REPORTS + 1):
             started = time.perf_counter()
-            on_evaluation(evaluation(config, index))
-            account.storage["report"].append(time.perf_counter() - started)
+            try:
+                on_evaluation(evaluation(config, index))
+            finally:  # where a pruner stops it, too
+                if decided := watch.take("deciding"):
+                    account.sampler["decide"].append(decided)
+                account.storage["report"].append(time.perf_counter() - started - decided)
         return result()
 
     def keep_nothing(*_: Any) -> None:
@@ -139,11 +144,11 @@ def optunas(url: str, sampler: str, seconds: float) -> Account:
     assert stored is not None
     searched = search_space.distributions(stored.spec.space)
     ours.close()
-    kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+    kinds = {"random": optuna.samplers.RandomSampler}
     loaded = optuna.load_study(
         study_name="load",
         storage=url,
-        sampler=kinds[sampler](),
+        sampler=kinds.get(sampler, optuna.samplers.TPESampler)(),
         pruner=optuna.pruners.MedianPruner(),
     )
     watch, account = Stopwatch(), Account()
