@@ -2,22 +2,20 @@
 
 A note is stored in attributes of the study, which every request of the dashboard reads, so it is
 short and is written only when it changes: at the end of a run, and once the test split is opened.
+The attributes are optuna-dashboard's; its own `save_note` would have every launcher load the whole
+dashboard, which takes as long as torch.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-
-from optuna import Study
-from optuna.samplers import RandomSampler
-from optuna_dashboard import get_note, save_note
+from typing import Any
 
 from makemore_core.data.printable import printable
 from search.evaluation.baselines import Baselines, baselines, compare_with_counts, store_baselines
 from search.evaluation.winner import describe_best, describe_winner, remarks_on
 from search.paths import DataDir
 from search.retry import retry_storage
-from search.storage import optuna_studies
 from search.storage.database import Storage
 from search.study.study import StoredStudy
 from search.trials import confirmations, history, results
@@ -26,6 +24,9 @@ from search.trials.history import OpeningView
 from search.trials.results import BestView
 
 MAX_CONFIRMED = 5
+VERSION, PART = "dashboard:note_ver", "dashboard:note_str:"
+MAX_PART = 2045
+"""Characters of an attribute that has a part of the note."""
 METRIC_NAMES, METRIC = "study:metric_names", ["dev loss"]
 """What Optuna's own figures call the objective (`Study.set_metric_names`)."""
 
@@ -44,10 +45,19 @@ def write_note(storage: Storage, study: StoredStudy, data_dir: DataDir) -> None:
     attributes = storage.optuna.get_study_system_attrs(study.optuna_id)
     if attributes.get(METRIC_NAMES) != METRIC:
         storage.optuna.set_study_system_attr(study.optuna_id, METRIC_NAMES, METRIC)
-    name = optuna_studies.name(storage, study.optuna_id)
-    optuna_study = Study(name, storage.optuna, sampler=RandomSampler())
-    if get_note(optuna_study) != body:
-        save_note(optuna_study, body)
+    for key, value in changed_attributes(attributes, body).items():
+        storage.optuna.set_study_system_attr(study.optuna_id, key, value)
+
+
+def changed_attributes(attributes: Mapping[str, Any], body: str) -> dict[str, Any]:
+    """The attributes to set so that a study's note is this text; none if it is so already."""
+    parts = [body[start : start + MAX_PART] for start in range(0, len(body), MAX_PART)]
+    former = sum(key.startswith(PART) for key in attributes)
+    parts += [""] * (former - len(parts))  # what is left of a longer one
+    values = {f"{PART}{index}": part for index, part in enumerate(parts)}
+    if all(attributes.get(key) == value for key, value in values.items()):
+        return {}
+    return values | {VERSION: attributes.get(VERSION, 0) + 1}
 
 
 def note(

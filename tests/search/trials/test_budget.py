@@ -188,13 +188,14 @@ def test_a_study_counts_each_slot_once(finished: Workspace) -> None:
     assert 12 == counted == len(finished.outcomes(stored))
 
 
-def test_claims_do_not_import_torch(bed: Workspace) -> None:
-    """A launcher that only claims, counts and supervises starts without torch."""
+def test_a_launcher_loads_neither_torch_nor_the_dashboard(bed: Workspace) -> None:
+    """It claims, counts, supervises and publishes pictures and notes without them."""
     source = (
-        "import sys, json; import search.launch.supervisor, search.cli; "
-        "print(json.dumps('torch' in sys.modules))"
+        "import sys, json; import search.launch.supervisor, search.cli.run_study; "
+        "heavy = ('torch', 'optuna_dashboard', 'sklearn'); "
+        "print(json.dumps([name for name in heavy if name in sys.modules]))"
     )
-    assert json.loads(ended(run_python(source)).out) is False, sys.executable
+    assert [] == json.loads(ended(run_python(source)).out), sys.executable
 
 
 def test_run_starts_its_processes_before_it_loads_the_rest(bed: Workspace) -> None:
