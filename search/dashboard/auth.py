@@ -87,7 +87,7 @@ def _ask_for_token(environ: Environ, start_response: StartResponse) -> Iterable[
     # A browser sends no strict cookie when a link on another site leads here. It sends the cookie
     # from a page of this origin, so for such a visitor this page loads the dashboard once more.
     came_from_elsewhere = environ.get("HTTP_SEC_FETCH_SITE") == "cross-site"
-    page = TEMPLATES.get_template("sign_in.html").render(
-        reload=came_from_elsewhere, wrong=bool(_token_in_link(environ))
+    page = TEMPLATES.get_template("token_form.html").render(
+        reload="/dashboard" if came_from_elsewhere else None, wrong=bool(_token_in_link(environ))
     )
     return text_response(environ, start_response, status, page, headers, "text/html")

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from makemore_core.data.printable import printable
@@ -16,11 +16,11 @@ def environment() -> Environment:
     return made
 
 
-def html_environment(package: str) -> Environment:
-    """The environment of a package's templates for pages; text with what cannot be seen is shown
-    with escapes."""
+def html_environment(*packages: str) -> Environment:
+    """The environment of packages' templates for pages, of the first that has one of a name; text
+    with what cannot be seen is shown with escapes."""
     return Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=True,
         finalize=_visible,
         trim_blocks=True,

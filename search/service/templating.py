@@ -63,7 +63,7 @@ def _words(text: str) -> Markup:
 
 
 def _environment() -> Environment:
-    made = html_environment("search.service")
+    made = html_environment("search.service", "search.dashboard")
     made.filters |= {
         "bytes": format_bytes,
         "cell": format_cell,
