@@ -1,4 +1,4 @@
-"""Checkpoints in the safetensors format: written atomically, hashed, and never a pickle.
+"""Checkpoints in the safetensors format: written atomically, hashed, and never unpickled.
 
 The metadata holds one JSON document and a SHA-256 over that document and every tensor, so a file
 can be verified by itself; a recorded hash of the whole file is checked before a byte is parsed.

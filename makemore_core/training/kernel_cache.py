@@ -6,8 +6,8 @@ is replaced, and one that cannot be read or written is ignored. The first proble
 logged in one line.
 
 A file holds a pickle, as numba's does, and machine code: loading it is running it. So it is only
-read from a directory that nobody may write to but root, this user, and the owner of the program's
-own files.
+read if it and its directory belong to root, to this user or to the owner of the program's own
+files, and not everybody may write to them. The hash finds damage, no intention.
 """
 
 import contextlib
