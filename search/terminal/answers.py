@@ -3,26 +3,28 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from makemore_core.data.corpus import Corpus
 from makemore_core.data.dataset import Dataset
 from makemore_core.data.ngram import NgramBaseline
 from makemore_core.data.printable import printable
 from makemore_core.data.splits import split
-from makemore_core.training.evaluate import WordScore
-from makemore_core.training.trainer import TrialResult
 from search.evaluation.baselines import Baselines, compare_with_counts
-from search.evaluation.confirm import Confirmation
-from search.evaluation.final_test import TestResult
-from search.evaluation.ngram_mixture import MixtureTable
-from search.evaluation.replay import Replay
 from search.evaluation.winner import describe_best, describe_model, describe_winner, remarks_on
 from search.formatting import format_config, format_duration, format_seed_interval
-from search.study.cost_estimate import Preview
 from search.study.memory import MemoryNeed, format_bytes
 from search.trials.ending import toml_duration
 from search.trials.results import BestView, TrialView, flat_columns, flat_rows
+
+if TYPE_CHECKING:  # they load torch, which `best` and `trials` do without
+    from makemore_core.training.evaluate import WordScore
+    from makemore_core.training.trainer import TrialResult
+    from search.evaluation.confirm import Confirmation
+    from search.evaluation.final_test import TestResult
+    from search.evaluation.ngram_mixture import MixtureTable
+    from search.evaluation.replay import Replay
+    from search.study.cost_estimate import Preview
 
 MAX_SYMBOLS = 300
 
@@ -87,7 +89,7 @@ def _unseen(loss: float | None) -> str:
     return "every word is in train" if loss is None else f"{loss:.4f} on words not in train"
 
 
-def preview(view: Preview) -> str:
+def preview(view: "Preview") -> str:
     """The space and the cost of a study."""
     return "\n".join(
         [
@@ -101,7 +103,7 @@ def preview(view: Preview) -> str:
     )
 
 
-def _share(view: Preview) -> str:
+def _share(view: "Preview") -> str:
     if view.share_trained == 1:
         return "every trial is counted as a full one"
     return f"pruning leaves {view.share_trained:.0%} of that to the average trial"
@@ -125,7 +127,7 @@ def _memory(need: MemoryNeed | None) -> list[str]:
     return [line]
 
 
-def _first_end(view: Preview) -> str:
+def _first_end(view: "Preview") -> str:
     """Which part of the budget is estimated to be met first."""
     whole = (
         f"all {view.trials} trials would take about {format_duration(view.seconds_of_all_trials)}"
@@ -144,7 +146,7 @@ def _first_end(view: Preview) -> str:
     return f"{first}; a dev loss at or below its target of {view.target} ends it before that"
 
 
-def training(result: TrialResult, dev_loss_ci95: Sequence[float]) -> str:
+def training(result: "TrialResult", dev_loss_ci95: Sequence[float]) -> str:
     """The losses and the speed of a `train`."""
     return (
         f"dev loss {result.dev_loss:.4f} (95% interval over words {_span(dev_loss_ci95)}; one "
@@ -179,7 +181,7 @@ def _alphabet(vocabulary: str) -> str:
     return printable(vocabulary[:MAX_SYMBOLS]) + "…" * (len(vocabulary) > MAX_SYMBOLS)
 
 
-def scores(rows: Sequence[WordScore]) -> str:
+def scores(rows: "Sequence[WordScore]") -> str:
     """The loss of each word, and of all together."""
     nats, characters = sum(row.nats for row in rows), sum(row.characters for row in rows)
     lines = [(row.word, row.nats, row.nats / row.characters, row.characters) for row in rows]
@@ -200,7 +202,7 @@ def baseline(view: NgramBaseline) -> str:
     )
 
 
-def test(result: TestResult) -> str:
+def test(result: "TestResult") -> str:
     """The result of the test split."""
     low, high = result.test_loss_ci95
     lines = [
@@ -218,7 +220,7 @@ def test(result: TestResult) -> str:
     return "\n".join(lines)
 
 
-def replay(number: int, view: Replay) -> str:
+def replay(number: int, view: "Replay") -> str:
     """Whether the curves are the same, and what else differs from the recorded run."""
     verdict = "identical" if view.identical else "DIFFERENT"
     lines = [f"trial {number}: {len(view.recorded)} evaluations, {verdict} to what was recorded"]
@@ -238,7 +240,7 @@ def trials_csv(views: Sequence[TrialView]) -> str:
     return output.getvalue().rstrip("\n")
 
 
-def training_document(result: TrialResult, dev_loss_ci95: Sequence[float]) -> dict[str, Any]:
+def training_document(result: "TrialResult", dev_loss_ci95: Sequence[float]) -> dict[str, Any]:
     """The JSON document of `train`."""
     return {
         "dev_loss": result.dev_loss,
@@ -288,7 +290,7 @@ def _span(interval: Sequence[float]) -> str:
     return f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
-def confirmation(view: Confirmation) -> str:
+def confirmation(view: "Confirmation") -> str:
     """The confirmation table, the optimism of the search, and the ensemble."""
     rows = table(
         ("trial", "searched", "confirmed", "sd", "behind the winner (95% over words)", "seconds"),
@@ -339,7 +341,7 @@ def _ensemble(view: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def mixtures(view: MixtureTable) -> str:
+def mixtures(view: "MixtureTable") -> str:
     """The paper's table: networks, and the same ones mixed with an n-gram."""
     rows = table(
         ("", "n", "hidden", "features", "direct", "mix", "share", "dev loss", "perplexity"),

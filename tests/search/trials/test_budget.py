@@ -189,9 +189,10 @@ def test_a_study_counts_each_slot_once(finished: Workspace) -> None:
 
 
 def test_a_launcher_loads_neither_torch_nor_the_dashboard(bed: Workspace) -> None:
-    """It claims, counts, supervises and publishes pictures and notes without them."""
+    """It claims, counts, supervises, publishes pictures and notes, and shows the best trial without
+    them."""
     source = (
-        "import sys, json; import search.launch.supervisor, search.cli.run_study; "
+        "import sys, json; import search.cli.run_study, search.terminal.answers; "
         "heavy = ('torch', 'optuna_dashboard', 'sklearn'); "
         "print(json.dumps([name for name in heavy if name in sys.modules]))"
     )
