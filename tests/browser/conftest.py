@@ -1,31 +1,16 @@
 """A real browser on a real dashboard over a study that a real `run` made."""
 
 import os
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM, FLAGS
+from dashboards import TOKEN, served
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from workspace import Workspace, ended
+from workspace import Workspace
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 expect.set_options(timeout=60_000)  # else 5 s, whatever a page itself is given
-SCREENS = Path(os.environ.get("MAKEMORE_SEARCH_SCREENS", "test-output/screens"))
-"""Screenshots are kept here, for people to look at; the directory is ignored by git."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,40 +47,32 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def study_of_a_run(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The study `tiny`, made by `makemore-search run`."""
+    """The study `tiny`, made by `makemore-search run`; only to look at."""
     bed = Workspace(tmp_path_factory.mktemp("browser"))
-    answer = ended(bed.start("run", bed.file(), "--workers", 1), timeout=180)
+    answer = bed.cli("run", bed.file(), "--workers", 1)
     assert 0 == answer.status, answer.err
     return bed
 
 
-Serve = Callable[..., str]
+@pytest.fixture(scope="session")
+def dashboard(study_of_a_run: Workspace) -> Iterator[str]:
+    """The address of a dashboard over the study `tiny`."""
+    with served(study_of_a_run) as address:
+        yield address
 
 
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Starts `makemore-search dashboard` over a data directory; gives its address."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(bed: Workspace, *options: str) -> str:
-        place = ("--port", "0", "--data-dir", str(bed.data_dir.root))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "search", "dashboard", *place, *options],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        return line.split(" on ")[-1].split("?")[0].split(" (")[0].rstrip("/")
-
-    yield start
-    for process in started:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+@pytest.fixture(scope="session")
+def guarded(study_of_a_run: Workspace) -> Iterator[str]:
+    """The address of a dashboard over the study `tiny` that wants TOKEN."""
+    file = study_of_a_run.root / "token"
+    file.write_text(f"{TOKEN}\n")
+    with served(study_of_a_run, "--token-file", str(file)) as address:
+        yield address
 
 
-def keep(page: Page, name: str, *, whole: bool = False) -> None:
-    """Keeps a screenshot."""
-    SCREENS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENS / f"{name}.png", full_page=whole)
+@pytest.fixture(scope="session")
+def report(study_of_a_run: Workspace) -> Path:
+    """The report about the study `tiny`."""
+    path = study_of_a_run.root / "report.html"
+    study_of_a_run.json("report", "tiny", "-o", path)
+    return path

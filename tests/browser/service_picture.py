@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from conftest import CHROMIUM, FLAGS
+from chromium import CHROMIUM, FLAGS
 from playwright.sync_api import Page, sync_playwright
 from readme import DOCS, ENVIRONMENT, PROGRAM
 

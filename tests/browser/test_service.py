@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 import tomli_w
-from conftest import keep
+from chromium import keep
 from playwright.sync_api import Browser, Page, expect
 from workspace import Workspace, some_words, tiny
 
