@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+from called_here import training_here
 from hypothesis import HealthCheck, settings
 from servers import environment_of_s3, new_bucket, new_database, start_s3, start_server
 from sqlalchemy.engine import make_url
@@ -129,6 +130,13 @@ def finished(
     made = Workspace(tmp_path, _new_database(_finished.url))
     yield made
     made.close()
+
+
+@pytest.fixture
+def trained_here() -> Iterator[None]:
+    """`confirm` trains in this process."""
+    with training_here():
+        yield
 
 
 @pytest.fixture(scope="session")

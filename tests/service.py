@@ -3,10 +3,12 @@
 import warnings
 from typing import Any
 
+import pytest
+from called_here import CalledHere
 from workspace import Workspace
 
 from search.dashboard.app import Access
-from search.service import tokens
+from search.service import calls, helper, tokens
 from search.service.app import create_app
 from search.service.context import ServiceContext
 
@@ -18,9 +20,14 @@ with warnings.catch_warnings():  # it would rather have httpx2, which is httpx b
 class Service:
     """An application over a workspace, and tokens for it."""
 
-    def __init__(self, bed: Workspace, access: Access) -> None:
+    def __init__(self, bed: Workspace, access: Access, helpers: bool) -> None:
+        """`helpers`: it has real helper processes."""
         self.bed = bed
         self.context = ServiceContext(bed.storage, bed.url, bed.data_dir, access)
+        self._patch = pytest.MonkeyPatch()
+        if not helpers:
+            self._patch.setattr(helper, "ChildProcess", CalledHere)
+            self._patch.setattr(calls, "_open_storage", lambda _url: bed.storage)
         self.app = create_app(self.context)
         self._client = TestClient(self.app, base_url="http://localhost", client=("127.0.0.1", 9))
 
@@ -30,6 +37,7 @@ class Service:
 
     def __exit__(self, *error: Any) -> None:
         self._client.__exit__(*error)
+        self._patch.undo()
 
     def client(self, token: str | None = None, **headers: str) -> TestClient:
         """A client with a token, or on loopback without one."""

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 from transcripts import blocks, report_labels, shape, shortened, unknown
 from workspace import Workspace
@@ -44,6 +45,7 @@ def test_the_transcript_of_a_search_is_what_run_says(finished: Workspace) -> Non
     assert 2 == len(samples.splitlines())
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_the_transcript_of_belief_is_what_confirm_and_test_say(finished: Workspace) -> None:
     """As the one above it; the numbers, and who wins, are that run's."""
     options = ("--top", 2, "--seeds", 2, "--ensemble", 2, "--workers", 1)

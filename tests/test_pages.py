@@ -118,6 +118,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.usefixtures("trained_here")
 @pytest.mark.parametrize("verb", ANSWERS)
 def test_every_key_of_a_verbs_json_is_explained(finished: Workspace, verb: str) -> None:
     """In the verb's own section of docs/results.md."""

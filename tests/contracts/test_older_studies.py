@@ -69,6 +69,7 @@ def test_an_older_study_goes_on_as_a_new_one_would(old: Workspace, tmp_path: Pat
     new.close()
 
 
+@pytest.mark.usefixtures("trained_here")
 @pytest.mark.sqlite_file
 def test_an_older_study_can_be_looked_at_confirmed_and_tested(old: Workspace) -> None:
     """Its best trial, its files and its standing are as they were; `confirm` trains models where

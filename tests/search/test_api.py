@@ -75,6 +75,7 @@ def test_nothing_is_written(study: api.Study) -> None:
         study.optuna.set_user_attr("note", "mine")
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_the_model_is_the_winners(finished: Workspace, study: api.Study) -> None:
     """Its words are those that `sample` draws; after `confirm` it is the retrained one."""
     searched = study.model()

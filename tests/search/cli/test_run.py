@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from workspace import Answer, Workspace, ended, wait_until
+from workspace import Workspace, ended, wait_until
 
 from search.storage import tables
 from search.study.study import StoredStudy, find
@@ -82,29 +82,28 @@ def test_two_runs_at_once_end_with_exactly_the_budget(bed: Workspace) -> None:
     assert 15 == len(bed.trials(stored_study(bed)))
 
 
-def test_ctrl_c_and_termination_lose_nothing(bed: Workspace) -> None:
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
+def test_ctrl_c_and_termination_lose_nothing(bed: Workspace, how: signal.Signals) -> None:
     """SIGINT and SIGTERM end a run with 130, its running trial as `interrupted`; the same command
     goes on, and the finished trials are bit for bit those of a study that was left in peace."""
     peaceful = bed.create(study={"name": "peaceful"}, **SLOWER)
     file = bed.file(**SLOWER)
-    command = (file, "--workers", 1, "--json")
-    for number, (how, finished) in enumerate(((signal.SIGINT, 0), (signal.SIGTERM, 1)), start=1):
-        process = start(bed, *command)
-        pid = wait_until(lambda finished=finished: _stopped_in_a_trial(bed, finished))
-        process.send_signal(how)
-        wait_until(lambda pid=pid: _is_asked_to_end(pid))
-        os.kill(pid, signal.SIGCONT)
-        answer = ended(process)
-        assert 130 == answer.status, answer.err
-        assert (
-            "trials (" in answer.complaint and "the same command continues it" in answer.complaint
-        )
-        assert "open" == answer.json["state"]
-        assert 0 == answer.json["trials"]["running"]
-        assert 1 == answer.json["trials"]["waiting"]
-        assert [] == worker_pids(bed)
-        lost = [trial for trial in bed.trials(stored_study(bed)) if trial.state == "failed"]
-        assert ["interrupted"] * number == [trial.reason for trial in lost]
+    process = start(bed, file, "--workers", 1, "--json")
+    pid = wait_until(lambda: _stopped_in_a_trial(bed, finished=1))
+    process.send_signal(how)
+    wait_until(lambda: _is_asked_to_end(pid))
+    os.kill(pid, signal.SIGCONT)
+    answer = ended(process)
+    assert 130 == answer.status, answer.err
+    assert "trials (" in answer.complaint and "the same command continues it" in answer.complaint
+    assert "open" == answer.json["state"]
+    assert 0 == answer.json["trials"]["running"]
+    assert 1 == answer.json["trials"]["waiting"]
+    assert [] == worker_pids(bed)
+    (lost,) = [trial for trial in bed.trials(stored_study(bed)) if trial.state == "failed"]
+    assert "interrupted" == lost.reason
     bed.work(bed.create(file))  # as the same command does, in a process less
     assert_exactly(3, bed)
     bed.work(peaceful)
@@ -112,15 +111,24 @@ def test_ctrl_c_and_termination_lose_nothing(bed: Workspace) -> None:
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_tried_again(bed: Workspace) -> None:
-    """kill -9 in the middle of a trial: `failed`, `killed`; a new worker takes over, tries the same
-    configuration with the same seed once more, and the budget is met exactly."""
-    process = start(bed, bed.file(**SLOWER), "--workers", 1)
+    """`--workers 2` makes two processes at work at once, each with a log under the data directory.
+    After kill -9 of one in the middle of a trial, which is `failed`, `killed`, a new worker takes
+    over, tries the same configuration with the same seed once more, and the budget is met exactly:
+    that of `--trials`, of a file whose corpus is a relative path."""
+    bed.corpus()
+    file = bed.file(**SLOWER, study={"corpus": "words.txt"})
+    process = bed.start("run", file.name, "--workers", 2, "--trials", 6, "--json")
     victim = wait_until(lambda: _stopped_in_a_trial(bed))
+    wait_until(lambda: 2 == len(worker_pids(bed)))
     os.kill(victim, signal.SIGKILL)
     answer = ended(process)
     assert 0 == answer.status, answer.err
     assert "Traceback" not in answer.err
-    assert_exactly(3, bed)
+    assert {"trials": 6, "finished": 6} == answer.json["budget"]
+    assert_exactly(6, bed)
+    assert 3 == len(rows(bed, select(tables.workers.c.id)))
+    logs = [path for path in (bed.data_dir.root / "logs").iterdir() if path.stat().st_size]
+    assert 3 == len(logs)
     trials = bed.trials(stored_study(bed))
     (lost,) = [trial for trial in trials if trial.state == "failed"]
     (retry,) = [trial for trial in trials if trial.retry_of is not None]
@@ -188,21 +196,6 @@ def test_stop_ends_a_run_as_ctrl_c_does(bed: Workspace) -> None:
     assert [] == worker_pids(bed)
 
 
-def test_a_run_on_two_workers(bed: Workspace) -> None:
-    """`--workers 2` makes two processes at work at once, each with a log under the data directory;
-    `--trials` replaces the file's number; a corpus path and a data directory may be relative."""
-    bed.corpus()
-    file = bed.file(**SLOWER, study={"corpus": "words.txt"})
-    command = ("run", file.name, "--workers", 2, "--trials", 8, "--json")
-    answer: Answer = ended(bed.start(*command))
-    assert 0 == answer.status, answer.err
-    assert {"trials": 8, "finished": 8} == answer.json["budget"]
-    assert_exactly(8, bed)
-    assert 2 == len(rows(bed, select(tables.attempts.c.worker_id).distinct()))
-    logs = [path for path in (bed.data_dir.root / "logs").iterdir() if path.stat().st_size]
-    assert 2 == len(logs)
-
-
 def test_a_run_without_a_result_says_why_and_what_helps(bed: Workspace) -> None:
     """Every trial diverged, which a larger budget does not change: one line, exit 1; the status is
     answered all the same."""
@@ -210,7 +203,7 @@ def test_a_run_without_a_result_says_why_and_what_helps(bed: Workspace) -> None:
     file = bed.file(
         search=wild | {"initialisation": "lecture"}, pruner={"kind": "none"}, budget={"trials": 2}
     )
-    answer = ended(bed.start("run", file, "--workers", 1, "--quiet", "--json"))
+    answer = bed.cli("run", file, "--workers", 1, "--quiet", "--json")
     assert 1 == answer.status
     assert {"diverged": 2} == answer.json["pruned_for"]
     expected = "no trial is complete; pruned: 2 diverged; what helps: lower"

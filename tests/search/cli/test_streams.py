@@ -6,13 +6,14 @@ import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from workspace import Workspace, ended
 
 from search.cli import streams
 
+LONG = pytest.mark.long
+VERBS = ["run", pytest.param("confirm", marks=LONG), pytest.param("test", marks=LONG)]
 NOISY = """
 import os, sys
 
@@ -27,29 +28,42 @@ sys.meta_path.insert(0, Noise())
 """Has libraries print when they are loaded, as MKL does with MKL_VERBOSE=1 and Ray always."""
 
 
-@pytest.fixture
-def noisy(tmp_path: Path) -> dict[str, str]:
-    """An environment in which libraries print."""
-    hooks = tmp_path / "hooks"
+MARKED = """
+import os
+with open({mark!r}, "a") as marks:
+    print(os.getpid(), __name__, file=marks)
+with open(os.path.join(os.path.dirname(os.__file__), {file!r})) as real:
+    exec(real.read())
+"""
+"""A module of the standard library that leaves a mark when it is imported."""
+MARKED_MODULES = ("types", "signal", "random", "queue", "selectors")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nothing_that_stands_around_gets_into_an_answer_or_a_process(
+    finished: Workspace, verb: str
+) -> None:
+    """One JSON document is on standard output, whatever libraries print in any process. Whoever
+    types `python -m search` has the files of the working directory imported, as Python does it; no
+    process that is started has, whatever PYTHONPATH says."""
+    hooks, mark = finished.root / "hooks", finished.root / "marks"
     hooks.mkdir()
     hooks.joinpath("sitecustomize.py").write_text(NOISY)
-    return os.environ | {"PYTHONPATH": str(hooks)}
-
-
-@pytest.mark.parametrize("verb", ["run", pytest.param("confirm", marks=pytest.mark.long), "test"])
-def test_what_libraries_print_is_never_taken_for_an_answer(
-    finished: Workspace, noisy: dict[str, str], verb: str
-) -> None:
-    """One JSON document on standard output, whatever is printed by any process."""
+    for name in MARKED_MODULES:
+        text = MARKED.format(mark=str(mark), file=f"{name}.py")
+        finished.root.joinpath(f"{name}.py").write_text(text)
     arguments = {
         "run": ("run", finished.file(budget={"trials": 14}), "--workers", 1),
         "confirm": ("confirm", "tiny", "--top", 1, "--seeds", 1),
         "test": ("test", "tiny", "--yes"),
     }[verb]
-    answer = ended(finished.start(*arguments, "--json", env=noisy))
+    path = f":.:{hooks}:" if verb == "run" else str(hooks)
+    process = finished.start(*arguments, "--json", env=os.environ | {"PYTHONPATH": path})
+    answer = ended(process)
     assert 0 == answer.status, answer.err
     assert "tiny" == answer.json["study"]
     assert "optuna says hello" in answer.err
+    assert {str(process.pid)} == {line.split()[0] for line in mark.read_text().splitlines()}
 
 
 def _shell(bed: Workspace, redirection: str, *arguments: object, **options: str) -> tuple[int, str]:
@@ -78,7 +92,7 @@ def test_an_answer_that_nobody_takes_is_told_in_a_line_at_most(
     assert ("standard output: cannot be written" in told) == bool(status)
 
 
-@pytest.mark.parametrize("redirection", ["2> /dev/full", "2> >(true)"])
+@pytest.mark.parametrize("redirection", ["2> /dev/full", pytest.param("2> >(true)", marks=LONG)])
 def test_a_run_goes_on_where_its_progress_cannot_be_shown(
     finished: Workspace, redirection: str
 ) -> None:
@@ -109,7 +123,7 @@ def test_a_reader_that_has_stopped_holds_nobody_up(monkeypatch: pytest.MonkeyPat
 
 def test_an_encoding_that_lacks_a_character_ends_nothing(bed: Workspace) -> None:
     """`test` opens the split, and shows with escapes what it has to show."""
-    bed.work(bed.create(study={"name": "名前"}))
+    bed.work(bed.create(study={"name": "名前"}, budget={"trials": 1}))
     bed.close()
     options = {"PYTHONIOENCODING": "ascii"}
     status, told = _shell(bed, "> out", "test", "名前", "--yes", **options)

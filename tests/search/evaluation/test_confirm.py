@@ -92,6 +92,7 @@ def test_what_was_announced_stands_beside_what_it_took(finished: Workspace) -> N
     assert "(announced " in told.out
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_every_number_has_its_interval(finished: Workspace) -> None:
     """Means have one over seeds and one over words, the optimism one over seeds; a single seed has
     none, and that is said."""
@@ -108,6 +109,7 @@ def test_every_number_has_its_interval(finished: Workspace) -> None:
     assert low < view["optimism"] < high
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_a_single_seed_has_no_interval(finished: Workspace) -> None:
     """`confirm` says so where the interval would stand."""
     told = finished.cli("confirm", "tiny", "--top", 1, "--seeds", 1, "--workers", 1).out

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from called_here import training_here
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -37,7 +38,8 @@ def _named(
     shutil.copytree(_finished.root, root, dirs_exist_ok=True)
     made = Workspace(root, _new_database(_finished.url))
     made.create(confirm={"ensemble": 3})
-    made.json("confirm", "tiny", "--top", 1, "--seeds", 1, "--workers", 1)
+    with training_here():
+        made.json("confirm", "tiny", "--top", 1, "--seeds", 1, "--workers", 1)
     made.close()
     return made
 
@@ -51,6 +53,7 @@ def named(_named: Workspace, _new_database: NewDatabase, tmp_path: Path) -> Iter
     made.close()
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_without_a_word_in_the_file_nothing_changes(finished: Workspace) -> None:
     """`--ensemble` chooses one, which the report, the note and `best` tell; the winner stays the
     configuration, and `test` says that it does not use the ensemble."""
@@ -120,6 +123,7 @@ def test_before_the_choice_nothing_is_opened(finished: Workspace) -> None:
     assert "done" == finished.json("status", "tiny")["state"]
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_another_number_wants_another_choice(named: Workspace) -> None:
     """After the file has changed its mind, `test` refuses the old ensemble until `confirm`."""
     named.create(confirm={"ensemble": 2})

@@ -1,20 +1,21 @@
 """The test split: opened once, for a checkpoint that is known beforehand, and never again."""
 
+import contextlib
 import io
 import json
 import math
 import os
 import pty
 import random
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from sqlalchemy import select
-from workspace import Answer, Workspace, ended, run_python, some_words
+from workspace import Answer, Workspace, ended, run_python, some_words, wait_until
 
 from makemore_core.model import checkpoint
 from search.confidence_intervals import bootstrap
@@ -146,10 +147,15 @@ def test_a_study_without_a_complete_trial_opens_nothing(bed: Workspace) -> None:
     assert [] == openings(bed)
 
 
+def _has_loaded(pid: int, library: str) -> bool:
+    return library in Path(f"/proc/{pid}/maps").read_text()
+
+
 def test_two_tests_at_once_are_one_opening(finished: Workspace) -> None:
     """Of two processes one is the first; both give the same answer."""
-    processes = [finished.start("test", "tiny", "--json", "--yes") for _ in range(2)]
-    answers = [ended(process) for process in processes]
+    other = finished.start("test", "tiny", "--json", "--yes")
+    wait_until(lambda: _has_loaded(other.pid, "libtorch"))
+    answers = [finished.cli("test", "tiny", "--json", "--yes"), ended(other)]
     assert [0, 0] == [answer.status for answer in answers], [a.err for a in answers]
     assert [False, True] == sorted(answer.json["first_time"] for answer in answers)
     one, other = ({**answer.json, "first_time": None} for answer in answers)
@@ -217,30 +223,25 @@ def test_the_dashboard_sees_nothing_of_the_test(finished: Workspace) -> None:
     assert repr(loss)[:8] not in repr(trials)
 
 
-def on_a_terminal(bed: Workspace, answer: bytes, *arguments: str) -> Answer:
-    """The program with a terminal as its standard input, where somebody answers."""
+@contextlib.contextmanager
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> Iterator[None]:
+    """Standard input is a terminal, where somebody answers."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "search", *bed.arguments(*arguments)],
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    os.close(theirs)
     os.write(ours, answer)
-    answered = ended(process)
+    with os.fdopen(theirs) as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", terminal)
+        yield
     os.close(ours)
-    return answered
 
 
 END_OF_INPUT = b"\x04"
 
 
-def test_a_person_is_asked_first(finished: Workspace) -> None:
+def test_a_person_is_asked_first(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal `test` asks on standard error, with --json too; the end of the input opens
     nothing and ends with 130."""
-    answered = on_a_terminal(finished, END_OF_INPUT, "test", "tiny", "--json")
+    with on_a_terminal(monkeypatch, END_OF_INPUT):
+        answered = finished.cli("test", "tiny", "--json")
     _expect_nothing_was_opened(finished, answered)
 
 
@@ -261,9 +262,10 @@ def _expect_nothing_was_opened(bed: Workspace, answered: Answer) -> None:
     assert [] == openings(bed)
 
 
-def test_a_person_may_say_yes(finished: Workspace) -> None:
+def test_a_person_may_say_yes(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a yes the answer is the only thing on standard output."""
-    answered = on_a_terminal(finished, b"Yes\n", "test", "tiny", "--json")
+    with on_a_terminal(monkeypatch, b"Yes\n"):
+        answered = finished.cli("test", "tiny", "--json")
     assert 0 == answered.status, answered.err
     assert answered.json["first_time"]
 

@@ -123,6 +123,7 @@ def test_nothing_is_confirmed_where_it_cannot_be_kept(finished: Workspace, tmp_p
     assert f"{place}: no such directory here" in answer.complaint
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_every_verb_finds_the_models_of_other_hosts(finished: Workspace, s3_server: Any) -> None:
     """A study is confirmed on one empty host, tested and shown on others."""
     finished.create(artifacts=f"{new_bucket()}/models")

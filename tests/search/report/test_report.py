@@ -121,6 +121,7 @@ def test_the_test_split_is_said_to_be_sealed_until_it_is_opened(finished: Worksp
     assert f"{answer['test_loss']:.4f}" in reported(finished)
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_a_confirmation_is_shown_with_its_intervals(finished: Workspace) -> None:
     """After `confirm` the page names the winner, with means, spreads and intervals over seeds."""
     finished.json("confirm", "tiny", "--top", 2, "--seeds", 2, "--workers", 1)

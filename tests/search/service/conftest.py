@@ -13,10 +13,11 @@ from search.dashboard.app import Access
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Service]]:
-    """Starts a service over a workspace: `serve(bed, writable=True)`."""
+    """Starts a service over a workspace: `serve(bed, writable=True)`; with `helpers=True` it has
+    real helper processes."""
     with ExitStack() as stack:
 
-        def start(bed: Workspace, **access: Any) -> Service:
-            return stack.enter_context(Service(bed, Access(**access)))
+        def start(bed: Workspace, *, helpers: bool = False, **access: Any) -> Service:
+            return stack.enter_context(Service(bed, Access(**access), helpers))
 
         yield start

@@ -243,7 +243,7 @@ def test_a_confirmation_has_its_cost_beforehand(
 
 def test_the_test_split_opens_once(finished: Workspace, serve: Serve) -> None:
     """It warns, wants the name, shows the answer, and the same one to whoever asks again."""
-    service = in_process(serve(finished))
+    service = serve(finished)
     client = service.client(service.token("admin"), **HTML)
     warning = assert_sound(client.get("/studies/tiny/test"))
     assert "opens once, and for good" in warning
@@ -305,7 +305,7 @@ def test_a_study_file_is_checked_then_started(
     monkeypatch.setattr(
         calls, "preview", lambda *given: known or known.update(estimate(*given)) or known
     )
-    service = in_process(serve(bed))
+    service = serve(bed)
     client = service.client(service.token("submit"), **HTML)
     upload(client, "\n".join(some_words()))
     (fingerprint,) = re.findall(r'value="([0-9a-f]{64})"', client.get("/submit").text)
@@ -363,7 +363,7 @@ def test_studies_are_compared(finished: Workspace, serve: Serve) -> None:
 
 def test_words_from_the_model(finished: Workspace, serve: Serve) -> None:
     """As many as were asked for, with the beginning asked for; an error is its one line."""
-    client = in_process(serve(finished)).client(**HTML)
+    client = serve(finished).client(**HTML)
     html = assert_sound(client.get("/studies/tiny/samples?prefix=ma&n=7&temperature=0.8&new=1"))
     words = re.findall(r"<li>(\w+)</li>", html.split('id="words"')[1])
     assert 7 == len(words) and all(word.startswith("ma") for word in words)

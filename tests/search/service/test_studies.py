@@ -160,8 +160,9 @@ def test_a_token_has_limits(bed: Workspace, serve: Serve) -> None:
 
 
 def test_best_model_and_samples(finished: Workspace, serve: Serve) -> None:
-    """The winner as `best` shows it, its model's bytes, and words as `sample` draws them."""
-    client = serve(finished).client()
+    """The winner as `best` shows it, its model's bytes, and words as `sample` draws them, in the
+    service by a process of its own, whose errors are the request's."""
+    client = serve(finished, helpers=True).client()
     best = finished.json("best", "tiny")
     shown = client.get("/api/v1/studies/tiny/best").json()
     assert best | {"count_model": None} == shown | {"count_model": None}
