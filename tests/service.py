@@ -60,13 +60,3 @@ class Service:
     def revoke(self, name: str) -> None:
         tokens.revoke(self.bed.storage, name)
         self.context.known_tokens.clear()
-
-
-def in_process(service: Service) -> Service:
-    """A service without helper processes, whose start takes seconds."""
-
-    async def call(function: Any, *arguments: Any) -> Any:
-        return function(*arguments)
-
-    service.context.quick_helper.call = service.context.slow_helper.call = call  # type: ignore
-    return service

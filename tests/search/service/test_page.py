@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from service import Service, in_process
+from service import Service
 from workspace import Workspace, some_words, tiny
 
 from search.service import calls, page, study_page

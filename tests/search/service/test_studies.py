@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from service import Service, in_process
+from service import Service
 from sqlalchemy import select, update
 from workspace import Workspace, some_words, tiny
 
@@ -223,7 +223,7 @@ def test_the_report_is_one_page_with_an_origin_of_its_own(
     finished: Workspace, serve: Serve
 ) -> None:
     """Its scripts reach nothing of the service; with `download` it is a file."""
-    service = in_process(serve(finished))
+    service = serve(finished)
     path = "/api/v1/studies/tiny/report"
     shown = service.client().get(path)
     assert (200, "text/html; charset=utf-8") == (
