@@ -192,7 +192,7 @@ def idle(new: Callable[[str], Any]) -> dict[str, Any]:
     place = new("idle")
     fill(place, 0, OPEN, TRIALS)
     with serving(place, workers=0) as service:
-        time.sleep(SETTLING_SECONDS)
+        time.sleep(4 * SETTLING_SECONDS)
         started, cpu = time.monotonic(), service.cpu_seconds()
         time.sleep(IDLE_SECONDS)
         took = time.monotonic() - started
