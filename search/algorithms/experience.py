@@ -22,7 +22,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from search.algorithms.costs import relative_cost
 from search.learning_rates import RATE, RELATIVE, RELATIVE_TO, relative_rate, scale
@@ -96,7 +96,8 @@ def _expected_gains(differences: Numbers) -> Numbers:
     """Returns the expected improvement where a regret is uncertain by REGRET_DEVIATION: what was
     nearly the best on a recorded corpus may be the best on another one. (...)"""
     scaled = differences / REGRET_DEVIATION
-    return np.asarray(REGRET_DEVIATION * (norm.pdf(scaled) + scaled * norm.cdf(scaled)))
+    density = np.exp(-0.5 * scaled**2) / math.sqrt(2.0 * math.pi)
+    return np.asarray(REGRET_DEVIATION * (density + scaled * ndtr(scaled)))
 
 
 def _weights(recorded: Numbers, train_characters: int) -> Numbers:
