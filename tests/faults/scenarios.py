@@ -679,7 +679,7 @@ def down_at_the_start(place: FaultRun, rng: random.Random) -> None:
 # Clocks and zones
 
 PATIENT_LEASE = {
-    "search.storage.tables.LEASE_SECONDS": 10.0,
+    "search.storage.tables.LEASE_SECONDS": 30.0,
     "search.launch.supervisor.RECOVERY_SECONDS": 0.3,
 }
 
