@@ -1,9 +1,10 @@
 """Bayesian optimization for few cores, tens to hundreds of trials, and costs that differ tenfold.
 
-The next configuration has the highest expected improvement for its cost. The cost is that of the
-analytic model, not measured seconds, so that the same trials always lead to the same question; its
-weight falls as trials are spent, since first a result is to come soon and later the best is to be
-found (CArBO: Lee, Perrone, Archambeau and Seeger, "Cost-aware Bayesian Optimization", 2020).
+The next configuration has the highest expected improvement for its cost, at first among those that
+are like the ones that the study began with (`belief.py`). The cost is that of the analytic model,
+not measured seconds, so that the same trials always lead to the same question; its weight falls as
+trials are spent, since first a result is to come soon and later the best is to be found (CArBO:
+Lee, Perrone, Archambeau and Seeger, "Cost-aware Bayesian Optimization", 2020).
 """
 
 import math
@@ -21,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms import candidates
 from search.algorithms.acquisition import MAX_LOSS, Acquisition, Observations, lowest_of
+from search.algorithms.belief import Belief
 from search.algorithms.trial_records import Records, SearchedSpace, space_of
 
 Floats = NDArray[np.float64]
@@ -48,17 +50,25 @@ class History:
         lowest: the lowest loss of all; infinite without any.
         pending: (m, d), running trials without a forecast.
         spent: the cost of all trials that have ended, in typical full trials.
+        ended: how many these are.
     """
 
     observed: Observations
     lowest: float
     pending: Floats
     spent: float
+    ended: int
 
 
-def scorer(space: SearchedSpace, history: History) -> candidates.Score | None:
+def scorer(
+    space: SearchedSpace, history: History, known: Sequence[Mapping[str, Any]] = ()
+) -> candidates.Score | None:
     """Returns what scores points, the next configuration highest; None: there is too little to
-    learn from."""
+    learn from.
+
+    Args:
+        known: configurations that are believed to be good.
+    """
     if (np.abs(history.observed.losses) < MAX_LOSS).sum() < N_RANDOM:
         return None
     groups = space.coordinates.groups
@@ -67,7 +77,13 @@ def scorer(space: SearchedSpace, history: History) -> candidates.Score | None:
     except np.linalg.LinAlgError:
         return None
     exponent = math.exp(-history.spent / COST_SCALE)
-    return lambda points: acquisition(points) - exponent * np.log(space.costs(points))
+    belief = Belief(space.coordinates, known)
+
+    def score(points: Floats) -> Floats:
+        worth = acquisition(points) + belief(points, history.ended)
+        return np.asarray(worth - exponent * np.log(space.costs(points)))
+
+    return score
 
 
 def model_subset(losses: Floats, lots: Floats) -> NDArray[np.intp]:
@@ -96,6 +112,7 @@ class BayesSampler(BaseSampler):
         fixed: hyperparameters that are not searched; the costs depend on them.
         forecaster: what pruned and running trials would reach. Without it a pruned trial counts
             with its lowest loss, and a running one as if it ended as the model predicts.
+        known: configurations that are believed to be good, as those that a study begins with.
     """
 
     def __init__(
@@ -104,10 +121,12 @@ class BayesSampler(BaseSampler):
         *,
         fixed: Mapping[str, Any] | None = None,
         forecaster: Forecaster | None = None,
+        known: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._rng = np.random.default_rng(seed)
         self._fixed = dict(fixed or {})
         self._forecaster = forecaster
+        self._known = tuple(known)
         self._common = IntersectionSearchSpace()
 
     def infer_relative_search_space(
@@ -121,7 +140,7 @@ class BayesSampler(BaseSampler):
         if not search_space:
             return {}
         space, history, tried = self._read(study, trial, search_space)
-        score = scorer(space, history)
+        score = scorer(space, history, self._known)
         if score is None:
             points = candidates.cheapest_first(space, N_RANDOM, self._rng)
         else:
@@ -138,7 +157,7 @@ class BayesSampler(BaseSampler):
         """Returns the index of the recorded configuration to try next, by the same rule."""
         space, history, _ = self._read(study, trial, search_space)
         points = space.coordinates.points(among)
-        score = scorer(space, history)
+        score = scorer(space, history, self._known)
         if score is not None:
             return int(score(points).argmax())
         drawn = self._rng.choice(len(points), min(N_RANDOM, len(points)), replace=False)
@@ -179,6 +198,7 @@ class BayesSampler(BaseSampler):
             lowest=lowest_of(losses),
             pending=_stacked(space, pending),
             spent=ended.total_cost(),
+            ended=len(ended.trials),
         )
 
     def sample_independent(

@@ -56,12 +56,14 @@ def sampler_for(
     *,
     fixed: Mapping[str, Any] | None = None,
     forecaster: "Forecaster | None" = None,
+    known: Sequence[Mapping[str, Any]] = (),
 ) -> BaseSampler:
     """Returns the sampler for the configuration with this ordinal.
 
     Args:
         fixed: hyperparameters that are not searched; "bayes" estimates costs with them.
         forecaster: what "bayes" takes pruned and running trials for.
+        known: configurations that "bayes" believes to be good.
     """
     seed = derive_seed(study_seed, ordinal, "ask")
     if kind == "random":
@@ -71,7 +73,7 @@ def sampler_for(
     if kind == "bayes":
         from search.algorithms.bayes import BayesSampler  # here, since it loads SciPy
 
-        return BayesSampler(seed, fixed=fixed, forecaster=forecaster)
+        return BayesSampler(seed, fixed=fixed, forecaster=forecaster, known=known)
     if ordinal < N_STARTUP:
         return _InitialDesign(derive_seed(study_seed, 0, "startup"), ordinal)
     if kind == "gp":

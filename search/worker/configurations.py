@@ -55,7 +55,12 @@ def _sampled_values(context: WorkerContext, claim: Claim, known: set[str]) -> di
     fixed = search_space.fixed_values(spec.space) | {"examples": spec.budget.examples}
     forecaster = partial(forecast.predicted_ends, distributions=names, length=spec.budget)
     sampler = sampler_for(
-        spec.sampler.kind, spec.study.seed, claim.ordinal, fixed=fixed, forecaster=forecaster
+        spec.sampler.kind,
+        spec.study.seed,
+        claim.ordinal,
+        fixed=fixed,
+        forecaster=forecaster,
+        known=spec.opening,
     )
     name = optuna_studies.name(context.storage, context.study.optuna_id)
     study = optuna.load_study(study_name=name, storage=context.trials, sampler=sampler)

@@ -10,7 +10,7 @@ configurations that are still untried, by its own model.
 - `gp`: Optuna's GPSampler with its defaults, its acquisition evaluated on the untried; the batch
   size is a number to it, not a category.
 - `bayes`: our sampler; `bayes-plain`: the same without predictions of the ends of running and
-  pruned trials.
+  pruned trials; `bayes-believing`: as in a new study, whose opening it believes to be good.
 
 TPESampler takes candidates by its `_parzen_estimator_cls`, GPSampler by `_optimize_acqf`: names
 that its authors leave to be overridden, but private, so this file goes with Optuna's version.
@@ -188,20 +188,29 @@ class Bayes:
 
     Args:
         forecasts: whether running and pruned trials count with their predicted ends.
+        believes: whether it believes in what new studies begin with.
     """
 
-    def __init__(self, table: Table, seed: int, *, forecasts: bool = True) -> None:
+    def __init__(
+        self, table: Table, seed: int, *, forecasts: bool = True, believes: bool = False
+    ) -> None:
         self._configurations = [curve.searched for curve in table.curves]
         self._seed = seed
         self._fixed = {**FIXED, "examples": table.facts.examples}
         predict = partial(predicted_ends, distributions=SPACE, length=table.facts)
         self._forecaster = predict if forecasts else None
+        self._known = listed_for(table) if believes else []
 
     def choose(
         self, ordinal: int, study: optuna.Study, trial: FrozenTrial, untried: list[int]
     ) -> int:
         sampler = sampler_for(
-            "bayes", self._seed, ordinal, fixed=self._fixed, forecaster=self._forecaster
+            "bayes",
+            self._seed,
+            ordinal,
+            fixed=self._fixed,
+            forecaster=self._forecaster,
+            known=self._known,
         )
         assert isinstance(sampler, BayesSampler)
         among = [self._configurations[place] for place in untried]
@@ -247,9 +256,14 @@ def initial_design(table: Table, seed: int) -> FirstConfigurations:
     return opening
 
 
+def listed_for(table: Table) -> list[dict[str, Any]]:
+    """What the other corpora say to begin with on a corpus of the table's size."""
+    return experience.configurations(table.facts.train_examples, without=table.facts.corpus)
+
+
 def from_experience(table: Table, seed: int) -> FirstConfigurations:
     """What a new study begins with on a corpus of the table's size."""
-    listed = experience.configurations(table.facts.train_examples, without=table.facts.corpus)
+    listed = listed_for(table)
 
     def opening(ordinal: int, study: optuna.Study, trial: FrozenTrial) -> Configuration | None:
         return listed[ordinal] if ordinal < len(listed) else None
@@ -264,6 +278,7 @@ SAMPLERS: Mapping[str, Callable[[Table, int], Chooser]] = {
     "gp": Gp,
     "bayes": Bayes,
     "bayes-plain": lambda table, seed: Bayes(table, seed, forecasts=False),
+    "bayes-believing": lambda table, seed: Bayes(table, seed, believes=True),
 }
 OPENINGS = {"initial-design": initial_design, "experience": from_experience}
 

@@ -210,13 +210,30 @@ def test_the_cost_weighs_less_and_less() -> None:
     points = space.coordinates.sample(np.random.default_rng(1), 12)
     losses = np.random.default_rng(2).random(12)
     observed = Observations(points, losses, np.zeros(12))
-    first = History(observed, float(losses.min()), points[:0], spent=0.0)
+    first = History(observed, float(losses.min()), points[:0], spent=0.0, ended=12)
     early, late = scorer(space, first), scorer(space, dataclasses.replace(first, spent=400.0))
     assert early is not None and late is not None
     anywhere = space.coordinates.sample(np.random.default_rng(3), 20)
     costs = space.costs(anywhere)
     assert costs.max() > 10 * costs.min()
     np.testing.assert_allclose(-np.log(costs), early(anywhere) - late(anywhere), rtol=0.01)
+
+
+def test_it_asks_at_first_for_what_is_like_the_beginning() -> None:
+    """Where results tell little, configurations that a study began with draw those to come near."""
+    study = study_of(random_trials(SPACE, 1, "cccccc", [2.0, 2.1, 2.05, 2.1, 2.0, 2.1]))
+    known = {
+        "hidden_width": 700, "batch_size": 128, "rate": 0.02, "schedule": "cosine", "dropout": 0.15,
+    }  # fmt: skip
+    coordinates = space_of(SPACE, {}).coordinates
+
+    def distance(known_ones: Sequence[dict[str, Any]]) -> float:
+        asked = [
+            ask(BayesSampler(seed, known=known_ones), study, UNBORN, SPACE) for seed in range(10)
+        ]
+        return float(np.square(coordinates.points(asked) - coordinates.point(known)).sum(1).mean())
+
+    assert distance([known]) < 0.5 * distance([])
 
 
 def test_the_first_trials_are_cheap() -> None:
