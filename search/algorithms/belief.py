@@ -34,18 +34,21 @@ class Belief:
 
     def __init__(self, coordinates: Coordinates, known: Sequence[Mapping[str, Any]]) -> None:
         names = set(coordinates.names)
-        self._known = coordinates.points([each for each in known if names <= each.keys()])
-        self._groups = np.array(coordinates.groups, dtype=np.intp)
+        points = coordinates.points([each for each in known if names <= each.keys()])
+        groups = np.array(coordinates.groups, dtype=np.intp)
+        self._of_each: list[tuple[NDArray[np.intp], Floats, float]] = []
+        """Of each hyperparameter: its coordinates, the known values, the highest density."""
+        for group in np.unique(groups) if len(points) else ():
+            columns = np.flatnonzero(groups == group)
+            values = points[:, columns]
+            self._of_each.append((columns, values, float(_density(values, values).max())))
 
     def __call__(self, points: Floats, ended: int) -> Floats:
         """Returns the logarithms (n,), 0 or less, for points (n, d) after so many trials."""
         total = np.zeros(len(points))
-        if len(self._known):
-            for group in range(max(self._groups, default=-1) + 1):
-                known = self._known[:, self._groups == group]
-                likely = _density(points[:, self._groups == group], known)
-                highest = _density(known, known).max()
-                total += np.log(ELSEWHERE + (1.0 - ELSEWHERE) * np.minimum(likely / highest, 1.0))
+        for columns, values, highest in self._of_each:
+            likely = np.minimum(_density(points[:, columns], values) / highest, 1.0)
+            total += np.log(ELSEWHERE + (1.0 - ELSEWHERE) * likely)
         return total * (TRIALS / (TRIALS + ended))
 
 
