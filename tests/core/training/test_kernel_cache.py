@@ -29,8 +29,12 @@ class Program:
         kernel_cache._hash_of.cache_clear()
 
     def is_loaded(self, expected: float = 4.0) -> bool:
-        """Runs the kernel as a new process would; whether it came from the disk."""
-        names: dict[str, Any] = {}
+        """Runs the kernel as a new process would; whether it came from the disk.
+
+        Numba keeps the globals of a kernel without a module, so they must not hold the builtins:
+        a doctest before may have left any object there, as `_`.
+        """
+        names: dict[str, Any] = {"__builtins__": {}}
         exec(compile(self.source.read_text(), self.source, "exec"), names)
         made: Any = numba.njit(names["double"])
         made._cache = KernelCache(names["double"])
