@@ -30,6 +30,9 @@ LOOKS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SHARE_TRAINED = 0.3
 """Of a full trial, of the average one that `predictive` looks at; measured on recorded curves, with
 the default probability."""
+SHARE_TRAINED_AFTER_OPENING = 0.65
+"""The same where "bayes" asks for trials like those of an opening, which come further; measured
+in studies of two corpora (tests/benchmarks/LOG.md)."""
 
 
 class PruningRule(Protocol):

@@ -15,7 +15,7 @@ from makemore_core.training.warm_up import warm_up
 from search.algorithms.coordinates import Coordinates
 from search.algorithms.costs import relative_cost
 from search.algorithms.forecast import MIN_COMPLETE
-from search.algorithms.pruners import SHARE_TRAINED, Pruner
+from search.algorithms.pruners import SHARE_TRAINED, SHARE_TRAINED_AFTER_OPENING, Pruner
 from search.spec import search_space
 from search.spec.auto_learning_rate import resolve_auto
 from search.spec.study_spec import StudySpec
@@ -108,7 +108,9 @@ def expected_fraction(spec: StudySpec, costs: ExpectedCosts) -> float:
         whole = len(spec.enqueue) + max(MIN_COMPLETE, len(spec.opening))
         total = costs.total(0, spec.budget.trials)
         full = costs.total(0, min(whole, spec.budget.trials)) / total
-        fraction = full + (1 - full) * SHARE_TRAINED
+        believes = spec.sampler.kind == "bayes" and spec.opening
+        share = SHARE_TRAINED_AFTER_OPENING if believes else SHARE_TRAINED
+        fraction = full + (1 - full) * share
         return fraction + spec.pruner.audit * (1 - fraction)
     if spec.pruner.kind not in ("asha", "hyperband"):
         return 1.0

@@ -60,11 +60,14 @@ class ExpectedCosts:
 
     def _of_others(self, spec: StudySpec, spent: float, count: int) -> list[float]:
         """The sampler "bayes" divides its acquisition by a power of the cost that falls with what
-        is spent; for others a draw is as good as another."""
+        is spent; for others a draw is as good as another. So it is in a study with an opening, to
+        whose dear configurations its belief draws "bayes" about as much as the costs keep it away.
+        """
         typical, costs = float(self._draws.mean()), []
+        prefers_cheap = spec.sampler.kind == "bayes" and not spec.opening
         for _ in range(count):
             exponent = math.exp(-spent / typical / COST_SCALE)
-            weights = self._draws**-exponent if spec.sampler.kind == "bayes" else None
+            weights = self._draws**-exponent if prefers_cheap else None
             costs.append(float(np.average(self._draws, weights=weights)))
             spent += costs[-1]
         return costs

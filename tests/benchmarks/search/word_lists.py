@@ -12,7 +12,7 @@ import importlib
 import importlib.resources
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,8 +51,19 @@ def dictionary_words(language: str, count: int) -> list[str]:
     """Returns so many words of two letters or more, drawn from one of pyspellchecker's lists."""
     packed = importlib.resources.files("spellchecker") / "resources" / f"{language}.json.gz"
     listed = json.loads(gzip.decompress(packed.read_bytes()))
-    words = sorted(word for word in listed if word.isalpha() and len(word) > 1)
-    return sorted(random.Random(0).sample(words, count))
+    return drawn([word for word in listed if word.isalpha() and len(word) > 1], count)
+
+
+def drawn(words: Iterable[str], count: int) -> list[str]:
+    """Returns so many of the words, the same each time."""
+    return sorted(random.Random(0).sample(sorted(words), count))
+
+
+def few_faker_words(
+    provider: str, locale: str, attributes: tuple[str, ...], count: int
+) -> list[str]:
+    """Returns so many of `faker_words`."""
+    return drawn(faker_words(provider, locale, attributes), count)
 
 
 WORD_LISTS = {
@@ -95,6 +106,16 @@ WORD_LISTS = {
         "live",
         functools.partial(dictionary_words, "fr", 20_000),
         "08b98fe0d1b94532eb95b87eb1b36eb5c25fcd392fc87270a97bcaf9d418e157",
+    ),
+    "surnames-ru-400": WordList(
+        "live",
+        functools.partial(few_faker_words, "person", "ru_RU", LAST_NAMES, 400),
+        "c725cf81aed4df23bcec6b1f513b8b797cfc989f61ce3aa06a4430295d304d1f",
+    ),
+    "towns-sk-2400": WordList(
+        "live",
+        functools.partial(few_faker_words, "address", "sk_SK", TOWNS, 2_400),
+        "eab3aa798b96fced9765e353a13112e87dad4b30b31a5df010ac169301bdaea9",
     ),
 }
 

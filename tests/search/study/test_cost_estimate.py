@@ -8,8 +8,9 @@ import pytest
 from workspace import Workspace, some_words
 
 from makemore_core.data.corpus import read_file
-from search.algorithms.pruners import SHARE_TRAINED
+from search.algorithms.pruners import SHARE_TRAINED, SHARE_TRAINED_AFTER_OPENING
 from search.spec.defaults import LATEST
+from search.spec.sections import SamplerSection
 from search.spec.study_spec import StudySpec, from_document
 from search.study import cost_estimate
 from search.study.cost_estimate import expected_fraction
@@ -94,13 +95,19 @@ def test_the_predictive_pruner_first_learns_from_whole_trials() -> None:
     assert 0.25 < fraction(1000) < fraction(20) < fraction(20, audit=0.5) < 1.0
 
 
-def test_what_opens_a_study_is_trained_whole() -> None:
-    """It was good elsewhere; where it is dear, most of the time is its own."""
-    opened = replace(spec("predictive"), opening=({"hidden_width": 64},) * 8)
+@pytest.mark.parametrize(
+    ("sampler", "share"), [("bayes", SHARE_TRAINED_AFTER_OPENING), ("tpe", SHARE_TRAINED)]
+)
+def test_what_opens_a_study_is_trained_whole(sampler: str, share: float) -> None:
+    """It was good elsewhere; where it is dear, most of the time is its own. "bayes" asks for
+    trials like it, of which more is trained."""
+    opening = ({"hidden_width": 64},) * 8
+    file = spec("predictive")
+    opened = replace(file, opening=opening, sampler=SamplerSection(kind=sampler))
     dear: Any = SimpleNamespace(total=lambda first, last: min(last, 8) * 10.0 + max(0, last - 8))
     equal, of_dear = (expected_fraction(opened, costs) for costs in (EQUAL, dear))
-    assert 8 / 40 + 32 / 40 * SHARE_TRAINED == pytest.approx(equal)
-    assert 80 / 112 + 32 / 112 * SHARE_TRAINED == pytest.approx(of_dear)
+    assert 8 / 40 + 32 / 40 * share == pytest.approx(equal)
+    assert 80 / 112 + 32 / 112 * share == pytest.approx(of_dear)
 
 
 def test_the_configurations_that_will_open_the_study_count(

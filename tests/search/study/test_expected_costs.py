@@ -47,6 +47,13 @@ def test_a_sampler_that_prefers_cheap_trials_is_cheap_at_first() -> None:
     assert 0.95 * drawn[0] < asked[-1] <= drawn[0]
 
 
+def test_after_an_opening_a_trial_is_expected_to_cost_what_a_random_one_does() -> None:
+    """The sampler is drawn to what the study began with, cheap or not."""
+    opened = replace(spec(), opening=({"hidden_width": 2048},))
+    drawn = costs(spec("random"), 1)[0]
+    assert costs(opened, 10)[1:] == pytest.approx(9 * [drawn])
+
+
 def test_trials_beyond_the_horizon_cost_what_the_last_before_it_does() -> None:
     """A study without an end needs no endless list."""
     expected = ExpectedCosts(spec(trials=1_000_000))
