@@ -1,6 +1,5 @@
 """Estimates what a study costs before it is created, from steps measured on this machine."""
 
-import itertools
 import statistics
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,11 +14,10 @@ from makemore_core.training.warm_up import warm_up
 from search.algorithms.coordinates import Coordinates
 from search.algorithms.costs import relative_cost
 from search.algorithms.forecast import MIN_COMPLETE
-from search.algorithms.pruners import SHARE_TRAINED, SHARE_TRAINED_AFTER_OPENING, Pruner
 from search.spec import search_space
 from search.spec.auto_learning_rate import resolve_auto
 from search.spec.study_spec import StudySpec
-from search.study.expected_costs import ExpectedCosts
+from search.study.expected_costs import ExpectedCosts, expected_share
 from search.study.memory import MemoryNeed, ensure_corpus_fits
 from search.study.opening import with_opening
 
@@ -100,30 +98,16 @@ def preview(
 def expected_fraction(spec: StudySpec, costs: ExpectedCosts) -> float:
     """Expected fraction of the cost of full trials that is spent.
 
-    Assumes that one trial in `reduction_factor` passes each rung; that `predictive` stops none
-    before it has learned from some, nor what opens the study, which was good elsewhere, then about
-    as many as on recorded curves.
+    Assumes that `predictive` stops no trial before it has learned from some, nor what opens the
+    study, which was good elsewhere.
     """
-    if spec.pruner.kind == "predictive":
-        whole = len(spec.enqueue) + max(MIN_COMPLETE, len(spec.opening))
-        total = costs.total(0, spec.budget.trials)
-        full = costs.total(0, min(whole, spec.budget.trials)) / total
-        believes = spec.sampler.kind == "bayes" and spec.opening
-        share = SHARE_TRAINED_AFTER_OPENING if believes else SHARE_TRAINED
-        fraction = full + (1 - full) * share
-        return fraction + spec.pruner.audit * (1 - fraction)
-    if spec.pruner.kind not in ("asha", "hyperband"):
-        return 1.0
-    pruner = Pruner(spec.pruner, spec.budget)
-    fractions = []
-    for ordinal in range(len(pruner.rungs(0)) + 1 if spec.pruner.kind == "hyperband" else 1):
-        bounds = [0, *pruner.rungs(ordinal), spec.budget.evaluations]
-        spans = [b - a for a, b in itertools.pairwise(bounds)]
-        alive = [spec.pruner.reduction_factor**-level for level in range(len(spans))]
-        trained = sum(span * running for span, running in zip(spans, alive, strict=True))
-        fractions.append(trained / spec.budget.evaluations)
-    fraction = float(statistics.mean(fractions))
-    return fraction + spec.pruner.audit * (1 - fraction)  # audited trials run to their end
+    share = expected_share(spec)
+    if spec.pruner.kind != "predictive":
+        return share
+    whole = len(spec.enqueue) + max(MIN_COMPLETE, len(spec.opening))
+    total = costs.total(0, spec.budget.trials)
+    full = costs.total(0, min(whole, spec.budget.trials)) / total
+    return full + (1.0 - full) * share
 
 
 def _draws(spec: StudySpec, count: int) -> list[TrialConfig]:

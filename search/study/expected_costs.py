@@ -3,7 +3,9 @@
 Costs are those of the analytic model (`search.algorithms.costs`): seconds on a reference machine.
 """
 
+import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from search.algorithms import samplers
 from search.algorithms.bayes import COST_SCALE
 from search.algorithms.coordinates import Coordinates
 from search.algorithms.costs import SYMBOLS, relative_costs
+from search.algorithms.pruners import SHARE_TRAINED, SHARE_TRAINED_AFTER_OPENING, Pruner
 from search.spec import search_space
 from search.spec.study_spec import StudySpec
 
@@ -71,6 +74,34 @@ class ExpectedCosts:
             costs.append(float(np.average(self._draws, weights=weights)))
             spent += costs[-1]
         return costs
+
+
+def expected_share(spec: StudySpec) -> float:
+    """Returns how much of a trial that the sampler asks for is expected to be trained.
+
+    Assumes that one trial in `reduction_factor` passes each rung, and that `predictive`, once it
+    has learned, stops about as many as it was seen to. Audited trials run to their end.
+    """
+    if spec.pruner.kind == "predictive":
+        believes = spec.sampler.kind == "bayes" and spec.opening
+        share = SHARE_TRAINED_AFTER_OPENING if believes else SHARE_TRAINED
+    elif spec.pruner.kind in ("asha", "hyperband"):
+        share = _share_within_rungs(spec)
+    else:
+        share = 1.0
+    return share + spec.pruner.audit * (1.0 - share)
+
+
+def _share_within_rungs(spec: StudySpec) -> float:
+    pruner = Pruner(spec.pruner, spec.budget)
+    shares = []
+    for ordinal in range(len(pruner.rungs(0)) + 1 if spec.pruner.kind == "hyperband" else 1):
+        bounds = [0, *pruner.rungs(ordinal), spec.budget.evaluations]
+        spans = [b - a for a, b in itertools.pairwise(bounds)]
+        alive = [spec.pruner.reduction_factor**-level for level in range(len(spans))]
+        trained = sum(span * running for span, running in zip(spans, alive, strict=True))
+        shares.append(trained / spec.budget.evaluations)
+    return statistics.fmean(shares)
 
 
 def _known(spec: StudySpec) -> list[Mapping[str, Any]]:

@@ -5,7 +5,8 @@ sampler asks for after them. So a trial to come is expected to cost what its slo
 beforehand, times how much dearer than expected the latest ones were; those under way included,
 since at first the cheap ones have ended and the dear ones have not. How far a trial comes is
 estimated as survival times are (Kaplan and Meier 1958), where the trials under way are known to
-have come so far at least.
+have come so far at least; what was expected beforehand counts too, since the first trials of a
+study are hardly ever pruned.
 """
 
 import functools
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, Select, bindparam, select
 
 from search.algorithms.costs import relative_cost
 from search.storage import optuna_queries, tables
-from search.study.expected_costs import ExpectedCosts
+from search.study.expected_costs import ExpectedCosts, expected_share
 from search.study.study import StoredStudy
 
 MAX_READ = 128
@@ -72,6 +73,7 @@ def remaining_seconds(
     to_come: float,
     unclaimed: int,
     workers: int,
+    share: float = 1.0,
 ) -> float | None:
     """The expected seconds until all trials have ended; None before any has.
 
@@ -80,6 +82,7 @@ def remaining_seconds(
         to_come: the cost that was expected of all trials that nobody has begun.
         unclaimed: how many these are.
         workers: at work, one at least.
+        share: how much of each of these was expected to be trained.
     """
     recent = ended[-max(MIN_RECENT, len(ended) // 2) :]
     trained = sum(each.cost * each.fraction for each in recent)
@@ -88,7 +91,10 @@ def remaining_seconds(
     rate = sum(each.seconds for each in recent) / trained  # seconds per unit of cost
     survival = Survival(recent, running)
     under_way = [rate * each.cost * survival.expected_rest(each.fraction) for each in running]
-    rest = rate * _dearer([*recent, *running]) * to_come * survival.expected_rest(0.0)
+    trained_share = (len(recent) * survival.expected_rest(0.0) + PRIOR_TRIALS * share) / (
+        len(recent) + PRIOR_TRIALS
+    )
+    rest = rate * _dearer([*recent, *running]) * to_come * trained_share
     busy = max(1, min(workers, unclaimed + len(running)))
     one = rest / max(1, unclaimed)
     overhang = one / 2 * (1 - 1 / busy)  # the last ones do not end together
@@ -125,7 +131,8 @@ def of_study(
         if row["outcome"] is None
     ]
     to_come = expected.total(trials - unclaimed, trials)
-    return remaining_seconds(ended, running, to_come, unclaimed, workers)
+    share = expected_share(study.spec)
+    return remaining_seconds(ended, running, to_come, unclaimed, workers, share)
 
 
 COUNTED = ("complete", "pruned")

@@ -57,6 +57,15 @@ def test_known_costs_of_an_opening_say_nothing_of_the_others() -> None:
     assert 10.0 == pytest.approx(remaining_seconds(opening, [], 10.0, 10, 1) or 0)
 
 
+def test_at_first_trials_come_as_far_as_expected() -> None:
+    """Those that open a study run to their ends, and say little of a pruner."""
+    few, many = (
+        remaining_seconds([full(1.0)] * count, [], 10.0, 10, 1, share=0.5) for count in (4, 400)
+    )
+    assert 10.0 * (4 + 12 * 0.5) / 16 == pytest.approx(few or 0)
+    assert 9.0 < (many or 0) < 10.0
+
+
 def test_the_last_one_is_not_shared() -> None:
     """What one worker still trains is not faster by others that have nothing left to do."""
     running = [Effort(80.0, 0.25)]
@@ -74,7 +83,7 @@ def test_pruned_trials_make_the_rest_shorter() -> None:
     pruned = Effort(9.0, 1 / 3, 3.0, expected=9.0)
     ended = [pruned, pruned, full(9.0)]
     assert 5 / 9 == pytest.approx(Survival(ended, []).expected_rest(0.0))
-    assert 50.0 == pytest.approx(remaining_seconds(ended, [], 90.0, 10, 1) or 0)
+    assert 50.0 == pytest.approx(remaining_seconds(ended, [], 90.0, 10, 1, share=5 / 9) or 0)
 
 
 def test_a_trial_that_passed_a_rung_is_expected_to_go_on() -> None:
