@@ -67,7 +67,7 @@ class ExpectedCosts:
         whose dear configurations its belief draws "bayes" about as much as the costs keep it away.
         """
         typical, costs = float(self._draws.mean()), []
-        prefers_cheap = spec.sampler.kind == "bayes" and not spec.opening
+        prefers_cheap = spec.sampler.kind == "bayes" and not _believes(spec)
         for _ in range(count):
             exponent = math.exp(-spent / typical / COST_SCALE)
             weights = self._draws**-exponent if prefers_cheap else None
@@ -83,13 +83,17 @@ def expected_share(spec: StudySpec) -> float:
     has learned, stops about as many as it was seen to. Audited trials run to their end.
     """
     if spec.pruner.kind == "predictive":
-        believes = spec.sampler.kind == "bayes" and spec.opening
-        share = SHARE_TRAINED_AFTER_OPENING if believes else SHARE_TRAINED
+        share = SHARE_TRAINED_AFTER_OPENING if _believes(spec) else SHARE_TRAINED
     elif spec.pruner.kind in ("asha", "hyperband"):
         share = _share_within_rungs(spec)
     else:
         share = 1.0
     return share + spec.pruner.audit * (1.0 - share)
+
+
+def _believes(spec: StudySpec) -> bool:
+    """Whether the sampler believes in what the study begins with."""
+    return spec.sampler.kind == "bayes" and bool(spec.opening)
 
 
 def _share_within_rungs(spec: StudySpec) -> float:

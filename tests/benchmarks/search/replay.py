@@ -48,7 +48,8 @@ METHODS = (
     "random/none", "tpe/none", "tpe-greedy/none", "gp/none", "bayes/none",
     "tpe+initial-design/none", "tpe+initial-design/asha", "tpe/asha", "tpe/third",
     "bayes/asha", "bayes/hyperband", "bayes/median", "bayes/third", "bayes/predictive",
-    "bayes-plain/predictive", "bayes+experience/none", "bayes+experience/predictive",
+    "bayes-plain/predictive", "bayes-believing+experience/none",
+    "bayes-believing+experience/predictive",
 )  # fmt: skip
 BASELINES = frozenset({"random/none", "tpe/none", "tpe-greedy/none", "gp/none", "tpe/third"})
 """Methods without a part of the product's own: what was found with them stays when that changes."""
