@@ -66,7 +66,7 @@ class LeaseObserver:
 
     A lease expires too when no process could renew it (the database was locked, the disk full, the
     host asleep), or when the database's clock was set. After such a gap an observer gives the
-    others time to renew their leases first.
+    others the time of a whole lease to renew theirs first.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class LeaseObserver:
         if is_late or self._has_jumped(lease_seconds, database_clock):
             self._gap_ended = now
         self._last_observation = now
-        return now - self._gap_ended >= lease_seconds / 2
+        return now - self._gap_ended >= lease_seconds
 
     def _has_jumped(self, lease_seconds: float, database_clock: float | None) -> bool:
         """Whether the database's clock, which may be another host's, was set meanwhile."""
