@@ -16,12 +16,13 @@ from search.storage import tables
 from search.storage.database import Storage
 from search.storage.study_files import StudyFiles
 from search.study.study import StoredStudy
+from search.system.processes import HOST, is_dead
 from search.trials import results
 from search.trials.results import best_trials
 
 KEPT_CHECKPOINTS = 10
 ABANDONED_SECONDS = 600.0
-"""The age at which a temporary file has no writer any more."""
+"""The age at which a temporary file that no process of this host is writing has no writer."""
 
 
 def is_worth_keeping(storage: Storage, study: StoredStudy, dev_loss: float) -> bool:
@@ -43,11 +44,21 @@ def delete_unneeded(storage: Storage, study: StoredStudy, files: StudyFiles) -> 
 
 
 def delete_stale_temporaries(directory: Path) -> None:
-    """Deletes the temporary files of workers that were killed while writing."""
+    """Deletes the temporary files of workers that were killed while writing.
+
+    Age alone does not tell: when the clock is set forward, a file that is being written looks old.
+    Nor does the process alone: the file may be another host's, in a directory that both share.
+    """
     for path in directory.glob("*.tmp"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+        with contextlib.suppress(OSError, ValueError):  # gone meanwhile; another program's
+            age = time.time() - path.stat().st_mtime
+            if age > ABANDONED_SECONDS and is_dead(HOST, _writer(path)):
                 path.unlink()
+
+
+def _writer(temporary: Path) -> int:
+    """The process that writes a temporary file, `NAME.PID.tmp`."""
+    return int(Path(temporary.stem).suffix[1:])
 
 
 @retry_storage
