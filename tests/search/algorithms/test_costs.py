@@ -37,10 +37,11 @@ def test_recorded_trials_took_what_they_cost(seconds: float, sizes: tuple[int, .
 def test_a_larger_network_costs_more(
     embedding: int, width: int, block: int, batch: int, grown: str
 ) -> None:
-    """Twice as large in any respect, a network costs as much or more, by at most five times."""
+    """Twice as large in any respect, a network costs as much or more; by at most eight times, where
+    a batch of a longer block has more different contexts too."""
     values = dict(zip(SIZES, (embedding, width, block, batch), strict=True))
     ratio = relative_cost(values | {grown: 2 * values[grown]}) / relative_cost(values)
-    assert 0.99 < ratio < 5
+    assert 0.99 < ratio < 8
 
 
 def test_small_batches_and_more_work_cost_more() -> None:
