@@ -126,7 +126,11 @@ def fit(
 
 
 class NegativeLogPosterior:
-    """The parameters' negative log posterior density, without constants, and its gradient."""
+    """The parameters' negative log posterior density, without constants, and its gradient.
+
+    A symmetric matrix (n, n) is held as its lower triangle, a vector (m,) with m = n (n + 1) / 2:
+    that is half of the work for the whole matrix.
+    """
 
     def __init__(
         self,
@@ -137,46 +141,61 @@ class NegativeLogPosterior:
         priors: Priors,
     ) -> None:
         self._targets, self._extra = targets, extra
-        self._squares = _squared_distances(points, groups)  # (g, n * n)
-        self._linear = (points - 0.5) @ (points - 0.5).T  # (n, n)
+        count = len(targets)
+        self._rows, self._columns = np.tril_indices(count)
+        self._places = self._columns * count + self._rows  # in a matrix of LAPACK, by columns
+        self._diagonal = np.flatnonzero(self._rows == self._columns)
+        self._times = np.where(self._rows == self._columns, 1.0, 2.0)  # that each occurs
+        self._squares = self._squared_distances(points, groups)  # (g, m)
+        self._linear = self._lower((points - 0.5) @ (points - 0.5).T)
         self.mean, self.deviation = priors.of(len(self._squares))
 
     def __call__(self, parameters: Floats) -> tuple[float, Floats]:
         """Returns the value and its gradient by the parameters (groups + 3,)."""
-        count = len(self._targets)
         inverse = np.exp(-2.0 * parameters[:-3])
         matern_variance, linear_variance, noise = np.exp(parameters[-3:])
-        radius = np.sqrt(5.0 * (inverse @ self._squares)).reshape(count, count)
-        decay = np.exp(-radius)
-        matern = matern_variance * (1.0 + radius * (1.0 + radius / 3.0)) * decay
+        radius = np.sqrt(5.0 * inverse @ self._squares)
+        decay = matern_variance * np.exp(-radius)
+        slope = decay * (1.0 + radius)
+        matern = slope + decay * np.square(radius) / 3.0
         linear = linear_variance * self._linear
         covariance = matern + linear
-        covariance[np.diag_indices(count)] += noise + self._extra + JITTER
-        factor = cholesky(covariance, lower=True, check_finite=False)
+        covariance[self._diagonal] += noise + self._extra + JITTER
+        matrix = self._matrix(covariance)
+        factor = cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
         weights = cho_solve((factor, True), self._targets, check_finite=False)
-        # minus the derivative of the log likelihood by each covariance, doubled
-        outer = _inverse(factor) - np.outer(weights, weights)
-        by_squares = outer * (5.0 / 3.0 * matern_variance * (1.0 + radius) * decay)
-        gradient = np.empty_like(parameters)
-        gradient[:-3] = 0.5 * inverse * (self._squares @ by_squares.ravel())
-        gradient[-3] = 0.5 * np.vdot(outer, matern)
-        gradient[-2] = 0.5 * np.vdot(outer, linear)
-        gradient[-1] = 0.5 * noise * np.trace(outer)
         value = 0.5 * self._targets @ weights + np.log(np.diag(factor)).sum()
+        # minus the derivative of the log likelihood by each covariance, doubled
+        outer = self._inverse(factor) - weights[self._rows] * weights[self._columns]
+        trace = outer[self._diagonal].sum()
+        outer *= self._times
+        gradient = np.empty_like(parameters)
+        gradient[:-3] = 5.0 / 6.0 * inverse * (self._squares @ (outer * slope))
+        gradient[-3] = 0.5 * outer @ matern
+        gradient[-2] = 0.5 * outer @ linear
+        gradient[-1] = 0.5 * noise * trace
         deviations = (parameters - self.mean) / self.deviation
         return float(value + 0.5 * deviations @ deviations), gradient + deviations / self.deviation
 
+    def _squared_distances(self, points: Floats, groups: Sequence[int]) -> Floats:
+        """Returns the squared distances (groups, m) between points, for each group."""
+        squares = np.zeros((max(groups, default=-1) + 1, len(self._rows)))
+        differences = points[self._rows] - points[self._columns]
+        for difference, group in zip(differences.T, groups, strict=True):
+            squares[group] += np.square(difference)
+        return squares
 
-def _squared_distances(points: Floats, groups: Sequence[int]) -> Floats:
-    """Returns the squared distances (groups, n * n) between points, for each group."""
-    count = len(points)
-    squares = np.zeros((max(groups, default=-1) + 1, count, count))
-    for coordinate, group in zip(points.T, groups, strict=True):
-        squares[group] += np.square(coordinate[:, None] - coordinate[None, :])
-    return squares.reshape(len(squares), count * count)
+    def _inverse(self, factor: Floats) -> Floats:
+        """Returns the inverse of a matrix from its lower Cholesky factor (n, n), overwriting it."""
+        inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+        return self._lower(inverse)
 
+    def _lower(self, matrix: Floats) -> Floats:
+        return np.asarray(matrix.ravel(order="F")[self._places])
 
-def _inverse(factor: Floats) -> Floats:
-    """Returns the inverse of a matrix from its lower Cholesky factor."""
-    lower, _ = lapack.dpotri(factor, lower=1)
-    return np.asarray(np.tril(lower) + np.tril(lower, -1).T)
+    def _matrix(self, lower: Floats) -> Floats:
+        """Returns a matrix (n, n) with this lower triangle, and zeros above it."""
+        count = len(self._targets)
+        matrix = np.zeros(count * count)
+        matrix[self._places] = lower
+        return matrix.reshape((count, count), order="F")
