@@ -36,7 +36,7 @@ CALM = {
 }
 """Snapshots and reports come often enough for a trial of half a second to have some."""
 SHORT_LEASE = {
-    "search.storage.tables.LEASE_SECONDS": 4.0,
+    "search.storage.tables.LEASE_SECONDS": 6.0,
     "search.launch.supervisor.RECOVERY_SECONDS": 0.3,
 }
 
@@ -156,6 +156,7 @@ class FaultRun:
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(HERE / "hooks"), os.environ.get("PYTHONPATH", "")]),
             "FAULTS": str(self.faults_dir),
+            "FAULTS_URL": self.url,
             "FAULTS_DRIVER": "sqlite" if self.is_sqlite else "psycopg",
             "FAULTS_CHECKPOINTS": str(self.data_dir / "checkpoints"),
         }

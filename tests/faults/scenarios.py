@@ -415,7 +415,8 @@ def vanished_host(place: FaultRun, rng: random.Random) -> None:
 
 @scenario("a configuration whose lease runs out whenever it is tried")
 def expiring_configuration(place: FaultRun, rng: random.Random) -> None:
-    """A step of it takes longer than a lease: it is set aside after four times, not after two."""
+    """A step of it lasts until its lease has expired: it is set aside after four times, not after
+    two."""
     place.constants = dict(SHORT_LEASE)
     place.trials, place.examples = 4, 2_000_000
     place.write_study()

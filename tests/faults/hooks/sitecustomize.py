@@ -146,8 +146,16 @@ def pause(plan, fault, seen):
 
 
 def oversleep(plan, fault, seen):
-    """Does nothing for longer than a lease: no worker renews one in the middle of a step."""
-    time.sleep(2 * sys.modules["search.storage.tables"].LEASE_SECONDS)
+    """Does nothing until its lease has expired: no worker renews one in the middle of a step."""
+    import sqlalchemy as sa
+
+    database = sa.create_engine(os.environ["FAULTS_URL"], poolclass=sa.NullPool)
+    newest = "SELECT ended_at FROM makemore_workers WHERE pid = :pid ORDER BY started_at DESC"
+    ended_at = None
+    while ended_at is None:
+        time.sleep(0.1)
+        with database.connect() as connection:
+            ended_at = connection.scalar(sa.text(newest), {"pid": os.getpid()})
 
 
 def fail(plan, fault, seen):

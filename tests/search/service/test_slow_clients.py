@@ -19,8 +19,8 @@ from search.service.context import ServiceContext
 @pytest.fixture
 def address(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     """Of a real server with little patience."""
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.4)
-    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.4)
+    monkeypatch.setattr(server, "HEADER_SECONDS", 1.5)
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 1.5)
     access = Access(port=0, writable=True)
     context = ServiceContext(finished.storage, finished.url, finished.data_dir, access)
     with server.serving_http(context) as url:

@@ -244,13 +244,14 @@ def test_a_locked_storage_is_not_waited_for_long(
 ) -> None:
     """As long as another program holds a study's lock, a change is 503 with a reason, where a
     worker would wait for a minute; afterwards it goes well."""
-    monkeypatch.setattr(middleware, "STORAGE_SECONDS", 0.2)
     finished.storage.limit_waiting(0.1)
     client = serve(finished, writable=True).client()
     other = open_storage(finished.url)
     with other.write() as connection:
         connection.execute(select(tables.studies.c.uid).with_for_update()).all()
-        refused = client.post("/api/v1/studies/tiny/stop")
+        with monkeypatch.context() as impatient:
+            impatient.setattr(middleware, "STORAGE_SECONDS", 0.2)
+            refused = client.post("/api/v1/studies/tiny/stop")
     other.close()
     assert 503 == refused.status_code, refused.text
     assert "lock" in refused.json()["detail"]
