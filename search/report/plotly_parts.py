@@ -157,7 +157,7 @@ def loss_range(
     known = [loss for loss in to_beat if loss is not None]
     low = min([ordered[0], *known])
     high = max([ordered[int(fraction * (len(ordered) - 1))], *known, low + 0.02 * abs(low)])
-    pad = (high - low) * 0.06 or 0.01 * (abs(low) or 1.0)
+    pad = (high - low) * 0.06 or 0.01
     return low - pad, high + pad
 
 
