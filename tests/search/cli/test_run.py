@@ -114,18 +114,21 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(bed: Workspace) -
     """`--workers 2` makes two processes at work at once, each with a log under the data directory.
     After kill -9 of one in the middle of a trial, which is `failed`, `killed`, a new worker takes
     over, tries the same configuration with the same seed once more, and the budget is met exactly:
-    that of `--trials`, of a file whose corpus is a relative path."""
+    that of `--trials`, of a file whose corpus is a relative path.
+
+    There are enough trials for a new worker to be needed, however late the kill comes.
+    """
     bed.corpus()
     file = bed.file(**SLOWER, study={"corpus": "words.txt"})
-    process = bed.start("run", file.name, "--workers", 2, "--trials", 6, "--json")
+    process = bed.start("run", file.name, "--workers", 2, "--trials", 16, "--json")
     victim = wait_until(lambda: _stopped_in_a_trial(bed))
     wait_until(lambda: 2 == len(worker_pids(bed)))
     os.kill(victim, signal.SIGKILL)
     answer = ended(process)
     assert 0 == answer.status, answer.err
     assert "Traceback" not in answer.err
-    assert {"trials": 6, "finished": 6} == answer.json["budget"]
-    assert_exactly(6, bed)
+    assert {"trials": 16, "finished": 16} == answer.json["budget"]
+    assert_exactly(16, bed)
     assert 3 == len(rows(bed, select(tables.workers.c.id)))
     logs = [path for path in (bed.data_dir.root / "logs").iterdir() if path.stat().st_size]
     assert 3 == len(logs)
