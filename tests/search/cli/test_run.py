@@ -116,7 +116,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(bed: Workspace) -
     over, tries the same configuration with the same seed once more, and the budget is met exactly:
     that of `--trials`, of a file whose corpus is a relative path.
 
-    There are enough trials for a new worker to be needed, however late the kill comes.
+    There are so many trials that a new worker is needed even if a busy machine kills late.
     """
     bed.corpus()
     file = bed.file(**SLOWER, study={"corpus": "words.txt"})

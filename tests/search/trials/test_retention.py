@@ -6,7 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from makemore_core.model import checkpoint
+from makemore_core.model.snapshot import Snapshot
+from search.trials import retention
 from search.trials.retention import ABANDONED_SECONDS, delete_stale_temporaries
 
 
@@ -41,6 +45,17 @@ def test_a_file_that_is_being_written_stays_however_old_it_looks(tmp_path: Path)
     path = temporary(tmp_path, os.getpid(), 8 * 3600.0)
     delete_stale_temporaries(tmp_path)
     assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_under_way_names_its_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the way in which it is read here."""
+    under_way: list[Path] = []
+    monkeypatch.setattr(checkpoint, "_sync", lambda _: under_way.extend(tmp_path.glob("*.tmp")))
+    snapshot = Snapshot({"weights": torch.zeros(2)}, {"step": 1})
+    checkpoint.save_snapshot(tmp_path / "slot-0-step-1.safetensors", snapshot, {})
+    assert [os.getpid()] == [retention._writer(path) for path in under_way]
 
 
 def test_another_programs_temporary_file_stays(tmp_path: Path) -> None:
